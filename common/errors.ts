@@ -1,0 +1,56 @@
+// The one family of errors: what happened, where, why, and what to try, under a stable code.
+
+/** Exit status of a command refused for its arguments, before anything was started. */
+export const EXIT_USAGE = 2
+
+/** Parts of a message. `what` is a sentence without a full stop; `hint` says what to try. */
+export interface LeetErrorDetails {
+  /** Stable code, `LEET_E_…`, documented in the troubleshooting page. */
+  readonly code: `LEET_E_${string}`
+  readonly what: string
+  /** Node, guest, rank, file or option concerned. */
+  readonly where?: string
+  readonly why?: string
+  readonly hint?: string
+  /** Exit status of the command that ends with this error; 1 unless told. */
+  readonly exitCode?: number
+  readonly cause?: unknown
+}
+
+/** Every error that LEET raises on purpose. Anything else that reaches a user is a bug. */
+export class LeetError extends Error {
+  readonly code: `LEET_E_${string}`
+  readonly details: LeetErrorDetails
+  readonly exitCode: number
+
+  constructor(details: LeetErrorDetails) {
+    super(sentence(details), details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'LeetError'
+    this.code = details.code
+    this.details = details
+    this.exitCode = details.exitCode ?? 1
+  }
+}
+
+/** A refusal of the user's input: exit status 2, nothing was started. */
+export function usageError(what: string, hint?: string, where?: string): LeetError {
+  return new LeetError({ code: 'LEET_E_USAGE', what, where, hint, exitCode: EXIT_USAGE })
+}
+
+/** An error as the user reads it: one paragraph with its code and, on a line of its own, what to try. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof LeetError)) {
+    return error instanceof Error ? (error.stack ?? error.message) : String(error)
+  }
+  const hint = error.details.hint ? `\n  try: ${error.details.hint}` : ''
+  return `${error.message} [${error.code}]${hint}`
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function sentence({ what, where, why }: LeetErrorDetails): string {
+  return `${where ? `${where}: ` : ''}${what}${why ? `: ${why}` : ''}`
+}

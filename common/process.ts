@@ -1,0 +1,141 @@
+// Child processes: started in the foreground under a parent-death signal, identified by pid and start time.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { abortReason, type WaitLimits } from './deadline.ts'
+import { LeetError } from './errors.ts'
+
+/** A process beyond doubt: pids are used again, a pid together with its start time is not. */
+export interface ProcessIdentity {
+  readonly pid: number
+  /** Clock ticks since boot, field 22 of /proc/PID/stat (proc(5)). */
+  readonly startTime: number
+}
+
+/** The identity of a running process, or undefined when there is none (or only a zombie). */
+export function identify(pid: number): ProcessIdentity | undefined {
+  let stat: string
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  } catch {
+    return undefined
+  }
+  // The command name may hold spaces and parentheses: fields are counted after its last ')'.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined
+  return { pid, startTime: Number(fields[19]) }
+}
+
+/** Whether that very process still runs. */
+export function isRunning(identity: ProcessIdentity): boolean {
+  return identify(identity.pid)?.startTime === identity.startTime
+}
+
+/** The environment of a process as `NAME=VALUE` strings; empty when it cannot be read. */
+export function environmentOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean)
+  } catch {
+    return []
+  }
+}
+
+/** `argv` so wrapped that the process is killed when its parent dies (util-linux setpriv, PR_SET_PDEATHSIG). */
+export function withParentDeathSignal(argv: readonly string[]): string[] {
+  return ['setpriv', '--pdeathsig', 'KILL', '--', ...argv]
+}
+
+/** How a child ended. */
+export type ChildEnd =
+  | { readonly kind: 'exit'; readonly status: number }
+  | { readonly kind: 'signal'; readonly signal: NodeJS.Signals }
+
+/** Resolves when the child has ended and its streams are closed; rejects when it could not be started. */
+export function endOf(child: ChildProcess): Promise<ChildEnd> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (status, signal) =>
+      resolve(signal ? { kind: 'signal', signal } : { kind: 'exit', status: status ?? 0 }),
+    )
+  })
+}
+
+/** What a finished command printed, each stream cut at 1 MiB. */
+export interface CommandResult {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Options of `runCommand`. */
+export interface RunOptions extends WaitLimits {
+  readonly input?: string | Uint8Array
+  readonly env?: NodeJS.ProcessEnv
+  readonly cwd?: string
+}
+
+const OUTPUT_LIMIT = 1 << 20
+
+/**
+ * Runs a short command to its end. A missing command is `LEET_E_COMMAND_MISSING`, an expired deadline
+ * `LEET_E_DEADLINE`; a non-zero status is returned, not thrown.
+ */
+export async function runCommand(
+  argv: readonly [string, ...string[]],
+  options: RunOptions,
+): Promise<CommandResult> {
+  if (options.signal?.aborted) throw abortReason(options.signal)
+  const [command, ...args] = argv
+  const child = spawn(command, args, { env: options.env, cwd: options.cwd, stdio: 'pipe' })
+  const gather = (stream: NodeJS.ReadableStream) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    stream.on('data', (chunk: Buffer) => {
+      if (size < OUTPUT_LIMIT) chunks.push(chunk)
+      size += chunk.length
+    })
+    return () => Buffer.concat(chunks).subarray(0, OUTPUT_LIMIT).toString('utf8')
+  }
+  const stdout = gather(child.stdout)
+  const stderr = gather(child.stderr)
+  // A command that does not read its input is not an error of ours.
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.input)
+  let failure: LeetError | undefined
+  const kill = (error: LeetError | Error) => {
+    failure ??=
+      error instanceof LeetError ? error : new LeetError({ code: 'LEET_E_CANCELLED', what: error.message })
+    child.kill('SIGKILL')
+  }
+  const onAbort = () => kill(abortReason(options.signal as AbortSignal))
+  options.signal?.addEventListener('abort', onAbort, { once: true })
+  const left = options.deadline.remaining()
+  const timer =
+    left === Number.POSITIVE_INFINITY
+      ? undefined
+      : setTimeout(() => {
+          kill(
+            new LeetError({
+              code: 'LEET_E_DEADLINE',
+              what: `\`${argv.join(' ')}\` did not end within ${(left / 1000).toFixed(1)} s`,
+            }),
+          )
+        }, left)
+  try {
+    const end = await endOf(child)
+    if (failure) throw failure
+    return { status: end.kind === 'exit' ? end.status : 128, stdout: stdout(), stderr: stderr() }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new LeetError({
+        code: 'LEET_E_COMMAND_MISSING',
+        what: `the command ${command} is not on PATH`,
+        hint: `install the package that has ${command}`,
+        cause: error,
+      })
+    }
+    throw error
+  } finally {
+    clearTimeout(timer)
+    options.signal?.removeEventListener('abort', onAbort)
+  }
+}
