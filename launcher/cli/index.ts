@@ -1,0 +1,20 @@
+// The door of the command line: `leet-mpirun` runs a job, `leet` has the other commands. Returns exit statuses.
+import { describeError, LeetError } from '../../common/index.ts'
+
+/** Runs a command and returns its exit status; errors are printed here. */
+export async function main(command: string, argv: readonly string[]): Promise<number> {
+  try {
+    if (command === 'leet-mpirun') {
+      const { leetMpirun } = await import('./leet-mpirun.ts')
+      return await leetMpirun(argv)
+    }
+    const { leet } = await import('./leet.ts')
+    return await leet(argv)
+  } catch (error) {
+    process.stderr.write(`${command}: ${describeError(error)}\n`)
+    return error instanceof LeetError ? error.exitCode : EXIT_INTERNAL
+  }
+}
+
+/** A bug of ours, told apart from a program's own failures. */
+const EXIT_INTERNAL = 70

@@ -1,0 +1,83 @@
+// What a node agent does, as an interface: boots its guests, starts and feeds its ranks, and tells what happens.
+// On a one-node job the controller calls it directly; with more nodes the same calls and events cross the agents' links.
+import type { LeetError } from '../../common/index.ts'
+import type { Exchange, JobLayout, RankEnd } from '../../mpi-bridge/index.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+
+/** Secrets of a job. They travel only over authenticated, encrypted links and into files of mode 0600. */
+export interface JobSecrets {
+  /** Ed25519 keys in OpenSSH form: the guests' host key and the key that opens them. */
+  readonly hostKey: { readonly privateKey: string; readonly publicKey: string }
+  readonly clientKey: { readonly privateKey: string; readonly publicKey: string }
+}
+
+/** Where the parts of an image lie on a node. */
+export interface LinuxImageFiles {
+  readonly kernel: string
+  readonly initrd: string
+  readonly disk: string
+}
+
+/** What a node is told before it boots its guests. */
+export interface BootOrder {
+  readonly plan: JobPlan
+  /** Index of the node. */
+  readonly node: number
+  readonly image: LinuxImageFiles | undefined
+  readonly secrets: JobSecrets
+}
+
+/** A rank to start: what the controller decides. The node adds the address of its PMI service. */
+export interface RankOrder {
+  readonly rank: number
+  readonly argv: readonly [string, ...string[]]
+  readonly environment: Readonly<Record<string, string>>
+  readonly workDir: string
+  readonly stdin: boolean
+  /** Give it a pseudo-terminal as stdout, so that C programs buffer by line. */
+  readonly terminal: boolean
+}
+
+/** What a node tells the controller. */
+export type NodeEvent =
+  | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
+  | { readonly kind: 'guest-lost'; readonly guest: number; readonly error: LeetError }
+  | { readonly kind: 'began'; readonly rank: number; readonly pid: number }
+  | {
+      readonly kind: 'output'
+      readonly rank: number
+      readonly stream: 'stdout' | 'stderr'
+      readonly data: Uint8Array
+    }
+  | { readonly kind: 'ended'; readonly rank: number; readonly end: RankEnd }
+  | { readonly kind: 'failed'; readonly rank: number; readonly error: LeetError }
+
+/** Stages of a guest, in order; `detail` of the event tells more. */
+export type GuestState = 'starting' | 'booting' | 'contextualised' | 'ready' | 'stopped'
+
+/** One node of a job at work. Calls reject with LeetError; events come through the listener given at creation. */
+export interface NodeWorker {
+  /** Boots the node's guests; resolves when every one is ready. */
+  boot(order: BootOrder, signal: AbortSignal): Promise<void>
+  /** Opens the process manager for a job's ranks on this node. */
+  openJob(layout: JobLayout): Promise<void>
+  /** Starts ranks; resolves when all were handed over. */
+  start(job: string, ranks: readonly RankOrder[], signal: AbortSignal): Promise<void>
+  /** Input for a rank; resolves when more may be given. */
+  write(rank: number, data: Uint8Array): Promise<void>
+  endInput(rank: number): void
+  /** Signals ranks, `all` of them if not told which. */
+  signal(signal: NodeJS.Signals, ranks: readonly number[] | 'all'): void
+  /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
+  holdOutput(hold: boolean): void
+  /** Ends ranks and guests and leaves nothing. */
+  stop(): Promise<void>
+}
+
+/** What a worker is made with. */
+export interface WorkerContext {
+  readonly exchange: Exchange
+  readonly emit: (event: NodeEvent) => void
+}
+
+export type { GuestPlan }
