@@ -1,0 +1,216 @@
+// The journal of a job on one node. What a job makes is written down before it is made, so that whatever happens to the
+// controller, the reaper knows what to look for.
+//
+// A job has one directory in the runtime root, `PID.STARTTIME.RANDOM` of its controller: one look at the names tells the
+// reaper which jobs are over. In it are the journal and all files and sockets of the job.
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeSync,
+} from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { delimiter, join } from 'node:path'
+import {
+  Deadline,
+  identify,
+  LeetError,
+  type ProcessIdentity,
+  type WaitLimits,
+  waitFor,
+  withParentDeathSignal,
+} from '../../common/index.ts'
+import { formatRecord, type JournalRecord, type Place } from './records.ts'
+import { MARKER_VARIABLE } from './removal.ts'
+import { ensureRuntimeRoot, runtimeRoots } from './runtime-root.ts'
+
+/** Name of the journal's file in a job directory. */
+export const JOURNAL_FILE = 'journal'
+
+/** What `Journal.open` needs. */
+export interface JournalOptions {
+  /** Public name of the job, for people. */
+  readonly jobId: string
+  /** Runtime root; the user's own by default. */
+  readonly root?: string
+}
+
+/** A child started through the journal. */
+export interface JournalledChild {
+  readonly child: ChildProcess
+  readonly pid: number
+}
+
+/** Options of `Journal.spawn`: those of Node's `spawn` that make sense for a foreground child, and a name. */
+export interface JournalSpawnOptions extends Pick<SpawnOptions, 'stdio' | 'cwd' | 'env'> {
+  /** For people: `QEMU of guest g0`. */
+  readonly what: string
+}
+
+/** One job's journal, open for writing by its controller (or agent) alone. */
+export class Journal {
+  /** The job's directory, mode 0700; its path is short enough for UNIX sockets in it. */
+  readonly directory: string
+  readonly jobId: string
+  readonly #root: string
+  #file: number | undefined
+  #nextId = 1
+  #closing = false
+  readonly #children = new Map<number, OwnChild>()
+
+  private constructor(root: string, directory: string, jobId: string) {
+    this.#root = root
+    this.directory = directory
+    this.jobId = jobId
+    // 'ax': the directory is new, so is the journal.
+    this.#file = openSync(join(directory, JOURNAL_FILE), 'ax', 0o600)
+  }
+
+  /** Makes the job's directory and journal. `LEET_E_RUNTIME_DIR` when there is no safe place for it. */
+  static async open({ jobId, root = runtimeRoots()[0] as string }: JournalOptions): Promise<Journal> {
+    const controller = identify(process.pid) as ProcessIdentity
+    const journal = new Journal(root, makeJobDirectory(root, controller), jobId)
+    journal.#write({ head: { version: 1, jobId, controller, place: thisPlace() } })
+    return journal
+  }
+
+  /** Path of a file of the job. The name must be plain: no folder, no leading dot. */
+  path(name: string): string {
+    if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(name)) throw new RangeError(`not a plain file name: ${name}`)
+    return join(this.directory, name)
+  }
+
+  /**
+   * Starts a foreground child that is killed when this process dies, and journals it. The intent is written first, with
+   * a marker that the child's environment has too. `LEET_E_COMMAND_MISSING` when the command cannot be found.
+   */
+  spawn(argv: readonly [string, ...string[]], options: JournalSpawnOptions): JournalledChild {
+    if (this.#closing) throw new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })
+    const env = options.env ?? process.env
+    const command = resolveCommand(argv[0], env)
+    const marker = randomBytes(16).toString('hex')
+    const id = this.#nextId++
+    this.#write({ intend: id, intent: { kind: 'process', what: options.what, marker } })
+    const [wrapper, ...args] = underThisParent([command, ...argv.slice(1)])
+    const child = spawn(wrapper as string, args, {
+      stdio: options.stdio,
+      cwd: options.cwd,
+      env: { ...env, [MARKER_VARIABLE]: marker },
+    })
+    if (child.pid === undefined) {
+      child.once('error', () => {})
+      this.#write({ gone: id })
+      throw new LeetError({
+        code: 'LEET_E_SPAWN',
+        what: `cannot start ${options.what}`,
+        hint: 'the commands setpriv (util-linux) and sh must be on PATH, and process limits must allow one more',
+      })
+    }
+    const ended = new Promise<void>((resolve) => {
+      child.once('exit', () => {
+        this.#children.delete(id)
+        if (this.#file !== undefined) this.#write({ gone: id })
+        resolve()
+      })
+    })
+    this.#children.set(id, { child, ended, what: options.what })
+    const identity = identify(child.pid)
+    if (identity) this.#write({ made: id, as: { kind: 'process', ...identity } })
+    return { child, pid: child.pid }
+  }
+
+  /** Ends what is still there and removes the job's directory. Nothing can be started afterwards. May be called again. */
+  async close(limits: WaitLimits = { deadline: Deadline.after(CLOSE_MS) }): Promise<void> {
+    this.#closing = true
+    await Promise.all([...this.#children.values()].map((own) => endChild(own, limits)))
+    if (this.#file !== undefined) closeSync(this.#file)
+    this.#file = undefined
+    await rm(this.directory, { recursive: true, force: true })
+    removeIfEmpty(this.#root)
+  }
+
+  #write(record: JournalRecord): void {
+    if (this.#file === undefined) throw new Error('the journal is closed')
+    // Not fsynced: what the journal names ends with the machine at the latest.
+    writeSync(this.#file, formatRecord(record))
+  }
+}
+
+interface OwnChild {
+  readonly child: ChildProcess
+  readonly ended: Promise<void>
+  readonly what: string
+}
+
+// A child that has not been waited for keeps its pid: here, unlike in the reaper, nobody else can be hit.
+async function endChild({ child, ended, what }: OwnChild, limits: WaitLimits): Promise<void> {
+  child.kill('SIGKILL')
+  await waitFor(ended, limits, {
+    what: `the end of ${what} after SIGKILL (pid ${child.pid})`,
+    hint: 'a process that SIGKILL does not end waits for a device or a dead file server',
+  })
+}
+
+/** The pids of this journal's time and place. */
+export function thisPlace(): Place {
+  return {
+    host: hostname(),
+    boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    pidNamespace: readlinkSync('/proc/self/ns/pid'),
+  }
+}
+
+/** Removes the runtime root when the last job has left it. */
+export function removeIfEmpty(root: string): void {
+  try {
+    rmdirSync(root)
+  } catch {
+    // Another job is in it, or has removed it just now.
+  }
+}
+
+const CLOSE_MS = 10_000
+
+function makeJobDirectory(root: string, { pid, startTime }: ProcessIdentity): string {
+  // Another job that ends now may remove the root between the two steps.
+  for (let attempt = 1; ; attempt++) {
+    ensureRuntimeRoot(root)
+    try {
+      return mkdtempSync(join(root, `${pid}.${startTime}.`))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === 10) throw error
+    }
+  }
+}
+
+/**
+ * The parent-death signal is armed by the child itself; a parent that died before that is not noticed. So the child
+ * then looks who its parent is: whichever comes first, it does not outlive this process.
+ */
+function underThisParent(argv: readonly string[]): string[] {
+  return withParentDeathSignal(['sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"', String(process.pid), ...argv])
+}
+
+function resolveCommand(command: string, env: NodeJS.ProcessEnv): string {
+  const folders = command.includes('/') ? [''] : (env.PATH ?? '/usr/bin:/bin').split(delimiter)
+  for (const folder of folders) {
+    const path = folder === '' ? command : join(folder, command)
+    try {
+      accessSync(path, constants.X_OK)
+      return path
+    } catch {}
+  }
+  throw new LeetError({
+    code: 'LEET_E_COMMAND_MISSING',
+    what: `the command ${command} is not on PATH`,
+    hint: `install the package that has ${command}`,
+  })
+}

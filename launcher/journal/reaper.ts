@@ -1,0 +1,132 @@
+// Removes what jobs left whose controller was killed. Live jobs, other users' jobs and jobs of other hosts or pid
+// namespaces are never touched.
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  Deadline,
+  isRunning,
+  type Log,
+  messageOf,
+  type ProcessIdentity,
+  type WaitLimits,
+} from '../../common/index.ts'
+import { JOURNAL_FILE, removeIfEmpty, thisPlace } from './journal.ts'
+import { type JournalContent, type Place, parseJournal } from './records.ts'
+import { removeResource } from './removal.ts'
+import { ownDirectory, runtimeRoots } from './runtime-root.ts'
+
+/** What `reap` needs. */
+export interface ReapOptions {
+  readonly log: Log
+  /** Runtime roots to look into; the user's own by default. */
+  readonly roots?: readonly string[]
+  readonly limits?: WaitLimits
+}
+
+/** What was done for one job that was over. */
+export interface ReapedJob {
+  /** Undefined when the controller was killed before it could write its name. */
+  readonly jobId: string | undefined
+  readonly directory: string
+  /** What was done, one line each. */
+  readonly done: readonly string[]
+  /** Why something is still there; empty when nothing is. */
+  readonly failures: readonly string[]
+}
+
+/** Ends and removes what is left of jobs that are over. Costs one directory listing when there are none. */
+export async function reap(options: ReapOptions): Promise<ReapedJob[]> {
+  const { log, roots = runtimeRoots(), limits = { deadline: Deadline.after(REAP_MS) } } = options
+  const reaped: ReapedJob[] = []
+  for (const root of roots) {
+    const finished = finishedJobs(root)
+    for (const directory of finished) {
+      const job = await reapJob(directory, log, limits)
+      if (job) reaped.push(job)
+    }
+    if (finished.length > 0) removeIfEmpty(root)
+  }
+  return reaped
+}
+
+const REAP_MS = 10_000
+
+/** Job directories whose controller does not run, by their names alone. */
+function finishedJobs(root: string): string[] {
+  if (ownDirectory(root) !== undefined) return []
+  return readdirSync(root)
+    .filter((name) => {
+      const controller = controllerOf(name)
+      return controller !== undefined && !isRunning(controller)
+    })
+    .map((name) => join(root, name))
+    .filter((directory) => ownDirectory(directory) === undefined)
+}
+
+/** The controller named by a job directory `PID.STARTTIME.RANDOM`; undefined for anything else. */
+export function controllerOf(name: string): ProcessIdentity | undefined {
+  const match = /^([1-9]\d{0,9})\.(\d{1,15})\.[A-Za-z0-9]{6}$/.exec(name)
+  return match ? { pid: Number(match[1]), startTime: Number(match[2]) } : undefined
+}
+
+async function reapJob(directory: string, log: Log, limits: WaitLimits): Promise<ReapedJob | undefined> {
+  const { head, open, unreadable }: JournalContent = readJournal(join(directory, JOURNAL_FILE))
+  // Without a head nothing can have been made yet, and there is nothing to end.
+  const place = thisPlace()
+  const elsewhere = head && whyElsewhere(head.place, place)
+  if (elsewhere) {
+    log.detail(`${directory} is left alone: ${elsewhere}`)
+    return undefined
+  }
+  if (unreadable > 1) log.warn(`${directory}: ${unreadable} lines of the journal cannot be read`)
+  const done: string[] = []
+  const failures: string[] = []
+  // After a reboot no process of the job can be left, and its pids mean others.
+  const resources = head && head.place.boot === place.boot ? open : []
+  for (const resource of resources.toReversed()) {
+    try {
+      done.push(...(await removeResource(resource, limits)))
+    } catch (error) {
+      failures.push(messageOf(error))
+    }
+  }
+  if (failures.length === 0) {
+    try {
+      await rm(directory, { recursive: true, force: true })
+      done.push(`removed ${directory}`)
+    } catch (error) {
+      failures.push(messageOf(error))
+    }
+  }
+  for (const failure of failures) log.warn(failure)
+  return { jobId: head?.jobId, directory, done, failures }
+}
+
+// The host first: on a file system that nodes share, a boot that is not ours may be another node's.
+function whyElsewhere(job: Place, here: Place): string | undefined {
+  if (job.host !== here.host) return `it is a job of host ${job.host}`
+  if (job.boot === here.boot && job.pidNamespace !== here.pidNamespace) {
+    return 'it is a job of another pid namespace, whose processes cannot be seen from here'
+  }
+  return undefined
+}
+
+const JOURNAL_LIMIT = 64 << 20
+
+function readJournal(path: string): JournalContent {
+  const none: JournalContent = { open: [], unreadable: 0 }
+  let file: number
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch {
+    return none
+  }
+  try {
+    const { size } = fstatSync(file)
+    const buffer = Buffer.alloc(Math.min(size, JOURNAL_LIMIT))
+    return parseJournal(buffer.toString('utf8', 0, readSync(file, buffer, 0, buffer.length, 0)))
+  } finally {
+    closeSync(file)
+  }
+}
