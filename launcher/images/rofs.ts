@@ -1,0 +1,329 @@
+// ROFS, the read-only file system that OSv boots from: laid out by a pure function, streamed to a file, read back.
+// Format (OSv v0.57.0-398-g0e34e4dc, fs/rofs/rofs.hh; little-endian, blocks of 512 bytes): block 0 is the superblock,
+// eight u64 (magic, version, block size, first block and length in blocks of the structure area, number of directory
+// entries, of symlinks, of inodes); file data from block 1, each file padded to a block; then the structure area with
+// three tables without padding: directory entries (u64 inode, u16 length, name), symlinks (u16 length, target), inodes
+// (u64 mode, number, offset, count). Inode numbers are index + 1 and the root is inode 1. Lengths count bytes of
+// UTF-8: both of OSv's and Capstan's writers count characters and garble other names.
+import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { LeetError } from '../../common/index.ts'
+import type { ByteSource } from './elf.ts'
+
+/** What stands at one path of a file system. Paths are absolute and normal; parent directories need not be given. */
+export type RofsEntry =
+  | { readonly kind: 'directory'; readonly path: string }
+  | { readonly kind: 'symlink'; readonly path: string; readonly target: string }
+  | { readonly kind: 'file'; readonly path: string; readonly content: RofsContent }
+
+/** Bytes of a file: given, or read from a file of this machine when the image is written. */
+export type RofsContent = { readonly bytes: Uint8Array } | { readonly host: string; readonly size: number }
+
+/** Where everything goes: computed before anything is written. */
+export interface RofsLayout {
+  /** File data in the order of the image, with the block each begins at. */
+  readonly files: readonly { readonly path: string; readonly block: number; readonly content: RofsContent }[]
+  readonly superblock: Buffer
+  /** The three tables, padded to a block. */
+  readonly structure: Buffer
+  readonly structureBlock: number
+  /** Length of the file system in blocks. */
+  readonly blocks: number
+}
+
+const BLOCK = 512
+const MAGIC = 0xdeadbeadn
+const MODE = { directory: 0x4000, file: 0x8000, symlink: 0xa000 } as const
+const INODE_SIZE = 32
+/** Names and targets have a u16 length. */
+const MAX_NAME = 65_535
+
+interface Node {
+  readonly entry: RofsEntry
+  readonly children: Map<string, Node>
+}
+
+/** A host file as content; its size is looked up now and must still be true when the image is written. */
+export function hostContent(path: string): RofsContent {
+  return { host: path, size: statSync(path).size }
+}
+
+/** Lays out a file system. The same entries in any order give the same bytes. Two things at one path are refused. */
+export function layoutRofs(entries: readonly RofsEntry[]): RofsLayout {
+  const root = treeOf(entries)
+  const names: Buffer[] = []
+  const targets: Buffer[] = []
+  const inodes: Buffer[] = []
+  const files: { path: string; block: number; content: RofsContent }[] = []
+  let nextBlock = 1
+  let entryCount = 0
+  // Breadth first: the entries of one directory are contiguous, and the numbers of its children are known in advance.
+  const queue: Node[] = [root]
+  for (let index = 0; index < queue.length; index++) {
+    const { entry, children } = queue[index] as Node
+    let offset: number
+    let count: number
+    if (entry.kind === 'file') {
+      offset = nextBlock
+      count = sizeOf(entry.content)
+      files.push({ path: entry.path, block: nextBlock, content: entry.content })
+      nextBlock += Math.ceil(count / BLOCK)
+    } else if (entry.kind === 'symlink') {
+      offset = targets.length
+      count = 1
+      targets.push(lengthPrefixed(entry.target, entry.path))
+    } else {
+      offset = entryCount
+      count = children.size
+      const sorted = [...children].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+      for (const [name, child] of sorted) {
+        const number = Buffer.alloc(8)
+        number.writeBigUInt64LE(BigInt(queue.length + 1))
+        names.push(number, lengthPrefixed(name, entry.path))
+        entryCount++
+        queue.push(child)
+      }
+    }
+    const inode = Buffer.alloc(INODE_SIZE)
+    for (const [i, value] of [MODE[entry.kind], index + 1, offset, count].entries()) {
+      inode.writeBigUInt64LE(BigInt(value), i * 8)
+    }
+    inodes.push(inode)
+  }
+  const tables = Buffer.concat([...names, ...targets, ...inodes])
+  const structureBlocks = Math.ceil(tables.length / BLOCK)
+  const superblock = Buffer.alloc(BLOCK)
+  const numbers = [1, BLOCK, nextBlock, structureBlocks, entryCount, targets.length, inodes.length]
+  superblock.writeBigUInt64LE(MAGIC, 0)
+  for (const [i, value] of numbers.entries()) superblock.writeBigUInt64LE(BigInt(value), 8 + i * 8)
+  return {
+    files,
+    superblock,
+    structure: Buffer.concat([tables, Buffer.alloc(structureBlocks * BLOCK - tables.length)]),
+    structureBlock: nextBlock,
+    blocks: nextBlock + structureBlocks,
+  }
+}
+
+/** First sector of the partition in a disk that `writeRofsDisk` makes: 4 KiB, so that host pages are not straddled. */
+export const ROFS_PARTITION_SECTOR = 8
+
+/**
+ * Writes a disk with the file system as its second partition, which OSv mounts as /dev/vblk0.1 (loader.cc), to a new file
+ * of mode 0600, and brings it to the disk. A partition is recognised by the signature 0x55AA, a type and a starting
+ * sector other than 0 (fs/devfs/device.cc).
+ */
+export function writeRofsDisk(path: string, layout: RofsLayout): void {
+  const fd = openSync(path, 'wx', 0o600)
+  try {
+    const start = ROFS_PARTITION_SECTOR * BLOCK
+    const out = new BufferedWriter(fd)
+    out.write(masterBootRecord(layout.blocks))
+    out.padTo(start)
+    out.write(layout.superblock)
+    for (const file of layout.files) {
+      out.padTo(start + file.block * BLOCK)
+      if ('bytes' in file.content) out.write(file.content.bytes)
+      else copyInto(out, file.content)
+    }
+    out.padTo(start + layout.structureBlock * BLOCK)
+    out.write(layout.structure)
+    out.flush()
+    fdatasyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function masterBootRecord(blocks: number): Buffer {
+  const record = Buffer.alloc(BLOCK)
+  const entry = 0x1be + 16
+  record[entry + 2] = 1
+  record[entry + 4] = 0x83
+  record.writeUInt32LE(ROFS_PARTITION_SECTOR, entry + 8)
+  record.writeUInt32LE(blocks, entry + 12)
+  record[510] = 0x55
+  record[511] = 0xaa
+  return record
+}
+
+/** One file or directory of a file system that was read back. */
+export type RofsNode =
+  | { readonly kind: 'directory' }
+  | { readonly kind: 'symlink'; readonly target: string }
+  | { readonly kind: 'file'; readonly size: number; read(): Buffer }
+
+/** Reads the file system that begins at `start` (bytes). Nonsense is `LEET_E_ROFS`. Keys are absolute paths, `/` first. */
+export function readRofs(source: ByteSource, start = ROFS_PARTITION_SECTOR * BLOCK): Map<string, RofsNode> {
+  const bytes = (offset: number, length: number) => {
+    const end = start + offset + length
+    if (!Number.isSafeInteger(end) || end > source.size) throw rofsError('it is cut short')
+    return source.read(start + offset, length)
+  }
+  const superblock = bytes(0, BLOCK)
+  if (superblock.readBigUInt64LE(0) !== MAGIC) throw rofsError('it has another magic number')
+  const field = (index: number) => numberAt(superblock, index * 8)
+  const [firstBlock, blockCount, entryCount, linkCount, inodeCount] = [3, 4, 5, 6, 7].map(field) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ]
+  const tables = bytes(firstBlock * BLOCK, blockCount * BLOCK)
+  let at = 0
+  const take = (length: number) => {
+    if (at + length > tables.length) throw rofsError('its tables are cut short')
+    at += length
+    return tables.subarray(at - length, at)
+  }
+  const entries: { inode: number; name: string }[] = []
+  for (let i = 0; i < entryCount; i++) {
+    const inode = numberAt(take(8), 0)
+    entries.push({ inode, name: take(take(2).readUInt16LE(0)).toString('utf8') })
+  }
+  const links: string[] = []
+  for (let i = 0; i < linkCount; i++) links.push(take(take(2).readUInt16LE(0)).toString('utf8'))
+  const inodesAt = at
+  const nodes = new Map<string, RofsNode>()
+  const seen = new Set<number>()
+  // A stack, not recursion: an image may nest deeper than the machine's stack.
+  const pending: { readonly number: number; readonly path: string }[] = [{ number: 1, path: '/' }]
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const { number, path } = next
+    if (number < 1 || number > inodeCount || seen.has(number)) throw rofsError('its inodes are not a tree')
+    seen.add(number)
+    at = inodesAt + (number - 1) * INODE_SIZE
+    const inode = take(INODE_SIZE)
+    const [mode, offset, count] = [numberAt(inode, 0), numberAt(inode, 16), numberAt(inode, 24)] as const
+    if (mode === MODE.file) {
+      nodes.set(path, { kind: 'file', size: count, read: () => bytes(offset * BLOCK, count) })
+    } else if (mode === MODE.symlink) {
+      const target = links[offset]
+      if (target === undefined) throw rofsError('a symlink has no target')
+      nodes.set(path, { kind: 'symlink', target })
+    } else if (mode === MODE.directory) {
+      nodes.set(path, { kind: 'directory' })
+      if (offset + count > entries.length) throw rofsError('a directory lies outside its table')
+      for (const { inode: child, name } of entries.slice(offset, offset + count).reverse()) {
+        pending.push({ number: child, path: `${path === '/' ? '' : path}/${name}` })
+      }
+    } else throw rofsError('an inode has an unknown mode')
+  }
+  return nodes
+}
+
+function treeOf(entries: readonly RofsEntry[]): Node {
+  const root: Node = { entry: { kind: 'directory', path: '/' }, children: new Map() }
+  for (const entry of entries) {
+    if (entry.path === '/' && entry.kind === 'directory') continue
+    const names = entry.path.split('/').slice(1)
+    if (
+      !entry.path.startsWith('/') ||
+      names.some((n) => n === '' || n === '.' || n === '..' || n.includes('\0'))
+    ) {
+      throw rofsError(`"${entry.path}" is not an absolute, normal path`)
+    }
+    let parent = root
+    for (const [depth, name] of names.entries()) {
+      if (parent.entry.kind !== 'directory') {
+        throw rofsError(`${parent.entry.path} is a ${parent.entry.kind} and cannot hold ${entry.path}`)
+      }
+      const known = parent.children.get(name)
+      const last = depth === names.length - 1
+      if (last && known && !(known.entry.kind === 'directory' && entry.kind === 'directory')) {
+        throw rofsError(`there are two things at ${entry.path}`)
+      }
+      const next: Node = known ?? {
+        entry: last ? entry : { kind: 'directory', path: `/${names.slice(0, depth + 1).join('/')}` },
+        children: new Map(),
+      }
+      parent.children.set(name, next)
+      parent = next
+    }
+  }
+  return root
+}
+
+function lengthPrefixed(text: string, where: string): Buffer {
+  const bytes = Buffer.from(text)
+  if (bytes.length > MAX_NAME) throw rofsError(`a name in ${where} is longer than ${MAX_NAME} bytes`)
+  const length = Buffer.alloc(2)
+  length.writeUInt16LE(bytes.length)
+  return Buffer.concat([length, bytes])
+}
+
+function sizeOf(content: RofsContent): number {
+  return 'bytes' in content ? content.bytes.length : content.size
+}
+
+function copyInto(out: BufferedWriter, { host, size }: { host: string; size: number }): void {
+  const fd = openSync(host, 'r')
+  try {
+    for (let left = size; left > 0; ) {
+      const room = out.room()
+      const length = readSync(fd, room, 0, Math.min(left, room.length), null)
+      if (length === 0) throw rofsError(`${host} became shorter while it was read`)
+      out.advance(length)
+      left -= length
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Sequential output through one large buffer: few system calls for thousands of small files. */
+class BufferedWriter {
+  readonly #fd: number
+  readonly #buffer = Buffer.allocUnsafe(4 << 20)
+  #used = 0
+  #flushed = 0
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  /** Free part of the buffer, never empty; what is put there counts after `advance`. */
+  room(): Buffer {
+    if (this.#used === this.#buffer.length) this.flush()
+    return this.#buffer.subarray(this.#used)
+  }
+
+  advance(length: number): void {
+    this.#used += length
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      const room = this.room()
+      const part = bytes.subarray(at, at + room.length)
+      room.set(part)
+      this.advance(part.length)
+      at += part.length
+    }
+  }
+
+  padTo(offset: number): void {
+    while (this.#flushed + this.#used < offset) {
+      const room = this.room()
+      const length = Math.min(room.length, offset - this.#flushed - this.#used)
+      room.fill(0, 0, length)
+      this.advance(length)
+    }
+  }
+
+  flush(): void {
+    for (let at = 0; at < this.#used; ) at += writeSync(this.#fd, this.#buffer, at, this.#used - at)
+    this.#flushed += this.#used
+    this.#used = 0
+  }
+}
+
+function numberAt(bytes: Buffer, offset: number): number {
+  const value = bytes.readBigUInt64LE(offset)
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw rofsError('a number is out of range')
+  return Number(value)
+}
+
+function rofsError(why: string): LeetError {
+  return new LeetError({ code: 'LEET_E_ROFS', what: 'no ROFS image', why })
+}
