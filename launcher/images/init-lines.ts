@@ -72,7 +72,7 @@ function splitFields(text: string): Field[] | undefined {
 }
 
 function unquote(text: string): string {
-  const bytes = text.replace(
+  return text.replace(
     /\\(?:(["\\])|x([0-9a-f]{2}))/g,
     (_, plain?: string, hex?: string) => plain ?? String.fromCharCode(Number.parseInt(hex as string, 16)),
   )
