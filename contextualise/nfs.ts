@@ -18,9 +18,9 @@ export interface NfsMount {
   readonly options: readonly string[]
 }
 
-/** Options that say what `NfsMount` has fields for, or that only the node's own kernel has a use for. */
+/** Options in a mount table that `NfsMount` has fields for, or that concern that node or that mount point alone. */
 const NODE_OPTIONS =
-  /^(?:(?:nfs)?vers=|minorversion=|addr=|clientaddr=|mountaddr=|mountvers=|mountport=|mountproto=|local_lock=|relatime$|noatime$|nodiratime$|seclabel$|nosuid$|nodev$|_netdev$|defaults$|x-)/
+  /^(?:vers=|minorversion=|addr=|clientaddr=|mountaddr=|mountvers=|mountport=|mountproto=|local_lock=|relatime$|noatime$|nodiratime$|nosuid$|nodev$|rw$)/
 
 /** Parses `--mount`; `where` names the option in the refusal (exit status 2). NFS version 4 unless `vers=3` is among the options. */
 export function parseNfsMount(text: string, where: string): NfsMount {
@@ -51,7 +51,13 @@ export function parseNfsMount(text: string, where: string): NfsMount {
   const said = options.filter((option) => /^(nfs)?vers=/.test(option)).at(-1)
   const version = said === undefined ? 4 : majorVersion(said.split('=')[1] as string)
   if (version === undefined) throw refuse(`"${said}" is neither version 3 nor 4`)
-  return { server, directory, path, version, options: options.filter((option) => !NODE_OPTIONS.test(option)) }
+  return {
+    server,
+    directory,
+    path,
+    version,
+    options: options.filter((option) => !/^(nfs)?vers=/.test(option)),
+  }
 }
 
 function majorVersion(text: string): 3 | 4 | undefined {
