@@ -1,3 +1,37 @@
 // Ranks: mpirun's grammar, the process managers (PMI-1, PMI-2, PMIx), control channels to guests, output, outcome.
 // This is the folder's only door.
-export { type CommandWords, dashed, nearest, type OptionSpec, type OptionWords, type ProgramWords, parseCommandWords } from './mpirun/grammar.ts'
+export type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from './channels/channel.ts'
+export { openLocalChannel } from './channels/local.ts'
+export type { Preput, ServiceAddress } from './context.ts'
+export {
+  type ExplainedVariable,
+  exportedVariables,
+  type ForwardedEnvironment,
+  forwardEnvironment,
+  mpiSettings,
+  type RankSurroundings,
+} from './environment.ts'
+export { type Answerer, CONTROLLER, type Exchange } from './exchange.ts'
+export type { GuestRanks, JobLayout, RankReport } from './job.ts'
+export { createLocalExchange } from './local-exchange.ts'
+export {
+  type CommandWords,
+  dashed,
+  nearest,
+  type OptionSpec,
+  type OptionWords,
+  type ProgramWords,
+  parseCommandWords,
+} from './mpirun/grammar.ts'
+export { type MappingRequest, mapRanks } from './mpirun/mapping.ts'
+export { openProcessManager, type ProcessManager } from './process-manager.ts'
+export {
+  answerSpawn,
+  decodeJob,
+  encodeJob,
+  JOB_TOPIC,
+  type SpawnCommand,
+  type SpawnRequest,
+  type SpawnResult,
+} from './spawn.ts'
+export { starterPath } from './starter/path.ts'

@@ -52,6 +52,7 @@ export interface Settings {
   readonly events: string | undefined
   readonly dryRun: boolean
   readonly verbose: boolean
+  readonly timings: boolean
 }
 
 const DEFAULT_BOOT_TIMEOUT_MS = 120_000
@@ -105,6 +106,7 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
     events: job.value('events', nonEmpty),
     dryRun: job.has('dry-run'),
     verbose: job.has('verbose'),
+    timings: job.has('timings'),
   }
 }
 

@@ -1,7 +1,7 @@
 // What a node agent does, as an interface: boots its guests, starts and feeds its ranks, and tells what happens.
 // On a one-node job the controller calls it directly; with more nodes the same calls and events cross the agents' links.
 import type { LeetError } from '../../common/index.ts'
-import type { Exchange, JobLayout, RankEnd } from '../../mpi-bridge/index.ts'
+import type { Exchange, JobLayout, Preput, RankEnd } from '../../mpi-bridge/index.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 
 /** Secrets of a job. They travel only over authenticated, encrypted links and into files of mode 0600. */
@@ -29,7 +29,12 @@ export interface BootOrder {
 
 /** A rank to start: what the controller decides. The node adds the address of its PMI service. */
 export interface RankOrder {
+  /** Number of the process among all that this leet-mpirun starts: the ranks of the first job, then spawned ones. */
+  readonly task: number
+  /** Its rank in its job. */
   readonly rank: number
+  /** The guest that it runs in. */
+  readonly guest: number
   readonly argv: readonly [string, ...string[]]
   readonly environment: Readonly<Record<string, string>>
   readonly workDir: string
@@ -42,15 +47,15 @@ export interface RankOrder {
 export type NodeEvent =
   | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
   | { readonly kind: 'guest-lost'; readonly guest: number; readonly error: LeetError }
-  | { readonly kind: 'began'; readonly rank: number; readonly pid: number }
+  | { readonly kind: 'began'; readonly task: number; readonly pid: number }
   | {
       readonly kind: 'output'
-      readonly rank: number
+      readonly task: number
       readonly stream: 'stdout' | 'stderr'
       readonly data: Uint8Array
     }
-  | { readonly kind: 'ended'; readonly rank: number; readonly end: RankEnd }
-  | { readonly kind: 'failed'; readonly rank: number; readonly error: LeetError }
+  | { readonly kind: 'ended'; readonly task: number; readonly end: RankEnd }
+  | { readonly kind: 'failed'; readonly task: number; readonly error: LeetError }
 
 /** Stages of a guest, in order; `detail` of the event tells more. */
 export type GuestState = 'starting' | 'booting' | 'contextualised' | 'ready' | 'stopped'
@@ -60,14 +65,14 @@ export interface NodeWorker {
   /** Boots the node's guests; resolves when every one is ready. */
   boot(order: BootOrder, signal: AbortSignal): Promise<void>
   /** Opens the process manager for a job's ranks on this node. */
-  openJob(layout: JobLayout): Promise<void>
+  openJob(layout: JobLayout, preput: readonly Preput[]): Promise<void>
   /** Starts ranks; resolves when all were handed over. */
   start(job: string, ranks: readonly RankOrder[], signal: AbortSignal): Promise<void>
-  /** Input for a rank; resolves when more may be given. */
-  write(rank: number, data: Uint8Array): Promise<void>
-  endInput(rank: number): void
-  /** Signals ranks, `all` of them if not told which. */
-  signal(signal: NodeJS.Signals, ranks: readonly number[] | 'all'): void
+  /** Input for a task; resolves when more may be given. */
+  write(task: number, data: Uint8Array): Promise<void>
+  endInput(task: number): void
+  /** Signals the process groups of tasks. */
+  signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void
   /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
   holdOutput(hold: boolean): void
   /** Ends ranks and guests and leaves nothing. */

@@ -50,7 +50,14 @@ export interface JobPlan {
   readonly programs: readonly PlanProgram[]
   readonly size: number
   readonly network: 'none' | 'user' | 'local'
-  readonly user: { readonly name: string; readonly uid: number; readonly gid: number; readonly home: string }
+  readonly user: {
+    readonly name: string
+    readonly uid: number
+    readonly group: string
+    readonly gid: number
+    readonly home: string
+    readonly shell: string
+  }
   /** Milliseconds. */
   readonly limits: { readonly boot: number; readonly run: number | undefined }
 }

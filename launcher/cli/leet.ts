@@ -1,0 +1,81 @@
+// The command `leet`: images, what is left behind, what was found. The table of leet-mpirun's options is not used here.
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Deadline, EXIT_USAGE, lineLog } from '../../common/index.ts'
+import { version } from './version.ts'
+
+const COMPOSE_MS = 600_000
+
+/** Runs `leet`; resolves to its exit status, rejects with LeetError. */
+export async function leet(argv: readonly string[]): Promise<number> {
+  const program = new Command('leet')
+    .description('Images, clean-up and explanations for leet-mpirun, which runs MPI jobs in virtual machines')
+    .version(version())
+    .exitOverride()
+    .showHelpAfterError('(leet --help shows all commands)')
+  addImageCommands(program)
+  addReap(program)
+  try {
+    await program.parseAsync(argv as string[], { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    // Commander has printed its help or its sentence already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
+    throw error
+  }
+}
+
+const log = lineLog((text) => process.stderr.write(text), 'leet: ', false)
+const print = (line: string) => process.stdout.write(`${line}\n`)
+
+interface ComposeFlags {
+  readonly guest: string
+  readonly file: readonly string[]
+  readonly kernel?: string
+  readonly modules?: string
+}
+
+function addImageCommands(program: Command): void {
+  const image = program.command('image').description('what guests boot')
+  image
+    .command('compose <program...>')
+    .description('compose an image from programs and everything that they need')
+    .option('--guest <kind>', 'linux', guestKind, 'linux')
+    .option('--file <src[:dst]>', 'one more file or directory', gather, [])
+    .option('--kernel <file>', 'kernel to boot (default: the newest installed)')
+    .option('--modules <dir>', 'its modules')
+    .action(async (programs: string[], flags: ComposeFlags) => {
+      const { composeForPrograms } = await import('../job/image.ts')
+      const made = await composeForPrograms(
+        { programs, files: flags.file, kernel: flags.kernel, modules: flags.modules, shared: [] },
+        { log, deadline: Deadline.after(COMPOSE_MS) },
+      )
+      print(`${made.id}${made.composed ? '' : ' (was there already)'}`)
+      print(`  kernel ${made.kernel}\n  initrd ${made.initrd}\n  disk   ${made.disk}`)
+    })
+}
+
+function addReap(program: Command): void {
+  program
+    .command('reap')
+    .description('remove what killed jobs of yours left on this machine')
+    .action(async () => {
+      const { reap } = await import('../journal/reaper.ts')
+      const jobs = await reap({ log })
+      for (const job of jobs) {
+        print(`job ${job.jobId ?? job.directory}:`)
+        for (const line of job.done) print(`  ${line}`)
+        for (const line of job.failures) print(`  still there: ${line}`)
+      }
+      if (jobs.length === 0) print('nothing was left behind')
+      if (jobs.some((job) => job.failures.length > 0)) process.exitCode = 1
+    })
+}
+
+function guestKind(text: string): string {
+  if (text !== 'linux') throw new InvalidArgumentError('a guest is linux')
+  return text
+}
+
+function gather(text: string, before: readonly string[]): string[] {
+  return [...before, text]
+}

@@ -1,0 +1,126 @@
+// One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
+// outcome, and takes everything apart again whatever happened.
+import { Deadline, LeetError, type Log } from '../../common/index.ts'
+import {
+  createLocalExchange,
+  exportedVariables,
+  forwardEnvironment,
+  mpiSettings,
+  type RankSurroundings,
+} from '../../mpi-bridge/index.ts'
+import type { Settings } from '../cli/settings.ts'
+import type { ProgramFacts } from '../images/inspect.ts'
+import { Journal } from '../journal/journal.ts'
+import { createLocalWorker } from '../node/local-worker.ts'
+import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
+import type { JobPlan, PlanProgram } from '../plan/plan.ts'
+import { type Controller, createController } from './controller.ts'
+import type { EventListener } from './events.ts'
+
+/** What `runJob` needs. */
+export interface JobOrder {
+  readonly plan: JobPlan
+  readonly settings: Settings
+  readonly facts: readonly ProgramFacts[]
+  readonly log: Log
+  readonly onEvent: EventListener
+  readonly cancel: AbortSignal
+  /** Registers who passes signals such as SIGUSR1 on to the ranks. */
+  readonly forwarded: (listener: (signal: NodeJS.Signals) => void) => void
+}
+
+/** What leet-mpirun prints and returns in the end. */
+export interface JobResult {
+  readonly status: number
+  readonly summary: readonly string[]
+}
+
+/** Exit status of a job that --timeout ended, as timeout(1) has it. */
+const EXIT_TIMEOUT = 124
+
+/** Runs a job to its end. Rejects with LeetError when it could not be started. */
+export async function runJob(order: JobOrder): Promise<JobResult> {
+  const { plan, settings, log, onEvent, cancel } = order
+  const journal = await Journal.open({ jobId: plan.jobId })
+  let controller: Controller | undefined
+  try {
+    const image = plan.guestKind === 'host' ? undefined : await findImage(order)
+    const secrets = plan.guestKind === 'host' ? noSecrets : await makeSecrets(plan)
+    const exchange = createLocalExchange((report) => controller?.onReport(report))
+    const worker = createLocalWorker({
+      exchange,
+      journal,
+      log,
+      emit: (event) => controller?.onNodeEvent(0, event),
+    })
+    const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
+    for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
+    controller = createController({
+      plan,
+      workers: [worker],
+      exchange,
+      bootOrder: (node): BootOrder => ({ plan, node, image, secrets }),
+      environmentOf: (program, _rank, guest) => environmentOf(plan, program, guest, forwarded.variables),
+      environment: process.env,
+      onEvent,
+      onOutput: (_task, stream, data) => void process[stream].write(data),
+      onTaskEnd: () => {},
+    })
+    order.forwarded((signal) => controller?.signalRanks(signal))
+    await controller.boot(cancel)
+    const record = await controller.run(runSignal(cancel, settings.timeout))
+    const failure = record.failure
+    return { status: failure?.status ?? 0, summary: failure ? [`leet: ${failure.error.message}`] : [] }
+  } finally {
+    await controller?.stop()
+    await journal.close()
+  }
+}
+
+function runSignal(cancel: AbortSignal, timeout: number | undefined): AbortSignal {
+  if (timeout === undefined) return cancel
+  const late = new AbortController()
+  const timer = setTimeout(() => {
+    late.abort(
+      new LeetError({
+        code: 'LEET_E_TIMEOUT',
+        what: `the job did not end within ${timeout / 1000} s`,
+        hint: 'a longer --timeout',
+        exitCode: EXIT_TIMEOUT,
+      }),
+    )
+  }, timeout)
+  timer.unref()
+  return AbortSignal.any([cancel, late.signal])
+}
+
+// From weak to strong: what the MPI library needs, the user's own variables, what -x says.
+function environmentOf(
+  plan: JobPlan,
+  program: PlanProgram,
+  guest: number,
+  user: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const where = surroundings(plan, guest)
+  const variables: Record<string, string> = {}
+  for (const { name, value } of mpiSettings(program.mpi, where)) variables[name] = value
+  Object.assign(variables, user, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
+  return variables
+}
+
+function surroundings(plan: JobPlan, _guest: number): RankSurroundings {
+  return { inGuest: plan.guestKind !== 'host' }
+}
+
+async function findImage(_order: JobOrder): Promise<LinuxImageFiles> {
+  throw new Error('x')
+}
+
+async function makeSecrets(_plan: JobPlan): Promise<JobSecrets> {
+  throw new Error('x')
+}
+
+const noSecrets: JobSecrets = {
+  hostKey: { privateKey: '', publicKey: '' },
+  clientKey: { privateKey: '', publicKey: '' },
+}

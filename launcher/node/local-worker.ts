@@ -1,0 +1,185 @@
+// The work of a node agent, done in this process: boots the node's guests, serves PMI to its ranks, starts them and
+// tells what they do.
+import { Deadline, type Log, type WaitLimits } from '../../common/index.ts'
+import {
+  type ControlChannel,
+  openProcessManager,
+  type ProcessManager,
+  type RankEvent,
+  type ServiceAddress,
+} from '../../mpi-bridge/index.ts'
+import type { Journal } from '../journal/journal.ts'
+import type { JobPlan } from '../plan/plan.ts'
+import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import type { BootOrder, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
+
+/** What a local worker is made with. */
+export interface LocalWorkerContext extends WorkerContext {
+  readonly journal: Journal
+  readonly log: Log
+}
+
+/** How long a channel may take to be there, and guests and ranks to be gone, in milliseconds. */
+const CHANNEL_MS = 30_000
+const STOP_MS = 10_000
+
+/** The worker of the node that this process runs on. */
+export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerContext): NodeWorker {
+  let plan: JobPlan | undefined
+  let source: NodeGuests | undefined
+  let guests = new Map<number, NodeGuest>()
+  const channels = new Map<number, Promise<ControlChannel>>()
+  const services = new Map<number, Promise<ServiceAddress>>()
+  const guestOfTask = new Map<number, number>()
+  let manager: ProcessManager | undefined
+  let stopping = false
+
+  const processManager = (): ProcessManager => {
+    manager ??= openProcessManager({ exchange, log })
+    return manager
+  }
+
+  function onRankEvent(guest: number, event: RankEvent): void {
+    if (event.kind === 'lost') {
+      if (!stopping) emit({ kind: 'guest-lost', guest, error: event.error })
+      return
+    }
+    const { rank: task, ...rest } = event
+    emit({ ...rest, task } as NodeEvent)
+  }
+
+  function channelOf(guest: NodeGuest, limits: WaitLimits): Promise<ControlChannel> {
+    const known = channels.get(guest.index)
+    if (known) return known
+    const opened = guest.openChannel((event) => onRankEvent(guest.index, event), limits)
+    channels.set(guest.index, opened)
+    return opened
+  }
+
+  /** Where the ranks of a guest find the process manager, as they see it. */
+  function serviceOf(guest: NodeGuest): Promise<ServiceAddress> {
+    const known = services.get(guest.index)
+    if (known) return known
+    const listening = processManager()
+      .listen(guest.index, guest.serviceHost)
+      .then(({ port }) => ({ host: guest.serviceAddress, port }))
+    services.set(guest.index, listening)
+    return listening
+  }
+
+  const openChannels = async (): Promise<ControlChannel[]> => {
+    const settled = await Promise.allSettled(channels.values())
+    return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  }
+
+  return {
+    async boot(order: BootOrder, signal: AbortSignal) {
+      plan = order.plan
+      const limits = { deadline: Deadline.after(plan.limits.boot), signal }
+      source = await guestsOf(order, journal, log)
+      const booted = await source.boot(
+        (guest, state, detail) => emit({ kind: 'guest', guest, state, ...(detail ? { detail } : {}) }),
+        limits,
+      )
+      guests = new Map(booted.map((guest) => [guest.index, guest]))
+      for (const guest of booted) {
+        guest.lost.then((error) => {
+          if (!stopping) emit({ kind: 'guest-lost', guest: guest.index, error })
+        })
+      }
+      // The channel is part of being ready: a guest that cannot start ranks is of no use.
+      await Promise.all(booted.map((guest) => channelOf(guest, limits)))
+    },
+
+    async openJob(layout, preput) {
+      processManager().addJob(layout, preput)
+      await Promise.all([...guests.values()].map(serviceOf))
+    },
+
+    async start(job, orders, signal) {
+      const limits = { deadline: Deadline.after(CHANNEL_MS), signal }
+      const byGuest = new Map<number, RankOrder[]>()
+      for (const order of orders) {
+        const own = byGuest.get(order.guest)
+        if (own) own.push(order)
+        else byGuest.set(order.guest, [order])
+        guestOfTask.set(order.task, order.guest)
+      }
+      await Promise.all(
+        [...byGuest].map(async ([index, own]) => {
+          const guest = guests.get(index) as NodeGuest
+          const [channel, address] = await Promise.all([channelOf(guest, limits), serviceOf(guest)])
+          await channel.start(
+            own.map((order) => ({
+              rank: order.task,
+              argv: order.argv,
+              env: { ...order.environment, ...processManager().environment(job, order.rank, address) },
+              cwd: order.workDir,
+              stdin: order.stdin,
+              terminal: order.terminal,
+              ...(guest.switchesUser && plan
+                ? { user: { uid: plan.user.uid, gid: plan.user.gid, groups: [plan.user.gid] } }
+                : {}),
+            })),
+          )
+        }),
+      )
+    },
+
+    async write(task, data) {
+      const channel = await channels.get(guestOfTask.get(task) as number)
+      await channel?.write(task, data)
+    },
+    endInput(task) {
+      channels.get(guestOfTask.get(task) as number)?.then(
+        (channel) => channel.endInput(task),
+        () => {},
+      )
+    },
+    signal(signal, tasks) {
+      void openChannels().then((open) => {
+        for (const channel of open) {
+          if (tasks === 'all') channel.signal('all', signal)
+        }
+      })
+      if (tasks === 'all') return
+      for (const task of tasks) {
+        channels.get(guestOfTask.get(task) as number)?.then(
+          (channel) => channel.signal(task, signal),
+          () => {},
+        )
+      }
+    },
+    holdOutput(hold) {
+      void openChannels().then((open) => {
+        for (const channel of open) hold ? channel.pause() : channel.resume()
+      })
+    },
+    async stop() {
+      stopping = true
+      const limits = { deadline: Deadline.after(STOP_MS) }
+      const open = await openChannels()
+      await Promise.allSettled(open.map((channel) => channel.close(limits)))
+      manager?.close()
+      await source?.stop(limits)
+    },
+  }
+}
+
+// Each kind's code is loaded only when it is used: a job on the bare host needs none of QEMU, SSH and images.
+async function guestsOf(
+  { plan, node, image, secrets }: BootOrder,
+  journal: Journal,
+  log: Log,
+): Promise<NodeGuests> {
+  const own = plan.guests.filter((guest) => guest.node === node)
+  if (plan.guestKind === 'host') {
+    const { hostGuests } = await import('./host-guests.ts')
+    const [guest] = own
+    if (!guest) return { boot: async () => [], stop: async () => {} }
+    return hostGuests(guest, journal)
+  }
+  const { linuxGuests } = await import('./linux-guests.ts')
+  if (!image) throw new Error('a Linux guest without an image')
+  return linuxGuests({ plan, guests: own, image, secrets, journal, log })
+}

@@ -1,0 +1,32 @@
+// The guests of one node, as its worker sees them: something that becomes ready, has a control channel and an address
+// for the process manager, and may die.
+
+import type { LeetError, WaitLimits } from '../../common/index.ts'
+import type { ControlChannel, RankListener } from '../../mpi-bridge/index.ts'
+import type { GuestState } from './worker.ts'
+
+/** A guest of this node that is being booted or runs. */
+export interface NodeGuest {
+  readonly index: number
+  /** Where this guest's port of the process manager is opened on the node. */
+  readonly serviceHost: string
+  /** The address at which the guest reaches that port. */
+  readonly serviceAddress: string
+  /** Opens the way to its ranks; once per guest. */
+  openChannel(listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
+  /** Resolves with the reason when the guest is gone without having been told to. */
+  readonly lost: Promise<LeetError>
+  /** Whether ranks are started as the user's account (false: they are the user's processes already). */
+  readonly switchesUser: boolean
+  stop(limits: WaitLimits): Promise<void>
+}
+
+/** What makes the guests of a node. */
+export interface NodeGuests {
+  /** Boots all; resolves when every one is ready, in the order of the plan. */
+  boot(
+    onState: (guest: number, state: GuestState, detail?: string) => void,
+    limits: WaitLimits,
+  ): Promise<readonly NodeGuest[]>
+  stop(limits: WaitLimits): Promise<void>
+}
