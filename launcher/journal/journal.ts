@@ -105,8 +105,9 @@ export class Journal {
       cwd: options.cwd,
       env: { ...env, [MARKER_VARIABLE]: marker },
     })
+    // Failing to start is seen by the missing pid, failing to signal by the missing end.
+    child.on('error', () => {})
     if (child.pid === undefined) {
-      child.once('error', () => {})
       this.#write({ gone: id })
       throw new LeetError({
         code: 'LEET_E_SPAWN',

@@ -1,0 +1,244 @@
+// A running virtual machine: QEMU as a foreground child of this process, its QMP connection, its console.
+
+import { closeSync, openSync } from 'node:fs'
+import type { Duplex, Readable } from 'node:stream'
+import {
+  type ChildEnd,
+  Deadline,
+  endOf,
+  LeetError,
+  type Log,
+  type WaitLimits,
+  waitFor,
+} from '../../common/index.ts'
+import type { Journal } from '../journal/journal.ts'
+import type { Accelerator } from './accel.ts'
+import { ConsoleFollower, cleanLine } from './console.ts'
+import { QMP_FD, qemuArguments } from './qemu-args.ts'
+import { QmpClient, type QmpEvent } from './qmp.ts'
+import { checkMachineSpec, type MachineSpec } from './spec.ts'
+import { type Forward, parseUsernet } from './usernet.ts'
+
+/** Why a machine is no longer there. */
+export type MachineExitReason =
+  /** `stop` was called. */
+  | 'stopped'
+  /** The guest powered itself off. */
+  | 'shutdown'
+  /** The guest reset itself, which is what a kernel that panics with `panic=-1` does. */
+  | 'reset'
+  /** The guest's kernel panicked. */
+  | 'panic'
+  /** QEMU halted the guest: `internal-error` (KVM), `io-error` (a disk is full). */
+  | 'halted'
+  /** QEMU itself ended or was ended. */
+  | 'qemu'
+
+/** How a machine ended. */
+export interface MachineExit {
+  readonly reason: MachineExitReason
+  /** Says what happened, with the last console lines; undefined when `stop` was called. */
+  readonly error: LeetError | undefined
+}
+
+/** A virtual machine whose QEMU runs. */
+export interface Machine {
+  readonly name: string
+  /** Of QEMU. */
+  readonly pid: number
+  readonly console: ConsoleFollower
+  /** Resolves when the machine has ended, for whatever reason; never rejects. */
+  readonly exited: Promise<MachineExit>
+  /** Port of 127.0.0.1 that leads to a port of the guest; `LEET_E_MACHINE` when the specification has no such forward. */
+  forwardedPort(nic: string, guestPort: number): number
+  /** Ends QEMU, without asking the guest. Resolves when it has ended; a QEMU that does not quit in time is killed. */
+  stop(limits: WaitLimits): Promise<MachineExit>
+}
+
+/** What `startMachine` needs besides the specification. */
+export interface MachineContext extends WaitLimits {
+  readonly journal: Journal
+  readonly log: Log
+  /** From `findQemu`. */
+  readonly qemu: string
+  /** From `chooseAccelerator`. */
+  readonly accelerator: Accelerator
+  /** Sees every console line from the first on: clean, without its newline. */
+  readonly onConsoleLine?: (line: string) => void
+}
+
+/**
+ * Starts a machine. Resolves as soon as QEMU runs and its ports are known, which is long before the guest is up.
+ * `LEET_E_MACHINE` when QEMU refuses, with what it says; `LEET_E_DEADLINE`; the signal's reason. Nothing runs after a
+ * rejection.
+ */
+export async function startMachine(spec: MachineSpec, context: MachineContext): Promise<Machine> {
+  checkMachineSpec(spec)
+  const machine = new QemuMachine(spec, context)
+  try {
+    await machine.start(context)
+    return machine
+  } catch (error) {
+    if (error instanceof LeetError && error.code === 'LEET_E_QMP') {
+      // What QEMU says on its way out explains more than a connection that ended.
+      const limits = { deadline: Deadline.after(QUIT_MS) }
+      const exit = await waitFor(machine.exited, limits, { what: 'QEMU to end' }).catch(() => undefined)
+      if (exit?.error) throw exit.error
+    }
+    await machine.stop({ deadline: Deadline.after(0) })
+    throw error
+  }
+}
+
+/** How many console lines an error shows. */
+const LINES_SHOWN = 15
+/** How long QEMU may take to end after `quit`. */
+const QUIT_MS = 2000
+/** How long SIGKILL may take. */
+const KILL_MS = 5000
+const STDERR_LIMIT = 16 << 10
+
+class QemuMachine implements Machine {
+  readonly name: string
+  readonly pid: number
+  readonly console: ConsoleFollower
+  readonly exited: Promise<MachineExit>
+  readonly #log: Log
+  readonly #qmp: QmpClient
+  readonly #kill: () => void
+  #forwards: readonly Forward[] = []
+  #stopping = false
+  #reason: MachineExitReason | undefined
+  #cause = ''
+  #panic: string | undefined
+  #stderr = ''
+
+  constructor(spec: MachineSpec, { journal, log, qemu, accelerator, onConsoleLine }: MachineContext) {
+    this.name = spec.name
+    this.#log = log
+    closeSync(openSync(spec.consoleFile, 'a', 0o600))
+    this.console = new ConsoleFollower(spec.consoleFile, (line) => {
+      this.#panic ??= /Kernel panic - not syncing: .*/.exec(line)?.[0]
+      onConsoleLine?.(line)
+    })
+    try {
+      const { child, pid } = journal.spawn([qemu, ...qemuArguments(spec, accelerator)], {
+        what: `QEMU of guest ${spec.name}`,
+        stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+        cwd: '/',
+      })
+      this.pid = pid
+      this.#kill = () => child.kill('SIGKILL')
+      const stderr = child.stderr as Readable
+      stderr.on('data', (bytes: Buffer) => {
+        this.#stderr = (this.#stderr + bytes.toString('utf8')).slice(-STDERR_LIMIT)
+      })
+      this.#qmp = new QmpClient(child.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event))
+      this.exited = endOf(child).then((end) => this.#onExit(end))
+    } catch (error) {
+      this.console.close()
+      throw error
+    }
+  }
+
+  async start(limits: WaitLimits): Promise<void> {
+    await this.#qmp.start(limits)
+    const text = await this.#qmp.execute('human-monitor-command', { 'command-line': 'info usernet' }, limits)
+    if (typeof text === 'string') this.#forwards = parseUsernet(text)
+  }
+
+  forwardedPort(nic: string, guestPort: number): number {
+    const found = this.#forwards.find((forward) => forward.nic === nic && forward.guestPort === guestPort)
+    if (found) return found.hostPort
+    throw new LeetError({
+      code: 'LEET_E_MACHINE',
+      where: `guest ${this.name}`,
+      what: `no port of the host leads to port ${guestPort} of network interface ${nic}`,
+    })
+  }
+
+  async stop({ deadline, signal }: WaitLimits): Promise<MachineExit> {
+    this.#stopping = true
+    const quit: WaitLimits = { deadline: deadline.within(QUIT_MS), signal }
+    try {
+      if (!deadline.expired) {
+        await Promise.race([this.#qmp.execute('quit', {}, quit), this.exited])
+        return await waitFor(this.exited, quit, { what: 'QEMU to quit' })
+      }
+    } catch {
+      // Killed below, whatever QEMU said.
+    }
+    this.#kill()
+    return await waitFor(
+      this.exited,
+      { deadline: Deadline.after(KILL_MS) },
+      { what: `the end of QEMU (pid ${this.pid}) after SIGKILL`, where: `guest ${this.name}` },
+    )
+  }
+
+  #onEvent({ name, data }: QmpEvent): void {
+    if (name === 'GUEST_PANICKED') this.#end('panic', 'its kernel panicked')
+    else if (name === 'SHUTDOWN') {
+      const [reason, cause] = SHUTDOWN_REASONS[String(data.reason)] ?? [
+        'qemu',
+        `QEMU shut down (${data.reason})`,
+      ]
+      this.#reason ??= reason
+      this.#cause ||= cause
+    } else if (name === 'STOP') void this.#onHalt()
+  }
+
+  // The machine has been halted while QEMU lives on: nobody asked for that, so it is an error of the host's.
+  async #onHalt(): Promise<void> {
+    const limits = { deadline: Deadline.after(QUIT_MS) }
+    const status = await this.#qmp.execute('query-status', {}, limits).catch(() => undefined)
+    const state = String((status as { status?: unknown } | undefined)?.status)
+    if (state === 'internal-error' || state === 'io-error') this.#end('halted', `QEMU halted it (${state})`)
+  }
+
+  #end(reason: MachineExitReason, cause: string): void {
+    this.#reason ??= reason
+    this.#cause ||= cause
+    this.#kill()
+  }
+
+  #onExit(end: ChildEnd): MachineExit {
+    this.console.close()
+    if (this.#stopping) return { reason: 'stopped', error: undefined }
+    let reason = this.#reason ?? 'qemu'
+    let why =
+      this.#cause || `QEMU ended ${end.kind === 'signal' ? `by ${end.signal}` : `with status ${end.status}`}`
+    if (this.#panic !== undefined) {
+      reason = 'panic'
+      why = this.#panic
+    }
+    const stderr = this.#stderr.split('\n').map(cleanLine).filter(Boolean)
+    if (reason !== 'qemu') for (const line of stderr) this.#log.detail(`QEMU of guest ${this.name}: ${line}`)
+    return {
+      reason,
+      error: new LeetError({
+        code: 'LEET_E_MACHINE',
+        where: `guest ${this.name}`,
+        what: 'ended unexpectedly',
+        why: [
+          why,
+          ...section('QEMU says', reason === 'qemu' ? stderr : []),
+          ...section('last lines of its console', this.console.tail(LINES_SHOWN)),
+        ].join('\n'),
+      }),
+    }
+  }
+}
+
+// Reasons of the SHUTDOWN event: QEMU's qapi/run-state.json, ShutdownCause.
+const SHUTDOWN_REASONS: Readonly<Record<string, readonly [MachineExitReason, string]>> = {
+  'guest-shutdown': ['shutdown', 'it powered itself off'],
+  'guest-reset': ['reset', 'it reset itself'],
+  'subsystem-reset': ['reset', 'it reset itself'],
+  'guest-panic': ['panic', 'its kernel panicked'],
+  'host-signal': ['qemu', 'QEMU was ended by a signal'],
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((line) => `  | ${line}`)]
+}
