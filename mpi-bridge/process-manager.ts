@@ -1,0 +1,321 @@
+// The process manager of one node: one TCP port for each of its guests, where the ranks of that guest find PMI-1,
+// PMI-2 and PMIx side by side, told apart by their first bytes. It knows who is connected, refuses everybody else,
+// and tells the controller what ranks do. The services know the protocols.
+import { timingSafeEqual } from 'node:crypto'
+import { createServer, type Server, type Socket } from 'node:net'
+import { Deadline, LeetError, type Log } from '../common/index.ts'
+import type {
+  Claim,
+  Preput,
+  RankConnection,
+  ServiceAddress,
+  ServiceContext,
+  WireUpService,
+} from './context.ts'
+import type { Exchange } from './exchange.ts'
+import type { JobLayout, RankReport } from './job.ts'
+import { remoteNames } from './names.ts'
+import { createPeerCheck, isLocalPeer } from './peer.ts'
+import type { FinalizeRescue } from './pmi/job.ts'
+import { createPmiService } from './pmi/service.ts'
+import { askSpawn } from './spawn.ts'
+
+export type { FinalizeRescue } from './pmi/job.ts'
+
+/** What a process manager is made with. */
+export interface ProcessManagerOptions {
+  readonly exchange: Exchange
+  readonly log: Log
+  /** For programs linked with MPICH 4.0 and UCX in more than one guest; off unless given. */
+  readonly finalizeRescue?: FinalizeRescue
+  /** A connection that has not said which rank it is after so many milliseconds is closed; 10,000 unless told. */
+  readonly handshakeMs?: number
+  /** Users whose processes may be ranks of this machine, besides root; this process's user unless told. */
+  readonly uids?: readonly number[]
+}
+
+/** Who may connect to a guest's port. */
+export interface ListenOptions {
+  /** The guest's address, when it has one of its own: connections from elsewhere are closed. */
+  readonly peer?: string
+}
+
+/** The process manager of one node. */
+export interface ProcessManager {
+  /** Makes a job known, before the environment of its ranks is asked for and before they start. */
+  addJob(layout: JobLayout, preput?: readonly Preput[]): void
+  /** Forgets a job whose ranks have all ended. */
+  removeJob(id: string): void
+  /**
+   * Opens the port of guest `guest` on the numeric address `host` of this machine. `LEET_E_SERVICE_ADDRESS` when
+   * that cannot be.
+   */
+  listen(guest: number, host: string, options?: ListenOptions): Promise<ServiceAddress>
+  /** The variables of PMI and PMIx that lead a local rank to `address`, which is how the guest sees the port. */
+  environment(job: string, rank: number, address: ServiceAddress): Record<string, string>
+  /** Ends all connections without reporting anybody lost, and closes the ports. */
+  close(): Promise<void>
+}
+
+/** Connections of one guest that have not yet said who they are, besides one for each of its ranks. */
+const MORE_PENDING = 64
+
+interface JobState {
+  readonly layout: JobLayout
+  readonly name: Buffer
+  /** Guest of each local rank. */
+  readonly guestOf: ReadonlyMap<number, number>
+  readonly ranks: Map<number, LiveRank>
+}
+
+/** Opens the process manager of this node; ports are opened with `listen`. */
+export function openProcessManager(options: ProcessManagerOptions): ProcessManager {
+  const { exchange, log, handshakeMs = 10_000 } = options
+  const jobs = new Map<string, JobState>()
+  const servers = new Set<Server>()
+  const connections = new Set<Socket>()
+  const pendings = new Map<number, Pending>()
+  const ended = new AbortController()
+  const checkPeer = createPeerCheck(new Set(options.uids ?? [process.getuid?.() ?? 0]))
+  const limits = { deadline: Deadline.never, signal: ended.signal }
+
+  const report = (what: RankReport) => {
+    if (!ended.signal.aborted) exchange.report(what)
+  }
+
+  const context: ServiceContext = {
+    exchange,
+    log,
+    names: remoteNames(exchange, limits),
+    job(name) {
+      const presented = Buffer.from(name, 'utf8')
+      let found: JobLayout | undefined
+      for (const job of jobs.values()) {
+        if (job.name.length === presented.length && timingSafeEqual(job.name, presented)) found = job.layout
+      }
+      return found
+    },
+    claim(claim) {
+      const job = jobs.get(claim.job.id)
+      if (!job || job.guestOf.get(claim.rank) !== claim.guest) return undefined
+      const before = job.ranks.get(claim.rank)
+      if (before && !before.replaceable) {
+        log.warn(`rank ${claim.rank} connected a second time: refused`)
+        return undefined
+      }
+      before?.replace()
+      pendings.get(claim.guest)?.settle(claim.socket)
+      const rank = new LiveRank(claim, report)
+      job.ranks.set(claim.rank, rank)
+      return rank
+    },
+    spawn: (request) => askSpawn(exchange, request, limits),
+  }
+
+  const pmi = createPmiService(context, options.finalizeRescue)
+  const services: readonly WireUpService[] = [pmi]
+
+  /** Which service speaks the protocol of these first bytes. */
+  const serviceFor = (first: Buffer): WireUpService | undefined => {
+    // "cmd=…" is PMI.
+    if (first[0] === 0x63) return pmi
+    return undefined
+  }
+
+  const accept = (socket: Socket, guest: number, pending: Pending, peer: string | undefined) => {
+    connections.add(socket)
+    // The 'close' that follows is what counts.
+    socket.on('error', () => {})
+    socket.once('close', () => connections.delete(socket))
+    if (peer !== undefined && socket.remoteAddress !== peer) {
+      log.detail(`guest ${guest}: a connection from ${socket.remoteAddress} is closed: it is not the guest`)
+      socket.destroy()
+      return
+    }
+    pending.add(socket)
+    socket.setNoDelay(true)
+    const verdict = isLocalPeer(socket.remoteAddress, socket.localAddress) ? checkPeer(socket) : undefined
+    socket.once('data', async (first: Buffer) => {
+      socket.pause()
+      if ((await verdict) === 'foreign') {
+        log.warn(`guest ${guest}: a connection of another user's process is closed`)
+        socket.destroy()
+        return
+      }
+      if (socket.destroyed) return
+      const service = serviceFor(first)
+      if (service) return service.accept(socket, first, guest)
+      log.detail(`guest ${guest}: a connection that speaks neither PMI nor PMIx is closed`)
+      socket.destroy()
+    })
+  }
+
+  return {
+    addJob(layout, preput = []) {
+      if (jobs.has(layout.id)) throw new LeetError({ code: 'LEET_E_JOB', what: 'a job was announced twice' })
+      const guestOf = new Map<number, number>()
+      for (const { guest, agent, ranks } of layout.guests) {
+        if (agent === exchange.agent) for (const rank of ranks) guestOf.set(rank, guest)
+      }
+      jobs.set(layout.id, { layout, name: Buffer.from(layout.id, 'utf8'), guestOf, ranks: new Map() })
+      for (const service of services) service.addJob(layout, preput)
+    },
+
+    removeJob(id) {
+      const job = jobs.get(id)
+      if (!job) return
+      jobs.delete(id)
+      for (const rank of job.ranks.values()) rank.replace()
+      for (const service of services) service.removeJob(job.layout)
+    },
+
+    async listen(guest, host, { peer } = {}) {
+      let pending = pendings.get(guest)
+      if (!pending) {
+        const ranks = () => {
+          let count = 0
+          for (const { guestOf } of jobs.values())
+            for (const each of guestOf.values()) if (each === guest) count++
+          return count
+        }
+        pending = new Pending(handshakeMs, () => ranks() + MORE_PENDING)
+        pendings.set(guest, pending)
+      }
+      const waiting = pending
+      const server = createServer((socket) => accept(socket, guest, waiting, peer))
+      servers.add(server)
+      return new Promise<ServiceAddress>((resolve, reject) => {
+        server.once('error', (cause) => {
+          servers.delete(server)
+          reject(
+            new LeetError({
+              code: 'LEET_E_SERVICE_ADDRESS',
+              what: `cannot listen on ${host} for the ranks of guest ${guest}`,
+              why: cause.message,
+              hint: 'the address must be one of this machine',
+              cause,
+            }),
+          )
+        })
+        // All ranks of a guest may connect at once.
+        server.listen({ host, port: 0, backlog: 4096 }, () => {
+          const address = server.address()
+          resolve({ host, port: typeof address === 'object' && address ? address.port : 0 })
+        })
+      })
+    },
+
+    environment(id, rank, address) {
+      const job = jobs.get(id)
+      if (!job?.guestOf.has(rank)) {
+        throw new LeetError({ code: 'LEET_E_JOB', what: `rank ${rank} is not served by this node` })
+      }
+      return Object.assign({}, ...services.map((service) => service.environment(job.layout, rank, address)))
+    },
+
+    async close() {
+      ended.abort()
+      for (const service of services) service.close()
+      for (const pending of pendings.values()) pending.close()
+      for (const socket of connections) socket.destroy()
+      await Promise.all(
+        [...servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+      )
+    },
+  }
+}
+
+/** Connections of a guest that have not yet said who they are. */
+class Pending {
+  readonly #handshakeMs: number
+  readonly #limit: () => number
+  readonly #timers = new Map<Socket, NodeJS.Timeout>()
+
+  constructor(handshakeMs: number, limit: () => number) {
+    this.#handshakeMs = handshakeMs
+    this.#limit = limit
+  }
+
+  add(socket: Socket): void {
+    if (this.#timers.size >= this.#limit()) {
+      // A rank says who it is at once: the oldest silent connection is none.
+      const [oldest] = this.#timers.keys()
+      oldest?.destroy()
+      if (oldest) this.settle(oldest)
+    }
+    this.#timers.set(
+      socket,
+      setTimeout(() => socket.destroy(), this.#handshakeMs),
+    )
+    socket.once('close', () => this.settle(socket))
+  }
+
+  /** The connection is a rank's, or gone. */
+  settle(socket: Socket): void {
+    clearTimeout(this.#timers.get(socket))
+    this.#timers.delete(socket)
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+  }
+}
+
+/** The connection of a rank, and what was told of it. */
+class LiveRank implements RankConnection {
+  readonly job: JobLayout
+  readonly rank: number
+  readonly guest: number
+  readonly #socket: Socket
+  readonly #report: (report: RankReport) => void
+  #state: 'connected' | 'initialised' | 'finalised' | 'aborted' | 'lost' = 'connected'
+  #why = 'its connection ended before MPI_Finalize'
+
+  constructor({ job, rank, guest, socket }: Claim, report: (report: RankReport) => void) {
+    this.job = job
+    this.rank = rank
+    this.guest = guest
+    this.#socket = socket
+    this.#report = report
+    report({ kind: 'connected', job: job.id, rank })
+    socket.once('close', () => {
+      if (this.#state === 'finalised' || this.#state === 'aborted') return
+      this.#state = 'lost'
+      report({ kind: 'lost', job: job.id, rank, why: this.#why })
+    })
+  }
+
+  /** Whether the rank may connect anew: it has finalised (a script may run a second MPI program). */
+  get replaceable(): boolean {
+    return this.#state === 'finalised'
+  }
+
+  /** Ends what is left of the connection: MPICH 4.2 keeps it open after finalize. */
+  replace(): void {
+    this.#socket.destroy()
+  }
+
+  initialised(): void {
+    if (this.#state !== 'connected') return
+    this.#state = 'initialised'
+    this.#report({ kind: 'initialised', job: this.job.id, rank: this.rank })
+  }
+
+  finalised(): void {
+    if (this.#state !== 'connected' && this.#state !== 'initialised') return
+    this.#state = 'finalised'
+    this.#report({ kind: 'finalised', job: this.job.id, rank: this.rank })
+  }
+
+  abort(status: number, message: string): void {
+    if (this.#state === 'aborted' || this.#state === 'lost') return
+    this.#state = 'aborted'
+    this.#report({ kind: 'aborted', job: this.job.id, rank: this.rank, status, message })
+  }
+
+  drop(why: string): void {
+    this.#why = why
+    this.#socket.destroy()
+  }
+}
