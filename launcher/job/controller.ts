@@ -5,9 +5,6 @@ import { LeetError, messageOf } from '../../common/index.ts'
 import {
   answerSpawn,
   type Exchange,
-  encodeJob,
-  exportedVariables,
-  JOB_TOPIC,
   type JobLayout,
   mapRanks,
   type RankEnd,
@@ -18,7 +15,7 @@ import {
 } from '../../mpi-bridge/index.ts'
 import type { BootOrder, NodeEvent, NodeWorker, RankOrder } from '../node/worker.ts'
 import { type JobPlan, type MpiFlavour, type PlanProgram, programOf } from '../plan/plan.ts'
-import type { EventListener } from './events.ts'
+import type { EventListener, RankState } from './events.ts'
 
 /** What a controller needs besides the plan. */
 export interface ControllerContext {
@@ -131,15 +128,7 @@ export function createController(context: ControllerContext): Controller {
   const nodeOf = (guest: number) => plan.guests[guest]?.node ?? 0
   const workerOf = (task: TaskRecord) => workers[task.node] as NodeWorker
 
-  const tellRank = (
-    task: TaskRecord,
-    state: Parameters<EventListener>[0] extends infer E
-      ? E extends { event: 'rank'; state: infer S }
-        ? S
-        : never
-      : never,
-    detail?: string,
-  ) =>
+  const tellRank = (task: TaskRecord, state: RankState, detail?: string) =>
     onEvent({
       event: 'rank',
       job: task.job,
@@ -157,7 +146,10 @@ export function createController(context: ControllerContext): Controller {
 
   // TERM first, so that programs can say goodbye; what remains after the grace is killed.
   function endAll(): void {
-    if (running === 0) return finishIfDone()
+    if (running === 0) {
+      finishIfDone()
+      return
+    }
     for (const task of tasks) if (task.endedAs === 0) task.endedByUs = true
     for (const worker of workers) worker.signal('SIGTERM', 'all')
     killTimer ??= setTimeout(() => {
@@ -180,28 +172,9 @@ export function createController(context: ControllerContext): Controller {
 
   // Whether the end of one rank is the end of the job: as mpirun, unless the rank had finalised in order.
   function judge(task: TaskRecord): void {
-    if (failure) return
-    const { end, error } = task
-    const rankName = `rank ${task.rank}${task.job > 0 ? ` of spawned job ${task.job}` : ''} in ${guestName(task.guest)}`
-    if (error) return fail(task, error, error.exitCode)
-    if (!end) return
-    if (end.kind === 'signal') {
-      return fail(task, rankError(rankName, `was ended by signal ${end.signal}`), 128 + end.signal)
-    }
-    if (end.status !== 0) {
-      if (!task.finalised) fail(task, rankError(rankName, `ended with status ${end.status}`), end.status)
-      return
-    }
-    if (task.initialised && !task.finalised) {
-      return fail(task, rankError(rankName, 'ended after MPI_Init without MPI_Finalize'), 1)
-    }
-    if (
-      !task.connected &&
-      task.mpi !== 'none' &&
-      jobOf(task)?.tasks.some((other) => other.connected && other.endedAs === 0)
-    ) {
-      fail(task, rankError(rankName, 'ended before MPI_Init, for which the other ranks wait'), 1)
-    }
+    const othersWait = () => jobOf(task)?.tasks.some((other) => other.connected && other.endedAs === 0)
+    const verdict = judgeEnd(task, guestName(task.guest), othersWait)
+    if (verdict) fail(task, verdict.error, verdict.status)
   }
 
   function jobOf(task: TaskRecord): Job | undefined {
@@ -465,6 +438,29 @@ export function createController(context: ControllerContext): Controller {
   }
 }
 
+/** What the end of a rank means for the job; undefined: nothing. */
+function judgeEnd(
+  task: TaskRecord,
+  guest: string,
+  othersWait: () => boolean | undefined,
+): { error: LeetError; status: number } | undefined {
+  const { end, error } = task
+  const who = `rank ${task.rank}${task.job > 0 ? ` of spawned job ${task.job}` : ''} in ${guest}`
+  const because = (what: string, status: number) => ({ error: rankError(who, what), status })
+  if (error) return { error, status: error.exitCode }
+  if (!end) return undefined
+  if (end.kind === 'signal') return because(`was ended by signal ${end.signal}`, 128 + end.signal)
+  if (end.status !== 0) {
+    // Others that finalised too may have more to say; the first status is the job's all the same.
+    return task.finalised ? undefined : because(`ended with status ${end.status}`, end.status)
+  }
+  if (task.initialised && !task.finalised) return because('ended after MPI_Init without MPI_Finalize', 1)
+  if (!task.connected && task.mpi !== 'none' && othersWait()) {
+    return because('ended before MPI_Init, for which the other ranks wait', 1)
+  }
+  return undefined
+}
+
 // A spawn of more than this is a mistake or an attack, not a job.
 const MOST_SPAWNED = 65_536
 
@@ -502,5 +498,3 @@ function cancelled(signal: AbortSignal): LeetError {
         why: messageOf(signal.reason),
       })
 }
-
-export { encodeJob, exportedVariables, JOB_TOPIC }

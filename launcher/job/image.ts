@@ -1,0 +1,55 @@
+// The image of a job: composed from its programs, or found in the store.
+import { isAbsolute, resolve } from 'node:path'
+import { type Log, usageError, type WaitLimits } from '../../common/index.ts'
+import { starterPath } from '../../mpi-bridge/index.ts'
+import type { ImageFile, LinuxImage } from '../images/image.ts'
+import { composeLinuxImage } from '../images/linux.ts'
+
+/** What an image is to be made of, in the user's words. */
+export interface ImageWishes {
+  readonly programs: readonly string[]
+  /** `SRC[:DST]` each. */
+  readonly files: readonly string[]
+  readonly kernel: string | undefined
+  readonly modules: string | undefined
+  /** Directories that guests mount at the same path. */
+  readonly shared: readonly string[]
+}
+
+/** Composes a Linux image, or finds that it is there already. */
+export async function composeForPrograms(
+  wishes: ImageWishes,
+  context: WaitLimits & { readonly log: Log },
+): Promise<LinuxImage> {
+  const directory = process.cwd()
+  if ((wishes.kernel === undefined) !== (wishes.modules === undefined)) {
+    throw usageError('a kernel and its modules go together', '--kernel FILE --modules DIR', '--kernel')
+  }
+  return composeLinuxImage(
+    {
+      programs: wishes.programs,
+      files: wishes.files.map(parseFile),
+      env: process.env,
+      directory,
+      starter: { path: await starterPath(context) },
+      ...(wishes.kernel && wishes.modules
+        ? { kernel: { file: resolve(directory, wishes.kernel), modules: resolve(directory, wishes.modules) } }
+        : {}),
+      shared: wishes.shared,
+    },
+    context,
+  )
+}
+
+function parseFile(text: string): ImageFile {
+  const colon = text.lastIndexOf(':')
+  const destination = colon > 0 ? text.slice(colon + 1) : undefined
+  if (destination !== undefined && !isAbsolute(destination)) {
+    throw usageError(
+      `"${destination}" is not an absolute path of the guest`,
+      '--file SRC:/path/in/guest',
+      '--file',
+    )
+  }
+  return destination === undefined ? { source: text } : { source: text.slice(0, colon), destination }
+}

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest'
+import {
+  Deadline,
+  formatSize,
+  identify,
+  isRunning,
+  LeetError,
+  parseDuration,
+  parseSize,
+  poll,
+  runCommand,
+  waitFor,
+} from '../../../common/index.ts'
+
+describe('units', () => {
+  it('reads sizes and durations as people write them', () => {
+    expect(parseSize('2G', 'x')).toBe(2 ** 31)
+    expect(parseSize('512MiB', 'x')).toBe(2 ** 29)
+    expect(parseDuration('5m', 'x')).toBe(300_000)
+    expect(parseDuration('1:30:00', 'x')).toBe(5_400_000)
+    expect(formatSize(3 * 2 ** 29)).toBe('1.5 GiB')
+    for (const bad of ['', '-1G', '1X', '0', '1e9G']) expect(() => parseSize(bad, 'x')).toThrow(LeetError)
+    for (const bad of ['', '1:2:3:4', '-5', '0s']) expect(() => parseDuration(bad, 'x')).toThrow(LeetError)
+  })
+})
+
+describe('waiting', () => {
+  it('says what it waited for when the deadline passes', async () => {
+    const never = new Promise<void>(() => {})
+    await expect(waitFor(never, { deadline: Deadline.after(5) }, { what: 'the moon' })).rejects.toMatchObject(
+      {
+        code: 'LEET_E_DEADLINE',
+        message: expect.stringContaining('the moon'),
+      },
+    )
+    await expect(
+      poll(() => undefined, 1, { deadline: Deadline.after(5) }, { what: 'the sun' }),
+    ).rejects.toMatchObject({
+      code: 'LEET_E_DEADLINE',
+    })
+  })
+  it('ends with the signal’s reason', async () => {
+    const reason = new LeetError({ code: 'LEET_E_SIGNAL', what: 'ended by SIGINT', exitCode: 130 })
+    const signal = AbortSignal.abort(reason)
+    await expect(
+      waitFor(new Promise(() => {}), { deadline: Deadline.never, signal }, { what: '' }),
+    ).rejects.toBe(reason)
+  })
+})
+
+describe('processes', () => {
+  it('are identified by pid and start time', () => {
+    const self = identify(process.pid)
+    expect(self && isRunning(self)).toBe(true)
+    expect(self && isRunning({ ...self, startTime: self.startTime + 1 })).toBe(false)
+  })
+  it('are ended at their deadline, and a missing one is named', async () => {
+    await expect(runCommand(['sleep', '60'], { deadline: Deadline.after(20) })).rejects.toMatchObject({
+      code: 'LEET_E_DEADLINE',
+    })
+    await expect(runCommand(['leet-no-such-command'], { deadline: Deadline.never })).rejects.toMatchObject({
+      code: 'LEET_E_COMMAND_MISSING',
+    })
+    await expect(runCommand(['cat'], { deadline: Deadline.never, input: 'x' })).resolves.toEqual({
+      status: 0,
+      stdout: 'x',
+      stderr: '',
+    })
+  })
+})

@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest'
+import { exportedVariables, forwardEnvironment, mpiSettings } from '../../../mpi-bridge/index.ts'
+
+describe('the environment of ranks', () => {
+  const user = {
+    PATH: '/bin',
+    SSH_AUTH_SOCK: '/run/agent',
+    SLURM_JOB_ID: '7',
+    OMPI_MCA_btl: 'tcp,self',
+    PMI_RANK: '3',
+  }
+
+  it('leaves out sockets and other launchers’ words in a guest, and says why', () => {
+    const { variables, denied } = forwardEnvironment(user, true)
+    expect(variables).toEqual({ PATH: '/bin', OMPI_MCA_btl: 'tcp,self' })
+    expect(denied.map(({ name }) => name).sort()).toEqual(['PMI_RANK', 'SLURM_JOB_ID', 'SSH_AUTH_SOCK'])
+    expect(denied.every(({ why }) => why.length > 0)).toBe(true)
+  })
+  it('keeps sockets on the bare host, where they lead somewhere', () => {
+    expect(forwardEnvironment(user, false).variables).toHaveProperty('SSH_AUTH_SOCK')
+  })
+  it('exports by name or with a value, and skips what is unset', () => {
+    expect(exportedVariables(['SLURM_JOB_ID', 'A=b=c', 'E=', 'NONE'], user)).toEqual({
+      SLURM_JOB_ID: '7',
+      A: 'b=c',
+      E: '',
+    })
+  })
+  it('keeps MPI off the control NIC when guests share a segment', () => {
+    const segment = { interfaceName: 'eth1', cidr: '10.77.0.0/16', address: '10.77.1.1' }
+    const openmpi = mpiSettings('openmpi', { inGuest: true, segment })
+    expect(openmpi).toContainEqual(
+      expect.objectContaining({ name: 'OMPI_MCA_btl_tcp_if_include', value: '10.77.0.0/16' }),
+    )
+    expect(mpiSettings('mpich', { inGuest: false }).map(({ name }) => name)).toEqual(['HWLOC_COMPONENTS'])
+  })
+})

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest'
+import { OPTIONS } from '../../../launcher/cli/options.ts'
+import { readSettings } from '../../../launcher/cli/settings.ts'
+import { type PlanFacts, planJob, programOf } from '../../../launcher/plan/plan.ts'
+import { parseCommandWords } from '../../../mpi-bridge/index.ts'
+
+const GIB = 2 ** 30
+const node = (name: string) => ({ name, slots: 2, cpus: 2, memory: 10 * GIB })
+
+function plan(line: string, nodes: PlanFacts['nodes'] = [node('n0')], environment: NodeJS.ProcessEnv = {}) {
+  const settings = readSettings(parseCommandWords(OPTIONS, line.split(' ')), environment)
+  return planJob(settings, {
+    jobId: 'abc',
+    scheduler: 'none',
+    nodes,
+    programs: settings.programs.map(({ argv, exports }) => ({ argv, exports, workDir: '/w', mpi: 'none' })),
+    user: { name: 'u', uid: 1, group: 'g', gid: 2, home: '/h', shell: '/bin/sh' },
+  })
+}
+
+describe('the plan', () => {
+  it('boots one guest on a bare machine, whatever the number of ranks', () => {
+    const { guests, network } = plan('-n 5 a')
+    expect(guests).toMatchObject([{ ranks: [0, 1, 2, 3, 4], cpus: 2, memory: 8 * GIB }])
+    expect(network).toBe('user')
+  })
+  it('divides ranks, vCPUs and memory between the guests asked for', () => {
+    const { guests, network } = plan('-n 4 --guests 2 a')
+    expect(guests.map(({ ranks }) => ranks)).toEqual([
+      [0, 1],
+      [2, 3],
+    ])
+    expect(guests.map(({ cpus, memory }) => ({ cpus, memory }))).toEqual([
+      { cpus: 2, memory: 4 * GIB },
+      { cpus: 2, memory: 4 * GIB },
+    ])
+    expect(network).toBe('local')
+  })
+  it('counts guests as nodes for -ppn', () => {
+    expect(plan('-np 4 -ppn 2 a').guests).toHaveLength(2)
+  })
+  it('boots one guest per allocated node, and none where no rank would be', () => {
+    expect(plan('-n 4 a', [node('n0'), node('n1')]).guests.map(({ node: index }) => index)).toEqual([0, 1])
+    expect(plan('-n 2 a', [node('n0'), node('n1')]).guests).toHaveLength(1)
+    expect(plan('a', [node('n0'), node('n1')]).size).toBe(4)
+  })
+  it('numbers ranks through all programs', () => {
+    const made = plan('-n 1 a : -n 2 b')
+    expect([0, 1, 2].map((rank) => programOf(made, rank).program.argv[0])).toEqual(['a', 'b', 'b'])
+  })
+  it('takes guest options from the environment unless a flag says otherwise', () => {
+    const environment = { LEET_GUEST_MEMORY: '1G', LEET_GUEST_CPUS: '1' }
+    expect(plan('-n 1 --guest-cpus 2 a', undefined, environment).guests).toMatchObject([
+      { memory: GIB, cpus: 2 },
+    ])
+  })
+  it('is a plain value that survives being sent', () => {
+    const made = plan('-n 4 --guests 2 a')
+    expect(JSON.parse(JSON.stringify(made))).toEqual({ ...made, limits: { boot: 120_000 } })
+  })
+  it.each([
+    ['-n 2 --guests 3 a', '--guests'],
+    ['-n 2 --guest-memory 20G a', '--guest-memory'],
+    ['-n 2 --guest-memory 1M a', '--guest-memory'],
+    ['-n 2 --guest-memory much a', '--guest-memory'],
+    ['-n 0 a', '-n'],
+    ['-n many a', '-n'],
+    ['-n 4 -ppn 1 --guests 2 a', '-ppn'],
+    ['--guest windows a', '--guest'],
+    ['--timeout soon a', '--timeout'],
+    ['-x 1BAD a', '-x'],
+    ['--mpi lam a', '--mpi'],
+    ['-n 2', 'no program'],
+    ['-n 2 a : b', 'each needs'],
+  ])('refuses %s in one sentence that names %s', (line, word) => {
+    expect(() => plan(line)).toThrow(
+      expect.objectContaining({ exitCode: 2, message: expect.stringContaining(word) }),
+    )
+  })
+})
