@@ -36,8 +36,9 @@ export type RankEnd =
   | { readonly kind: 'exit'; readonly status: number }
   | { readonly kind: 'signal'; readonly signal: number; readonly core: boolean }
 
-/** What a channel tells. For one rank: `began`, any number of `output`, `ended`; or `failed` alone. */
+/** What a channel tells. For one rank: `began`, any number of `output`, `ended`; or `failed`, maybe after `began`. */
 export type RankEvent =
+  /** There is a process for the rank; it may yet turn out that it cannot become its program. */
   | { readonly kind: 'began'; readonly rank: number; readonly pid: number }
   /**
    * Bytes as the rank wrote them. All that the rank itself wrote comes before its `ended`; what a process that it left

@@ -233,7 +233,8 @@ class StarterChannel implements ControlChannel {
         this.#listener({ kind: 'ended', rank: frame.rank, end: frame.end })
         break
       case 'failed': {
-        const state = this.#state(frame.rank, 'starting')
+        const state = this.#known(frame.rank)
+        if (state.phase === 'over') throw this.#violation(`rank ${frame.rank} failed after its end`)
         this.#end(state)
         const error = startError(state.start, frame.errno, frame.stage, this.#transport.where)
         this.#listener({ kind: 'failed', rank: frame.rank, error })

@@ -5,7 +5,8 @@
  * trusted. One thread around epoll(7), which never blocks on a rank or on the controller:
  *  - what a rank writes is read only while the controller takes it: a full queue closes the set of outputs;
  *  - what a rank does not read is held for it, up to the window that the controller has agreed to;
- *  - a rank is started by vfork(2), so that nothing of the starter is copied and a failed exec is known at once.
+ *  - a rank is forked, and tells through shared memory what kept it from its program. Not vfork(2), which would hold
+ *    the starter through each execve(2) while other processors idle: 128 ranks then take a fifth longer.
  * Nothing outlives it: each rank is killed with it (PR_SET_PDEATHSIG), and as the subreaper of all that ranks leave
  * behind (PR_SET_CHILD_SUBREAPER) it ends those too before it leaves. The end of its standard input is its own end.
  */
@@ -13,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
@@ -24,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -83,11 +86,16 @@ struct rank {
   bool input_watched, input_ends;
   bool running, reported;
   int status;      /* of waitpid(2), once it does not run */
+  struct failure *failure; /* shared with the process until it has become its program */
   int64_t linger;  /* when to stop waiting for its outputs to end */
 };
 
+/* What kept a process from becoming its program; `error` is 0 when nothing did. */
+struct failure { uint32_t error, stage; };
+
 static struct rank **ranks; /* by number; NULL where none was started */
 static uint32_t ranks_size;
+static struct failure *failures; /* by number, in memory shared with the processes; touched only as far as used */
 static uint32_t running, unreported;
 
 static int everything, outputs; /* epoll sets; `outputs` is in `everything` while there is room for output */
@@ -165,6 +173,13 @@ static void tell32(uint8_t type, uint32_t rank, uint32_t value) {
   tell(type, rank, payload, sizeof payload);
 }
 
+static void tell_failure(uint32_t rank, uint32_t error, uint8_t stage) {
+  uint8_t payload[5];
+  put32(payload, error);
+  payload[4] = stage;
+  tell(FAILED, rank, payload, sizeof payload);
+}
+
 static size_t queued(void) { return to_controller.end - to_controller.start; }
 
 static void lose_controller(void) {
@@ -194,8 +209,15 @@ static void flush_queue(void) {
 
 /* ---- The end of a rank ---- */
 
+static void close_end(int fd) {
+  if (fd >= 0) close(fd);
+}
+
 static void close_stream(struct stream *s) {
-  if (s->fd >= 0) close(s->fd);
+  if (s->fd < 0) return;
+  /* Not left to close(2): a process that has been forked but has not reached its program still holds a copy. */
+  watch(s->frame == INPUT ? everything : outputs, EPOLL_CTL_DEL, s->fd, 0, NULL);
+  close(s->fd);
   s->fd = -1;
 }
 
@@ -215,12 +237,13 @@ static bool drained(const struct stream *s) {
 
 static void report_end(struct rank *r) {
   if (r->running || r->reported || !drained(&r->out) || !drained(&r->err)) return;
+  r->reported = true;
+  unreported--;
+  if (r->failure->error) return tell_failure(r->id, r->failure->error, r->failure->stage);
   bool killed = WIFSIGNALED(r->status);
   uint8_t payload[3] = {killed, killed ? WTERMSIG(r->status) : WEXITSTATUS(r->status),
                         killed && WCOREDUMP(r->status)};
   tell(EXITED, r->id, payload, sizeof payload);
-  r->reported = true;
-  unreported--;
 }
 
 static void drop_input(struct rank *r) {
@@ -423,23 +446,17 @@ static bool read_specification(uint8_t *p, size_t size, struct specification *s)
   return p == end;
 }
 
-/* What went wrong on the far side of vfork(2), which shares the starter's memory. */
-static volatile struct { int error; uint8_t stage; } failure;
+static struct failure failed(int error, uint8_t stage) { return (struct failure){error, stage}; }
 
-static void fail(int error, uint8_t stage) {
-  failure.error = error;
-  failure.stage = stage;
-}
-
-static void execute_file(const char *path, const struct specification *s) {
+static struct failure execute_file(const char *path, const struct specification *s) {
   execve(path, s->argv, s->env);
   /* When the file is there, what is missing is the loader or the interpreter that it names. */
-  if (errno == ENOENT && access(path, F_OK) == 0) fail(ENOENT, INTERPRETER);
-  else fail(errno, PROGRAM);
+  if (errno == ENOENT && access(path, F_OK) == 0) return failed(ENOENT, INTERPRETER);
+  return failed(errno, PROGRAM);
 }
 
 /* execve(2) of what the PATH of the new environment, not of the starter's, says. Returns when it has failed. */
-static void execute(const struct specification *s) {
+static struct failure execute(const struct specification *s) {
   const char *name = s->argv[0], *search = "/usr/local/bin:/usr/bin:/bin";
   int error = ENOENT;
   if (strchr(name, '/')) return execute_file(name, s);
@@ -450,34 +467,33 @@ static void execute(const struct specification *s) {
     end = strchrnul(search, ':');
     int n = snprintf(path, sizeof path, "%.*s%s%s", (int)(end - search), search, end > search ? "/" : "", name);
     if (n >= (int)sizeof path || access(path, F_OK) < 0) continue;
-    execute_file(path, s);
+    struct failure f = execute_file(path, s);
     /* As execvp(3) does: a file that may not be run is passed over, any other trouble ends the search. */
-    if (failure.error != EACCES) return;
+    if (f.error != EACCES) return f;
     error = EACCES;
   }
-  fail(error, SEARCH);
+  return failed(error, SEARCH);
 }
 
-/* The new process, up to the program. Raw system calls where a C library would also tell its other threads. */
-static void become(const struct specification *s, const int standard[3]) {
+/* The new process, up to its program. Returns when it cannot become that. */
+static struct failure become(const struct specification *s, const int standard[3]) {
   setpgid(0, 0);
-  /* No standard descriptor of the starter is below 3, so that none is overwritten before it is copied. */
+  /* No descriptor of the starter's own is below 3, so that none is overwritten before it is copied. */
   for (int fd = 0; fd < 3; fd++)
-    if (dup2(standard[fd], fd) < 0) return fail(errno, STREAMS);
-  if (s->cpus_count && sched_setaffinity(0, s->cpus_size, s->cpus) < 0) return fail(errno, CPUS);
-  if (s->with_user && (syscall(SYS_setgroups, s->groups_count, s->groups) < 0 ||
-                       syscall(SYS_setresgid, s->gid, s->gid, s->gid) < 0 ||
-                       syscall(SYS_setresuid, s->uid, s->uid, s->uid) < 0))
-    return fail(errno, USER);
+    if (dup2(standard[fd], fd) < 0) return failed(errno, STREAMS);
+  if (s->cpus_count && sched_setaffinity(0, s->cpus_size, s->cpus) < 0) return failed(errno, CPUS);
+  if (s->with_user && (setgroups(s->groups_count, s->groups) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
+                       setresuid(s->uid, s->uid, s->uid) < 0))
+    return failed(errno, USER);
   /* After the change of user, which clears it (prctl(2)); the starter may have died before. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != self) return;
-  if (chdir(s->cwd) < 0) return fail(errno, DIRECTORY);
+  if (getppid() != self) _exit(127);
+  if (chdir(s->cwd) < 0) return failed(errno, DIRECTORY);
   setrlimit(RLIMIT_NOFILE, &files_limit);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
-  execute(s);
+  return execute(s);
 }
 
 /* A pseudo-terminal that changes nothing of what is written to it. */
@@ -498,13 +514,6 @@ static bool open_terminal(int ends[2]) {
   return false;
 }
 
-static void fail_start(uint32_t id, int error, uint8_t stage) {
-  uint8_t payload[5];
-  put32(payload, error);
-  payload[4] = stage;
-  tell(FAILED, id, payload, sizeof payload);
-}
-
 static struct rank *new_rank(uint32_t id) {
   if (id >= ranks_size) {
     uint32_t size = ranks_size ? ranks_size : 64;
@@ -517,49 +526,47 @@ static struct rank *new_rank(uint32_t id) {
   struct rank *r = calloc(1, sizeof *r);
   if (!r) die("no memory for a rank");
   r->id = id;
+  r->failure = failures + id;
   r->in = (struct stream){.rank = r, .fd = -1, .frame = INPUT};
   r->out = (struct stream){.rank = r, .fd = -1, .frame = STDOUT};
   r->err = (struct stream){.rank = r, .fd = -1, .frame = STDERR};
   return r;
 }
 
-/* Starts a rank; gives 0, or the errno with which its streams or its process could not be made. */
-static int launch(struct rank *r, const struct specification *s) {
+/* Makes the process of a rank and its streams. */
+static struct failure launch(struct rank *r, const struct specification *s) {
   /* Ends for the starter and for the rank. */
   int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
-  int error = 0;
-  fail(0, STREAMS);
+  struct failure failure = {0, 0};
   if (s->with_stdin ? pipe2(in, O_CLOEXEC) < 0 : (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
-    error = errno;
+    failure = failed(errno, STREAMS);
   else if (!(s->terminal && open_terminal(out)) && pipe2(out, O_CLOEXEC) < 0)
-    error = errno;
+    failure = failed(errno, STREAMS);
   else if (pipe2(err, O_CLOEXEC) < 0)
-    error = errno;
-  if (!error) {
+    failure = failed(errno, STREAMS);
+  if (!failure.error) {
     if (s->with_user) { /* so that the rank may open /dev/stdout and its like */
       if (s->with_stdin) fchown(in[0], s->uid, s->gid);
       fchown(out[1], s->uid, s->gid);
       fchown(err[1], s->uid, s->gid);
     }
     const int standard[3] = {in[0], out[1], err[1]};
-    fail(0, PROCESS);
-    pid_t pid = vfork();
-    if (pid == 0) {
-      become(s, standard);
+    r->pid = fork();
+    if (r->pid == 0) {
+      *r->failure = become(s, standard);
       _exit(127);
     }
-    error = pid < 0 ? errno : failure.error;
-    if (pid > 0 && error) waitpid(pid, NULL, 0);
-    r->pid = pid;
+    if (r->pid < 0) failure = failed(errno, PROCESS);
+    else setpgid(r->pid, r->pid); /* here too: a signal may come before the process has run */
   }
-  close(in[0]);
-  if (out[1] >= 0) close(out[1]);
-  if (err[1] >= 0) close(err[1]);
-  if (error) {
-    if (in[1] >= 0) close(in[1]);
-    if (out[0] >= 0) close(out[0]);
-    if (err[0] >= 0) close(err[0]);
-    return error;
+  close_end(in[0]);
+  close_end(out[1]);
+  close_end(err[1]);
+  if (failure.error) {
+    close_end(in[1]);
+    close_end(out[0]);
+    close_end(err[0]);
+    return failure;
   }
   r->running = true;
   r->out.fd = out[0];
@@ -573,20 +580,20 @@ static int launch(struct rank *r, const struct specification *s) {
     fcntl(in[1], F_SETFL, O_WRONLY | O_NONBLOCK);
     watch(everything, EPOLL_CTL_ADD, in[1], 0, &r->in);
   }
-  return 0;
+  return failure;
 }
 
 static void start(uint32_t id, uint8_t *payload, size_t size) {
   struct specification s = {0};
   if (id >= RANKS_MAX || (id < ranks_size && ranks[id])) {
-    fail_start(id, EEXIST, SPECIFICATION);
+    tell_failure(id, EEXIST, SPECIFICATION);
   } else if (!read_specification(payload, size, &s)) {
-    fail_start(id, EINVAL, SPECIFICATION);
+    tell_failure(id, EINVAL, SPECIFICATION);
   } else {
     struct rank *r = new_rank(id);
-    int error = launch(r, &s);
-    if (error) {
-      fail_start(id, error, failure.stage);
+    struct failure failure = launch(r, &s);
+    if (failure.error) {
+      tell_failure(id, failure.error, failure.stage);
       free(r);
     } else {
       ranks[id] = r;
@@ -739,6 +746,9 @@ static void prepare(void) {
   sigemptyset(&seen);
   sigaddset(&seen, SIGCHLD);
   sigaddset(&seen, SIGTERM);
+  failures = mmap(NULL, RANKS_MAX * sizeof *failures, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (failures == MAP_FAILED) die("no memory shared with ranks");
   signals = signalfd(-1, &seen, SFD_CLOEXEC | SFD_NONBLOCK);
   everything = epoll_create1(EPOLL_CLOEXEC);
   outputs = epoll_create1(EPOLL_CLOEXEC);
