@@ -1,0 +1,97 @@
+// Frames: the 16-byte header before every message, in both directions, as 64-bit clients write it.
+// Offsets 0 peer index, 4 tag, 8 length of what follows (big endian), 12 padding. OpenPMIx 3.2 to 6.1, ptl_types.h.
+import { malformed } from './wire.ts'
+
+/** Bytes of a header. */
+export const HEADER_BYTES = 16
+
+/** Tag of events, server to client. */
+export const EVENT_TAG = 0
+
+/** Smaller tags than this are channels (events, heartbeats, forwarded output), not requests that want a reply. */
+export const FIRST_REQUEST_TAG = 101
+
+/** The longest message accepted; Open MPI's are below a kilobyte for each megabyte of guests. */
+export const MAX_MESSAGE_BYTES = 16 * 2 ** 20
+
+/** One message of a client. */
+export interface Frame {
+  readonly tag: number
+  readonly payload: Buffer
+}
+
+/**
+ * A frame to a client in one buffer: clients lose a header of which one `read()` gives only a part, so header and
+ * payload must reach the kernel in one write.
+ */
+export function encodeFrame(tag: number, ...payload: readonly Uint8Array[]): Buffer {
+  let length = 0
+  for (const part of payload) length += part.length
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
+  // The index that a server gives itself is of no interest to clients.
+  frame.writeInt32BE(-1, 0)
+  frame.writeUInt32BE(tag, 4)
+  frame.writeUInt32BE(length, 8)
+  frame.writeUInt32BE(0, 12)
+  let at = HEADER_BYTES
+  for (const part of payload) {
+    frame.set(part, at)
+    at += part.length
+  }
+  return frame
+}
+
+/** Cuts a client's byte stream into frames. Keeps at most one incomplete frame, as far as it has come. */
+export class FrameReader {
+  private partial: Buffer = Buffer.alloc(0)
+  private partialBytes = 0
+  /** Bytes that complete the header or frame begun in `partial`. */
+  private wanted = HEADER_BYTES
+
+  /**
+   * The frames that `chunk` completes, in order; payloads may be views of the chunk.
+   * Throws `LEET_E_PMIX_MESSAGE` for a message longer than MAX_MESSAGE_BYTES: the stream is of no use then.
+   */
+  push(chunk: Buffer): Frame[] {
+    let bytes = chunk
+    if (this.partialBytes > 0) {
+      this.keep(chunk)
+      if (this.partialBytes < this.wanted) return []
+      bytes = this.partial.subarray(0, this.partialBytes)
+      this.partialBytes = 0
+    }
+    const frames: Frame[] = []
+    let at = 0
+    for (;;) {
+      this.wanted = HEADER_BYTES
+      if (bytes.length - at < HEADER_BYTES) break
+      const length = bytes.readUInt32BE(at + 8)
+      if (length > MAX_MESSAGE_BYTES) throw malformed(`a message of ${length} bytes`)
+      this.wanted = HEADER_BYTES + length
+      if (bytes.length - at < this.wanted) break
+      frames.push({
+        tag: bytes.readUInt32BE(at + 4),
+        payload: bytes.subarray(at + HEADER_BYTES, at + this.wanted),
+      })
+      at += this.wanted
+    }
+    if (at < bytes.length) {
+      // The frames just cut may be views of the old memory.
+      this.partial = Buffer.alloc(0)
+      this.keep(bytes.subarray(at))
+    }
+    return frames
+  }
+
+  /** Memory doubles with what has come, never with what a header promises. */
+  private keep(chunk: Buffer): void {
+    const needed = this.partialBytes + chunk.length
+    if (needed > this.partial.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.partial.length * 2, 256))
+      this.partial.copy(larger, 0, 0, this.partialBytes)
+      this.partial = larger
+    }
+    chunk.copy(this.partial, this.partialBytes)
+    this.partialBytes = needed
+  }
+}

@@ -1,0 +1,141 @@
+// One rank's connection after its handshake: frames in, replies and events out, each in one write.
+import type { Socket } from 'node:net'
+import type { RankConnection } from '../context.ts'
+import { Status } from './constants.ts'
+import { EVENT_TAG, encodeFrame, FIRST_REQUEST_TAG, type Frame, FrameReader } from './frames.ts'
+import { replyWith } from './requests.ts'
+import type { Proc } from './values.ts'
+import { type Format, Writer } from './wire.ts'
+
+/** Requests that a client may have waiting for their reply. */
+export const MAX_OUTSTANDING = 1024
+
+/**
+ * A client loses a header of which a `read()` gives only a part (OpenPMIx 3.2 to 6.1), and a header may be cut where
+ * it follows a message that the network has not carried off yet. So after a message of this many bytes the next one
+ * waits until the client has answered it, or for a while.
+ */
+const LARGE_MESSAGE_BYTES = 8192
+const LARGE_MESSAGE_REST_MS = 50
+
+/** Bytes that may wait for a client that does not read. */
+const MAX_UNREAD_BYTES = 64 * 2 ** 20
+
+/**
+ * What a request is answered with: a status alone, a message, or its parts. Or that comes later, by a promise or
+ * by `reply`; or the client waits for none.
+ */
+export type Answer = number | Writer | readonly Uint8Array[] | Promise<number | Writer> | 'later' | 'none'
+
+/** Answers requests. Never throws. */
+export type RequestHandler = (session: Session, frame: Frame) => void
+
+/** A connected rank. */
+export class Session {
+  readonly proc: Proc
+  readonly guest: number
+  readonly format: Format
+  readonly connection: RankConnection
+  /** Ends waits whose answers nobody would read any more. */
+  readonly waits = new Set<() => void>()
+  /** Requests without a reply yet. */
+  outstanding = 0
+  finalised = false
+  private readonly socket: Socket
+  private readonly frames = new FrameReader()
+  private readonly handler: RequestHandler
+  private held: Buffer[] | undefined
+  private heldBytes = 0
+  private rest: NodeJS.Timeout | undefined
+  private open = true
+
+  constructor(socket: Socket, connection: RankConnection, format: Format, handler: RequestHandler) {
+    this.socket = socket
+    this.connection = connection
+    this.format = format
+    this.proc = { nspace: connection.job.id, rank: connection.rank }
+    this.guest = connection.guest
+    this.handler = handler
+    socket.setNoDelay(true)
+    socket.on('drain', () => socket.resume())
+  }
+
+  /** Takes bytes of the client. */
+  receive(chunk: Buffer): void {
+    if (!this.open) return
+    let frames: Frame[]
+    try {
+      frames = this.frames.push(chunk)
+    } catch {
+      this.connection.drop('it sent what is not a PMIx message')
+      return
+    }
+    for (const frame of frames) {
+      if (!this.open) return
+      if (frame.tag < FIRST_REQUEST_TAG) continue
+      if (this.held) this.release()
+      this.outstanding++
+      this.handler(this, frame)
+    }
+  }
+
+  /** Answers the request with that tag; a promise that is not kept is answered with an error. */
+  reply(tag: number, answer: Answer): void {
+    if (answer === 'later') return
+    if (answer instanceof Promise) {
+      answer.then(
+        (kept) => this.reply(tag, kept),
+        () => this.reply(tag, Status.ERROR),
+      )
+      return
+    }
+    this.outstanding--
+    if (answer === 'none') return
+    if (typeof answer === 'number') this.send(encodeFrame(tag, replyWith(this.format, answer, 16).result()))
+    else if (answer instanceof Writer) this.send(encodeFrame(tag, answer.result()))
+    else this.send(encodeFrame(tag, ...answer))
+  }
+
+  sendEvent(payload: Uint8Array): void {
+    this.send(encodeFrame(EVENT_TAG, payload))
+  }
+
+  /** The socket has closed. */
+  closed(): void {
+    this.open = false
+    clearTimeout(this.rest)
+    this.held = undefined
+    for (const cancel of this.waits) cancel()
+    this.waits.clear()
+  }
+
+  private send(frame: Buffer): void {
+    if (!this.open) return
+    if (this.held) {
+      this.held.push(frame)
+      this.heldBytes += frame.length
+    } else {
+      this.write(frame)
+    }
+    if (this.socket.writableLength + this.heldBytes > MAX_UNREAD_BYTES) {
+      this.connection.drop('it does not read what it asked for')
+    }
+  }
+
+  private write(frame: Buffer): void {
+    // A client that asks faster than it reads is not listened to until it has read.
+    if (!this.socket.write(frame)) this.socket.pause()
+    if (frame.length < LARGE_MESSAGE_BYTES) return
+    this.held = []
+    this.rest = setTimeout(() => this.release(), LARGE_MESSAGE_REST_MS)
+  }
+
+  private release(): void {
+    clearTimeout(this.rest)
+    const frames = this.held ?? []
+    this.held = undefined
+    this.heldBytes = 0
+    // One that is large itself holds up those after it again.
+    for (const frame of frames) this.send(frame)
+  }
+}
