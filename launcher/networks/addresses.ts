@@ -1,0 +1,71 @@
+// Addresses of guests on the private segment that joins them. Nothing is drawn at random and nothing is asked: an address
+// follows from the node and the guest, a MAC from the address, so that nodes need no lock between them.
+import { LeetError, usageError } from '../../common/index.ts'
+
+/** An IPv4 network. */
+export interface Subnet {
+  /** First address as a number, host bits zero. */
+  readonly base: number
+  /** Prefix length. */
+  readonly prefix: number
+}
+
+/** The network of guests unless the site says otherwise. */
+export const DEFAULT_SUBNET = '10.77.0.0/16'
+
+/** Reads `10.77.0.0/16`; a usage error names `where` when it is no IPv4 network with room for guests. */
+export function parseSubnet(text: string, where: string): Subnet {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text)
+  const bytes = match?.slice(1, 5).map(Number) ?? []
+  const prefix = Number(match?.[5])
+  if (!match || bytes.some((byte) => byte > 255) || prefix < 8 || prefix > 28) {
+    throw usageError(
+      `"${text}" is not an IPv4 network for guests`,
+      `an address and a prefix length from 8 to 28, such as ${DEFAULT_SUBNET}`,
+      where,
+    )
+  }
+  const base = bytes.reduce((sum, byte) => sum * 256 + byte, 0)
+  if (base % 2 ** (32 - prefix) !== 0) {
+    const network = formatAddress(base - (base % 2 ** (32 - prefix)))
+    throw usageError(`"${text}" has bits set beyond its prefix`, `${network}/${prefix}`, where)
+  }
+  return { base, prefix }
+}
+
+/** `10.77.0.0/16` */
+export function formatSubnet({ base, prefix }: Subnet): string {
+  return `${formatAddress(base)}/${prefix}`
+}
+
+/**
+ * Address of guest `guest` of node `node`, both from 0: in 10.77.0.0/16 that is 10.77.(node + 1).(guest + 1). Every node
+ * has a range of its own of 256 addresses, or of the square root of a network smaller than /16; the first range is left to
+ * the nodes themselves. `LEET_E_ADDRESSES` when the network has no room.
+ */
+export function guestAddress(subnet: Subnet, node: number, guest: number): string {
+  const hostBits = 32 - subnet.prefix
+  const rangeBits = Math.min(8, Math.floor(hostBits / 2))
+  const nodes = 2 ** (hostBits - rangeBits) - 1
+  // Neither the first nor the last address of a range: to some they are the network and the broadcast.
+  const guests = 2 ** rangeBits - 2
+  if (node >= nodes || guest >= guests) {
+    throw new LeetError({
+      code: 'LEET_E_ADDRESSES',
+      what: `the network ${formatSubnet(subnet)} of the guests has room for ${nodes} nodes with ${guests} guests each`,
+      why: `guest ${guest + 1} of node ${node + 1} would be beyond that`,
+      hint: 'a larger network, or fewer guests on each node',
+    })
+  }
+  return formatAddress(subnet.base + (node + 1) * 2 ** rangeBits + guest + 1)
+}
+
+/** `52:54:0a:4d:01:01` for 10.77.1.1: locally administered, unicast, different for different addresses. */
+export function macOf(address: string): string {
+  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))
+  return ['52', '54', ...bytes].join(':')
+}
+
+function formatAddress(value: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+}

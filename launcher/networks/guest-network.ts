@@ -1,0 +1,85 @@
+// What a guest is plugged into, in each network mode: the NICs for QEMU, the interfaces for the seed, where the ranks
+// find each other and where the guest finds the services of its node. Pure.
+import type { Nic } from '../machines/spec.ts'
+import { formatSubnet, guestAddress, macOf, type Subnet } from './addresses.ts'
+
+/** An interface as the guest sees it: named by the order of the NICs, recognised by its MAC. */
+export interface GuestInterface {
+  readonly name: string
+  readonly mac: string
+  readonly ipv4: { readonly address: string; readonly prefix: number }
+  /** Default gateway. */
+  readonly gateway?: string
+}
+
+/** A guest's place in the network of a job. */
+export interface GuestNetwork {
+  /** For the machine's specification. */
+  readonly nics: readonly Nic[]
+  /** In the order of `nics`: eth0, eth1. */
+  readonly interfaces: readonly GuestInterface[]
+  /** By which the other guests of the job know this one. */
+  readonly address: string
+  /** The network that joins the guests, on which MPI is to communicate; undefined when there is one guest. */
+  readonly segment?: { readonly interfaceName: string; readonly address: string; readonly cidr: string }
+  /** How the node reaches the guest: `Machine.forwardedPort(control.nic, control.port)`. */
+  readonly control: { readonly nic: string; readonly port: number }
+  /** Address at which the guest reaches a service that listens on the node's 127.0.0.1. */
+  readonly serviceAddress: string
+}
+
+/** Mode `user`: one guest, on QEMU's user networking alone. `controlPort` is the guest's port for SSH or REST. */
+export function userNetwork(controlPort: number): GuestNetwork {
+  return {
+    nics: [controlNic(controlPort)],
+    interfaces: [controlInterface('eth0')],
+    address: SLIRP.guest,
+    control: { nic: CONTROL, port: controlPort },
+    serviceAddress: SLIRP.host,
+  }
+}
+
+/** What `localNetwork` needs. */
+export interface LocalNetworkOptions {
+  readonly subnet: Subnet
+  /** Index of the node in the job, from 0. */
+  readonly node: number
+  /** Index of the guest on its node, from 0. */
+  readonly guest: number
+  /** Of the node's switch: `LocalSegment.socketDirectory`. */
+  readonly socketDirectory: string
+  /** The guest's port for SSH or REST. */
+  readonly controlPort: number
+}
+
+/** Mode `local`: eth0 on the private segment of the node's guests, eth1 on QEMU's user networking for control and services. */
+export function localNetwork(options: LocalNetworkOptions): GuestNetwork {
+  const { subnet, node, guest, socketDirectory, controlPort } = options
+  const address = guestAddress(subnet, node, guest)
+  const mac = macOf(address)
+  return {
+    nics: [{ id: 'segment', mac, link: { kind: 'vde', socketDirectory } }, controlNic(controlPort)],
+    interfaces: [{ name: 'eth0', mac, ipv4: { address, prefix: subnet.prefix } }, controlInterface('eth1')],
+    address,
+    segment: { interfaceName: 'eth0', address, cidr: formatSubnet(subnet) },
+    control: { nic: CONTROL, port: controlPort },
+    serviceAddress: SLIRP.host,
+  }
+}
+
+const CONTROL = 'control'
+
+// QEMU's user networking (slirp) gives every guest the same network; 10.0.2.2 is the host's loopback (qemu(1), -netdev user).
+const SLIRP = { host: '10.0.2.2', guest: '10.0.2.15', prefix: 24 } as const
+
+// Each guest is alone on its user network, so all may have the same MAC there.
+const CONTROL_MAC = macOf(SLIRP.guest)
+
+function controlNic(port: number): Nic {
+  return { id: CONTROL, mac: CONTROL_MAC, link: { kind: 'user', forwards: [port] } }
+}
+
+function controlInterface(name: string): GuestInterface {
+  const ipv4 = { address: SLIRP.guest, prefix: SLIRP.prefix }
+  return { name, mac: CONTROL_MAC, ipv4, gateway: SLIRP.host }
+}
