@@ -33,11 +33,16 @@ export function bootScript(folder: string, name: string, script: string): Direct
   const initrd = join(folder, `${name}.cpio`)
   execFileSync('sh', ['-c', 'find . | cpio -o -H newc --quiet > "$0"', initrd], { cwd: root })
   return {
-    image: `/boot/vmlinuz-${release}`,
+    image: kernelImage(),
     initrd,
     commandLine:
       'console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on tsc=reliable no_timer_check ipv6.disable=1',
   }
+}
+
+/** Debian's kernel. */
+export function kernelImage(): string {
+  return `/boot/vmlinuz-${kernelRelease()}`
 }
 
 // Each line of modules.dep is `MODULE: DEPENDENCIES`, those to be loaded first at the end.
