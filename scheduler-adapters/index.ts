@@ -1,0 +1,26 @@
+// What the batch system gave us: the nodes of the job and where each figure comes from, how to start one process on each
+// of them inside the job's own control, what happens at cancel, and job scripts for `leet submit`.
+export {
+  type AdapterInputs,
+  type AllocatedNode,
+  type Allocation,
+  type CancelSemantics,
+  type NodeCommand,
+  type NodeStart,
+  type Origin,
+  SCHEDULERS,
+  type SchedulerAdapter,
+  type SchedulerName,
+} from './adapter.ts'
+export { explainAllocation } from './explain.ts'
+export { checkHostName } from './host-name.ts'
+export { expandHostlist, foldHostlist, type HostlistDialect } from './hostlist.ts'
+export { type AllocationRequest, adapterOf, nodeOfThisProcess, resolveAllocation } from './resolve.ts'
+export {
+  type BatchScheduler,
+  type JobBody,
+  type JobRequest,
+  type JobScript,
+  jobScript,
+  shellQuote,
+} from './submit.ts'
