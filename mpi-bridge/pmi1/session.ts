@@ -62,7 +62,9 @@ export class Pmi1Session implements PmiSession {
     while (!this.#busy && !this.#ended) {
       const line = this.#input.next()
       if (line === undefined) break
-      this.#output += this.#handle(line)
+      // Two steps: handling may send and clear what is there.
+      const reply = this.#handle(line)
+      this.#output += reply
     }
     this.#running = false
     this.#flush()

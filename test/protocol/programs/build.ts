@@ -1,0 +1,31 @@
+// Compiles the small MPI programs beside this file with the MPI compiler of the test, once a test run.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Deadline, runCommand } from '../../../common/index.ts'
+
+/** A program beside this file, without `.c`. */
+export type ProgramName = 'hello' | 'work' | 'neighbours' | 'end' | 'names'
+
+/** Compiled programs in a folder of their own. */
+export interface Programs {
+  /** Path of the compiled program. */
+  path(name: ProgramName): string
+  /** Removes the folder. */
+  remove(): void
+}
+
+/** Compiles `names` with `compiler`, such as `mpicc.mpich`. */
+export async function buildPrograms(compiler: string, names: readonly ProgramName[]): Promise<Programs> {
+  const folder = mkdtempSync(join(tmpdir(), 'leet-programs-'))
+  const path = (name: ProgramName) => join(folder, name)
+  for (const name of names) {
+    const source = fileURLToPath(new URL(`${name}.c`, import.meta.url))
+    const { status, stderr } = await runCommand([compiler, '-O1', '-Wall', '-o', path(name), source], {
+      deadline: Deadline.after(60_000),
+    })
+    if (status !== 0) throw new Error(`${compiler} ${name}.c: ${stderr}`)
+  }
+  return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
+}
