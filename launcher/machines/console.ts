@@ -68,13 +68,13 @@ export class ConsoleFollower {
     this.file = file
     this.#onLine = onLine
     this.#fd = openSync(file, 'r')
-    this.#stopWatching = onChange(file, () => this.read())
+    this.#stopWatching = onChange(file, () => this.#read())
+    setImmediate(() => this.#read())
   }
 
-  /** Reads what has been appended since the last time. Called by itself when the file changes. */
-  read(): void {
-    // After the first chunk others get their turn: a guest that writes without end must not stop the event loop.
-    if (!this.#closed && this.#readChunk()) setImmediate(() => this.read())
+  #read(): void {
+    // After a chunk others get their turn: a guest that writes without end must not stop the event loop.
+    if (!this.#closed && this.#readChunk()) setImmediate(() => this.#read())
   }
 
   /** The last lines, the unfinished one included. */
