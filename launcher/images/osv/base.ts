@@ -1,0 +1,341 @@
+// The OSv base: a kernel and the files that every OSv image has (REST server, cloud-init, NFS), taken once from what OSv's
+// own build leaves and kept in the image store under the hash of its content.
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { LeetError } from '../../../common/index.ts'
+import { readElf, withFile } from '../elf.ts'
+import type { Environment } from '../inspect.ts'
+import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
+import { type OsvKernel, readOsvKernel } from './kernel.ts'
+import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
+
+/** What stands at one path of a base. */
+export type BaseEntry =
+  | { readonly guest: string; readonly kind: 'directory' }
+  | { readonly guest: string; readonly kind: 'symlink'; readonly target: string }
+  /** `file` is a name in the base's directory `files`. */
+  | { readonly guest: string; readonly kind: 'file'; readonly file: string }
+
+/** What a base can do for a guest. */
+export interface BaseAbilities {
+  /** The server has its TLS library: it can be started with `--ssl`. */
+  readonly tls: boolean
+  /** Seeds are applied: /usr/mgmt/cloud-init.so with /usr/bin/iso-read.so, started from /init. */
+  readonly cloudInit: boolean
+  /** How NFS is mounted; undefined: not at all. */
+  readonly nfs?: 'mount-fs.so' | 'mount-nfs.so'
+}
+
+/** A base in the store. */
+export interface OsvBase extends BaseAbilities {
+  /** SHA-256 of the content, hexadecimal. */
+  readonly id: string
+  /** Path of the kernel, for QEMU's `-kernel`. */
+  readonly kernel: string
+  /** Such as `v0.57.0-398-g0e34e4dc`. */
+  readonly version?: string
+  readonly entries: readonly BaseEntry[]
+  /** Path of the directory with the contents. */
+  readonly files: string
+}
+
+/** What an import gives: the base, and in whole sentences what it lacks and what will not work for it. */
+export interface ImportedBase {
+  readonly base: OsvBase
+  readonly lacks: readonly string[]
+}
+
+/** Options of `importOsvBase`. */
+export interface ImportOptions {
+  /** From `osvStore`. */
+  readonly store: ImageStore
+  /** Values of the manifest's variables, such as `libgcc_s_dir`. */
+  readonly variables?: Readonly<Record<string, string>>
+}
+
+/** The store of OSv bases and images. */
+export function osvStore(env: Environment): ImageStore {
+  return new ImageStore(join(cacheDirectory(env), 'osv'))
+}
+
+const KERNELS = ['loader-stripped.elf', 'loader.elf']
+const REST_SERVER = '/libhttpserver-api.so'
+const PLUGINS = '/usr/mgmt/plugins/libhttpserver-api_'
+/** Where files of the build machine are looked for whose directory is a variable that nobody gave. */
+const LIBRARY_DIRECTORIES = [
+  '/usr/lib/x86_64-linux-gnu',
+  '/lib/x86_64-linux-gnu',
+  '/usr/lib64',
+  '/lib64',
+  '/usr/lib',
+]
+
+/**
+ * Takes a base from the directory that OSv's build wrote (`build/release.x64`, or `build` above it): kernel, usr.manifest
+ * and the files it names. Refused, with `LEET_E_OSV_BASE` and all reasons at once, when it could not run a program at all.
+ * The base becomes the store's default. Importing the same content again changes nothing.
+ */
+export async function importOsvBase(
+  directory: string,
+  { store, variables = {} }: ImportOptions,
+): Promise<ImportedBase> {
+  const build = findBuild(resolve(directory))
+  const kernelPath = KERNELS.map((name) => join(build, name)).find((path) => existsSync(path)) as string
+  const kernel = readOsvKernel(kernelPath)
+  const manifest = join(build, 'usr.manifest')
+  const { contents, missing } = gather(
+    parseManifest(readFileSync(manifest, 'utf8'), manifest),
+    build,
+    variables,
+  )
+  const fatal = missing.map((line) => `usr.manifest names ${line}`)
+  const checked = check(contents, kernel)
+  fatal.push(...checked.fatal)
+  if (fatal.length > 0) {
+    throw new LeetError({
+      code: 'LEET_E_OSV_BASE',
+      where: build,
+      what: 'cannot be a base for OSv guests',
+      why: fatal.join('; '),
+      hint: 'build OSv with fs=rofs image=httpserver-api.fg,cloud-init,nfs',
+    })
+  }
+  const id = await store.place(BASES, (folder) =>
+    copyBase(folder, kernelPath, contents, { ...checked.abilities, ...versionOf(kernel) }),
+  )
+  await store.remember('default', 'base', id)
+  return { base: await openOsvBase(store, id), lacks: checked.lacks }
+}
+
+/** A base of the store: the one named, or the one imported last. Without one, `LEET_E_OSV_BASE`. */
+export async function openOsvBase(store: ImageStore, id?: string): Promise<OsvBase> {
+  const name = id ?? (await store.recall('default', 'base'))
+  const text =
+    name !== undefined && /^[0-9a-f]{64}$/.test(name)
+      ? await readFile(store.path(BASES, name, 'base.json'), 'utf8').catch(() => undefined)
+      : undefined
+  if (name === undefined || text === undefined) {
+    throw new LeetError({
+      code: 'LEET_E_OSV_BASE',
+      what: id === undefined ? 'there is no OSv base yet' : `there is no OSv base ${id}`,
+      hint: 'leet image import osv DIR, with the directory that OSv’s build wrote',
+    })
+  }
+  const { format, ...base }: StoredBase = JSON.parse(text)
+  if (format !== FORMAT) {
+    throw new LeetError({
+      code: 'LEET_E_OSV_BASE',
+      where: store.path(BASES, name),
+      what: 'was imported by another version of leet',
+      hint: 'leet image import osv DIR again',
+    })
+  }
+  return {
+    ...base,
+    id: name,
+    kernel: store.path(BASES, name, 'kernel.elf'),
+    files: store.path(BASES, name, 'files'),
+  }
+}
+
+const BASES = 'bases'
+const FORMAT = 1
+type StoredBase = Omit<OsvBase, 'id' | 'kernel' | 'files'> & { readonly format: number }
+
+/** What a manifest stands for: contents by path in the guest. */
+type Content =
+  | { readonly kind: 'directory' }
+  | { readonly kind: 'symlink'; readonly target: string }
+  | { readonly kind: 'file'; readonly host: string }
+
+function findBuild(directory: string): string {
+  const candidates = [directory, ...['last', 'release.x64', 'release'].map((name) => join(directory, name))]
+  const build = candidates.find(
+    (path) => existsSync(join(path, 'usr.manifest')) && KERNELS.some((name) => existsSync(join(path, name))),
+  )
+  if (build) return realpathSync(build)
+  throw new LeetError({
+    code: 'LEET_E_OSV_BASE',
+    where: directory,
+    what: 'is not what OSv’s build leaves',
+    why: `${KERNELS.join(' or ')} and usr.manifest are not together in it`,
+    hint: 'give the directory build/release.x64 of the OSv source tree',
+  })
+}
+
+function gather(
+  entries: readonly ManifestEntry[],
+  build: string,
+  variables: Readonly<Record<string, string>>,
+): { contents: Map<string, Content>; missing: string[] } {
+  const contents = new Map<string, Content>()
+  const missing: string[] = []
+  for (const entry of entries) {
+    if (entry.kind === 'symlink') {
+      contents.set(entry.guest, { kind: 'symlink', target: entry.target })
+      continue
+    }
+    const host = hostPath(entry.host, build, variables)
+    const stats = statOf(host)
+    if (!stats) missing.push(`${entry.host} for ${entry.guest}, which is not there`)
+    else if (entry.kind === 'tree') {
+      for (const name of readdirSync(host, { recursive: true, encoding: 'utf8' })) {
+        const path = join(host, name)
+        if (statOf(path)?.isFile()) contents.set(join(entry.guest, name), { kind: 'file', host: path })
+      }
+    } else if (stats.isDirectory()) contents.set(entry.guest, { kind: 'directory' })
+    else contents.set(entry.guest, { kind: 'file', host: strippedOf(host, stats) })
+  }
+  return { contents, missing }
+}
+
+/** The path on this machine. A file whose directory is an unknown variable is looked for where libraries are. */
+function hostPath(path: string, build: string, variables: Readonly<Record<string, string>>): string {
+  const expanded = expandVariables(path, variables)
+  if (expanded !== undefined) return resolve(build, expanded)
+  const name = basename(path)
+  return LIBRARY_DIRECTORIES.map((folder) => join(folder, name)).find((file) => existsSync(file)) ?? path
+}
+
+/** OSv's build strips its own libraries into a file beside them, and puts that into images (strip_file). */
+function strippedOf(host: string, { mtimeMs }: Stats): string {
+  if (!host.endsWith('.so')) return host
+  const stripped = `${host.slice(0, -3)}-stripped.so`
+  const stats = statOf(stripped)
+  return stats?.isFile() && stats.mtimeMs >= mtimeMs ? stripped : host
+}
+
+function statOf(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false })
+}
+
+/** Says what a base can do, what it lacks, and what makes it useless. */
+function check(
+  contents: ReadonlyMap<string, Content>,
+  kernel: OsvKernel,
+): { abilities: BaseAbilities; lacks: string[]; fatal: string[] } {
+  const follow = (path: string): Content | undefined => {
+    const content = contents.get(path)
+    return content?.kind === 'symlink' ? contents.get(resolve(dirname(path), content.target)) : content
+  }
+  const has = (path: string) => follow(path) !== undefined
+  const fatal: string[] = []
+  const lacks: string[] = []
+  const need = (list: string[], path: string, then: string) => {
+    if (!has(path)) list.push(`${path} is missing: ${then}`)
+  }
+  need(fatal, REST_SERVER, 'there is no REST server, and nothing can be started in a guest')
+  need(fatal, `${PLUGINS}app.so`, 'the REST server cannot start programs')
+  need(fatal, `${PLUGINS}env.so`, 'ranks cannot be given an environment')
+  need(fatal, '/libenviron.so', 'programs cannot have an environment of their own (new_program=true)')
+  need(lacks, `${PLUGINS}file.so`, 'no files can be copied into guests or back, and mounts cannot be checked')
+  need(lacks, `${PLUGINS}os.so`, 'guests cannot be asked to power off, and their kernel log cannot be read')
+  need(lacks, `${PLUGINS}fs.so`, 'GET /fs/df does not work')
+  need(lacks, `${PLUGINS}network.so`, 'GET /network does not work')
+  need(lacks, `${PLUGINS}hardware.so`, 'GET /hardware does not work')
+
+  const seeds = ['/usr/mgmt/cloud-init.so', '/usr/bin/iso-read.so']
+  for (const path of seeds) need(lacks, path, 'seeds are not applied, so guests get neither files nor mounts')
+  const starters = [...contents].filter(
+    ([path, content]) => path.startsWith('/init/') && content.kind === 'file',
+  )
+  const started = starters.some(([, content]) => isMentioned('cloud-init.so', content))
+  if (!started) lacks.push('nothing in /init starts cloud-init: seeds are not applied')
+  const cloudInit = started && seeds.every(has)
+
+  const mountTool = (['mount-fs.so', 'mount-nfs.so'] as const).find((name) => has(`/tools/${name}`))
+  need(lacks, '/usr/lib/fs/nfs.so', 'NFS cannot be mounted')
+  if (!mountTool) {
+    lacks.push('neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted')
+  }
+
+  const libraries = missingLibraries(contents, kernel, has)
+  lacks.push(
+    ...libraries.map(({ path, name }) => `${name}, which ${path} needs, is missing: ${path} does not work`),
+  )
+  const server = follow(REST_SERVER)
+  const tls =
+    server?.kind === 'file' &&
+    neededBy(server.host).some((name) => /^libssl\.so/.test(name)) &&
+    !libraries.some(({ name }) => /^lib(ssl|crypto)\.so/.test(name))
+  if (!tls) lacks.push('libssl is missing: the REST server cannot be protected by TLS')
+  const nfs = has('/usr/lib/fs/nfs.so') ? mountTool : undefined
+  return { abilities: { tls, cloudInit, ...(nfs === undefined ? {} : { nfs }) }, lacks, fatal }
+}
+
+function isMentioned(word: string, content: Content): boolean {
+  return content.kind === 'file' && readFileSync(content.host, 'latin1').includes(word)
+}
+
+/** Libraries that files of the base need and that neither the kernel nor OSv's search path (/, /usr/lib) has. */
+function missingLibraries(
+  contents: ReadonlyMap<string, Content>,
+  kernel: OsvKernel,
+  has: (path: string) => boolean,
+): { path: string; name: string }[] {
+  return [...contents].flatMap(([path, content]) =>
+    content.kind !== 'file'
+      ? []
+      : neededBy(content.host)
+          .filter((name) => !kernel.libraries.has(name) && !has(`/${name}`) && !has(`/usr/lib/${name}`))
+          .map((name) => ({ path, name })),
+  )
+}
+
+function neededBy(host: string): readonly string[] {
+  return withFile(host, (source) => {
+    const head = source.read(0, 4)
+    if (head.toString('latin1') !== '\x7fELF') return []
+    return readElf(source, host).needed
+  })
+}
+
+function versionOf({ version }: OsvKernel): { readonly version?: string } {
+  return version === undefined ? {} : { version }
+}
+
+/** Copies a base into `folder`. Gives the hash of the content. */
+async function copyBase(
+  folder: string,
+  kernelPath: string,
+  contents: ReadonlyMap<string, Content>,
+  known: BaseAbilities & { readonly version?: string },
+): Promise<string> {
+  const files = join(folder, 'files')
+  mkdirSync(files, { mode: 0o700 })
+  const hash = createHash('sha256')
+  const copy = (from: string, to: string) => {
+    copyFileSync(from, to)
+    chmodSync(to, 0o600)
+    const sum = createHash('sha256').update(readFileSync(to)).digest('hex')
+    hash.update(`${sum}\0`)
+    return sum
+  }
+  copy(kernelPath, join(folder, 'kernel.elf'))
+  const sorted = [...contents].sort(([a], [b]) => (a < b ? -1 : 1))
+  const entries = sorted.map(([guest, content]): BaseEntry => {
+    hash.update(`${guest}\0${content.kind}\0${content.kind === 'symlink' ? content.target : ''}\0`)
+    if (content.kind === 'directory') return { guest, kind: 'directory' }
+    if (content.kind === 'symlink') return { guest, kind: 'symlink', target: content.target }
+    const incoming = join(files, '.incoming')
+    const file = copy(content.host, incoming)
+    renameSync(incoming, join(files, file))
+    return { guest, kind: 'file', file }
+  })
+  const stored: StoredBase = { format: FORMAT, ...known, entries }
+  await writeDurably(join(folder, 'base.json'), `${JSON.stringify(stored, null, 1)}\n`)
+  return hash.digest('hex')
+}

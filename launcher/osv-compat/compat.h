@@ -1,0 +1,8 @@
+/* What the files of this library tell each other. */
+#ifndef LEET_COMPAT_H
+#define LEET_COMPAT_H
+
+void leet_take_environment(void);
+void leet_repeat_copies(void);
+
+#endif
