@@ -18,6 +18,7 @@ import { remoteNames } from './names.ts'
 import { createPeerCheck, isLocalPeer } from './peer.ts'
 import type { FinalizeRescue } from './pmi/job.ts'
 import { createPmiService } from './pmi/service.ts'
+import { createPmixService } from './pmix/service.ts'
 import { askSpawn } from './spawn.ts'
 
 export type { FinalizeRescue } from './pmi/job.ts'
@@ -53,6 +54,11 @@ export interface ProcessManager {
   listen(guest: number, host: string, options?: ListenOptions): Promise<ServiceAddress>
   /** The variables of PMI and PMIx that lead a local rank to `address`, which is how the guest sees the port. */
   environment(job: string, rank: number, address: ServiceAddress): Record<string, string>
+  /**
+   * Tells the local ranks of a job to end because rank `culprit` has failed, as far as their protocol has words for
+   * it (PMIx); gives how many were told. For guests in which nothing can be signalled.
+   */
+  endRanks(id: string, culprit: number): number
   /** Ends all connections without reporting anybody lost, and closes the ports. */
   close(): Promise<void>
 }
@@ -113,12 +119,15 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
   }
 
   const pmi = createPmiService(context, options.finalizeRescue)
-  const services: readonly WireUpService[] = [pmi]
+  const pmix = createPmixService(context)
+  const services: readonly WireUpService[] = [pmi, pmix]
 
   /** Which service speaks the protocol of these first bytes. */
   const serviceFor = (first: Buffer): WireUpService | undefined => {
     // "cmd=…" is PMI.
     if (first[0] === 0x63) return pmi
+    // A PMIx handshake has peer index -1 and tag -1 in its header.
+    if (first[0] === 0xff) return pmix
     return undefined
   }
 
@@ -211,6 +220,11 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
         throw new LeetError({ code: 'LEET_E_JOB', what: `rank ${rank} is not served by this node` })
       }
       return Object.assign({}, ...services.map((service) => service.environment(job.layout, rank, address)))
+    },
+
+    endRanks(id, culprit) {
+      const job = jobs.get(id)
+      return job ? pmix.endRanks(job.layout, culprit) : 0
     },
 
     async close() {

@@ -2,7 +2,7 @@
 // for each pretended guest, every rank with its environment, and nobody left when a rank aborts or is lost.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { Deadline, endOf, silentLog, waitFor } from '../../common/index.ts'
+import { Deadline, endOf, silentLog, waitFor, withParentDeathSignal } from '../../common/index.ts'
 import type { Exchange } from '../../mpi-bridge/exchange.ts'
 import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
@@ -77,7 +77,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
     }
     starts.sort((a, b) => a.rank - b.rank)
     const ends = starts.map(async ({ env }): Promise<RankEnd> => {
-      const [command, ...args] = job.argv
+      const [command, ...args] = withParentDeathSignal(job.argv) as [string, ...string[]]
       const child = spawn(command, args, {
         env: { PATH: process.env.PATH, HOME: '/tmp', ...job.env, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
