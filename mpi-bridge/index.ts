@@ -2,6 +2,7 @@
 // This is the folder's only door.
 export type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from './channels/channel.ts'
 export { openLocalChannel } from './channels/local.ts'
+export { openSshChannel } from './channels/ssh.ts'
 export type { Preput, ServiceAddress } from './context.ts'
 export {
   type ExplainedVariable,

@@ -19,7 +19,13 @@ function runProject(project: string, folder: string): Counts {
   const run = spawnSync(
     process.execPath,
     [
-      vitest, 'run', '--project', project, '--passWithNoTests', '--reporter=default', '--reporter=json',
+      vitest,
+      'run',
+      '--project',
+      project,
+      '--passWithNoTests',
+      '--reporter=default',
+      '--reporter=json',
       `--outputFile.json=${report}`,
     ],
     { stdio: 'inherit' },

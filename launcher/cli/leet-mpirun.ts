@@ -1,13 +1,15 @@
 // The command `leet-mpirun`: from its words to an exit status.
 import { randomBytes } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { LeetError, type Log, lineLog } from '../../common/index.ts'
+import { LeetError, type Log, lineLog, usageError } from '../../common/index.ts'
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
 import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, planEvent, Timings } from '../job/events.ts'
 import { thisNode, thisUser } from '../plan/facts.ts'
 import { type MpiFlavour, type PlanFacts, planJob } from '../plan/plan.ts'
+import { checkWorkDirectory } from '../plan/shared.ts'
 import { OPTIONS } from './options.ts'
 import { Progress } from './progress.ts'
 import { readSettings, type Settings } from './settings.ts'
@@ -83,8 +85,9 @@ interface InspectedProgram {
 async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> {
   return Promise.all(
     settings.programs.map(async (program) => {
-      const workDir = resolve(program.workDir ?? process.cwd())
-      const facts = await inspectProgram(program.argv[0], process.env)
+      const workDir = checkedWorkDirectory(program.workDir ?? process.cwd(), settings)
+      // As mpirun does: a relative path starts from the working directory of the ranks.
+      const facts = await inspectProgram(program.argv[0], process.env, workDir)
       if (settings.image.name === undefined && facts.missing.length > 0) {
         const names = facts.missing.map((library) => library.name)
         throw new LeetError({
@@ -102,10 +105,21 @@ async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> 
           workDir,
           exports: program.exports,
           mpi: flavourOf(settings, facts),
+          ...(facts.mpi.version === undefined ? {} : { mpiVersion: facts.mpi.version }),
+          ...(facts.mpi.device === undefined ? {} : { mpiDevice: facts.mpi.device }),
         },
       }
     }),
   )
+}
+
+function checkedWorkDirectory(path: string, { guest }: Settings): string {
+  const workDir = resolve(path)
+  if (!statSync(workDir, { throwIfNoEntry: false })?.isDirectory()) {
+    throw usageError(`${workDir} is not a directory`, undefined, '-wdir')
+  }
+  if (guest.kind !== 'host') checkWorkDirectory(workDir)
+  return workDir
 }
 
 function flavourOf({ mpi }: Settings, facts: ProgramFacts): MpiFlavour {

@@ -13,7 +13,9 @@ import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
 import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
-import type { JobPlan, PlanProgram } from '../plan/plan.ts'
+import { guestNetwork } from '../plan/network.ts'
+import type { GuestPlan, JobPlan, PlanProgram } from '../plan/plan.ts'
+import { isShared, sharedDirectories } from '../plan/shared.ts'
 import { type Controller, createController } from './controller.ts'
 import type { EventListener } from './events.ts'
 
@@ -104,20 +106,52 @@ function environmentOf(
   const where = surroundings(plan, guest)
   const variables: Record<string, string> = {}
   for (const { name, value } of mpiSettings(program.mpi, where)) variables[name] = value
-  Object.assign(variables, user, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
-  return variables
+  Object.assign(variables, user)
+  if (where.inGuest) {
+    // The home is there, made by the guest; a temporary directory of the node is there only if it is shared.
+    variables.HOME = plan.user.home
+    for (const name of ['TMPDIR', 'TMP', 'TEMP']) {
+      const folder = variables[name]
+      if (folder !== undefined && !isShared(plan, folder)) variables[name] = '/tmp'
+    }
+  }
+  return Object.assign(variables, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
 }
 
-function surroundings(plan: JobPlan, _guest: number): RankSurroundings {
-  return { inGuest: plan.guestKind !== 'host' }
+function surroundings(plan: JobPlan, guest: number): RankSurroundings {
+  if (plan.guestKind === 'host') return { inGuest: false }
+  const { segment } = guestNetwork(plan, plan.guests[guest] as GuestPlan, '', 0)
+  return { inGuest: true, ...(segment ? { segment } : {}) }
 }
 
-async function findImage(_order: JobOrder): Promise<LinuxImageFiles> {
-  throw new Error('x')
+async function findImage({ plan, settings, log, cancel, onEvent }: JobOrder): Promise<LinuxImageFiles> {
+  onEvent({ event: 'phase', phase: 'image', state: 'begin' })
+  const { composeForPrograms } = await import('./image.ts')
+  const image = await composeForPrograms(
+    {
+      programs: plan.programs.map((program) => program.argv[0]),
+      files: settings.image.files,
+      kernel: settings.image.kernel,
+      modules: settings.image.modules,
+      shared: sharedDirectories(plan),
+    },
+    { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel },
+  )
+  log.detail(`image ${image.id}${image.composed ? ', composed now' : ''}`)
+  onEvent({ event: 'phase', phase: 'image', state: 'end' })
+  return image
 }
 
-async function makeSecrets(_plan: JobPlan): Promise<JobSecrets> {
-  throw new Error('x')
+/** A cold store of a large program on a slow disk takes a while; more is a hang. */
+const COMPOSE_MS = 600_000
+
+async function makeSecrets({ jobId }: JobPlan): Promise<JobSecrets> {
+  const { makeSshKeyPair } = await import('../../contextualise/index.ts')
+  const pair = (comment: string) => {
+    const key = makeSshKeyPair(comment)
+    return { privateKey: key.private, publicKey: key.public }
+  }
+  return { hostKey: pair(`leet-host-${jobId}`), clientKey: pair(`leet-${jobId}`) }
 }
 
 const noSecrets: JobSecrets = {

@@ -19,6 +19,9 @@ export interface LocalWorkerContext extends WorkerContext {
   readonly log: Log
 }
 
+/** How long a rank may wait in the last fence before it is let go (JobPlan.finalizeRescue), in milliseconds. */
+const RESCUE_GRACE_MS = 1_000
+
 /** How long a channel may take to be there, and guests and ranks to be gone, in milliseconds. */
 const CHANNEL_MS = 30_000
 const STOP_MS = 10_000
@@ -35,7 +38,11 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   let stopping = false
 
   const processManager = (): ProcessManager => {
-    manager ??= openProcessManager({ exchange, log })
+    manager ??= openProcessManager({
+      exchange,
+      log,
+      ...(plan?.finalizeRescue ? { finalizeRescue: { graceMs: RESCUE_GRACE_MS } } : {}),
+    })
     return manager
   }
 

@@ -24,6 +24,9 @@ export interface PlanProgram {
   readonly workDir: string
   readonly exports: readonly string[]
   readonly mpi: MpiFlavour
+  /** Version and device of the MPI library, where it tells: `4.0.2`, `ch4:ucx`. */
+  readonly mpiVersion?: string
+  readonly mpiDevice?: string
 }
 
 /** One guest to boot; on the bare host, one group of ranks of a node. */
@@ -50,6 +53,8 @@ export interface JobPlan {
   readonly programs: readonly PlanProgram[]
   readonly size: number
   readonly network: 'none' | 'user' | 'local'
+  /** Let ranks of MPICH 4.0 over UCX go that hang in MPI_Finalize. */
+  readonly finalizeRescue: boolean
   readonly user: {
     readonly name: string
     readonly uid: number
@@ -86,6 +91,7 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     programs,
     size,
     network: settings.guest.kind === 'host' ? 'none' : guests.length > 1 ? 'local' : 'user',
+    finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
     limits: { boot: settings.guest.bootTimeout, run: settings.timeout },
   }
@@ -102,6 +108,11 @@ export function programOf(
     first += program.ranks
   }
   throw new RangeError(`rank ${rank} is in no program`)
+}
+
+// MPICH 4.0 with ch4:ucx closes its UCX endpoints before the last fence and may wait for ever; 4.1 has mended it.
+function hangsInFinalize({ mpi, mpiVersion, mpiDevice }: PlanProgram): boolean {
+  return mpi === 'mpich' && (mpiVersion?.startsWith('4.0') ?? false) && (mpiDevice?.includes('ucx') ?? false)
 }
 
 function countRanks(settings: Settings, facts: PlanFacts): PlanProgram[] {

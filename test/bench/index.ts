@@ -22,7 +22,16 @@ function benchHostLaunch(mpi: 'openmpi' | 'mpich'): string {
   const stock: readonly [string, ...string[]] =
     mpi === 'mpich'
       ? ['mpiexec.mpich', '-n', String(RANKS), program]
-      : ['mpirun.openmpi', '--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', '-n', String(RANKS), program]
+      : [
+          'mpirun.openmpi',
+          '--allow-run-as-root',
+          '--oversubscribe',
+          '--bind-to',
+          'none',
+          '-n',
+          String(RANKS),
+          program,
+        ]
   const ratio = comparePairs(
     { argv: [leetMpirun, '--guest', 'host', '-n', String(RANKS), program] },
     { argv: stock },
@@ -32,7 +41,11 @@ function benchHostLaunch(mpi: 'openmpi' | 'mpich'): string {
 }
 
 try {
-  const version = comparePairs({ argv: [leetMpirun, '--version'] }, { argv: [process.execPath, '-e', '0'] }, 21)
+  const version = comparePairs(
+    { argv: [leetMpirun, '--version'] },
+    { argv: [process.execPath, '-e', '0'] },
+    21,
+  )
   console.log(ratioLine('leet-mpirun --version / node -e 0', version, 1.5))
   for (const mpi of ['mpich', 'openmpi'] as const) console.log(benchHostLaunch(mpi))
   console.log(ratioLine('boot of two guests: leet-mpirun / QEMU by hand', await benchBoot(work), 1.1))

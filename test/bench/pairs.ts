@@ -21,7 +21,11 @@ export interface Ratio {
 /** Wall time of a command in milliseconds; throws when it fails, since a failed run has no time. */
 export function wallTime({ argv: [command, ...args], env, cwd }: Timed): number {
   const begin = performance.now()
-  const { status, stderr, error } = spawnSync(command, args, { env, cwd, stdio: ['ignore', 'ignore', 'pipe'] })
+  const { status, stderr, error } = spawnSync(command, args, {
+    env,
+    cwd,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   const took = performance.now() - begin
   if (error) throw error
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: status ${status}: ${stderr}`)

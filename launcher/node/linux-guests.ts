@@ -1,0 +1,214 @@
+// Linux guests of one node under QEMU: seed, machine, and the wait until init says that all is in place.
+import { rmSync, writeFileSync } from 'node:fs'
+import { LeetError, type Log, waitFor } from '../../common/index.ts'
+import { type Seed, seedIso } from '../../contextualise/index.ts'
+import { openSshChannel } from '../../mpi-bridge/index.ts'
+import { parseInitLine } from '../images/init-lines.ts'
+import { linuxCommandLine } from '../images/linux.ts'
+import { cacheDirectory } from '../images/store.ts'
+import type { Journal } from '../journal/journal.ts'
+import { chooseAccelerator } from '../machines/accel.ts'
+import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
+import { findQemu } from '../machines/qemu-program.ts'
+import type { MachineSpec } from '../machines/spec.ts'
+import type { GuestNetwork } from '../networks/guest-network.ts'
+import { startLocalSegment } from '../networks/local-segment.ts'
+import { guestNetwork, hostsOf } from '../plan/network.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import { sharedDirectories } from '../plan/shared.ts'
+import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import type { GuestState, JobSecrets, LinuxImageFiles } from './worker.ts'
+
+/** What Linux guests are made with. */
+export interface LinuxGuestsContext {
+  readonly plan: JobPlan
+  /** The guests of this node. */
+  readonly guests: readonly GuestPlan[]
+  readonly image: LinuxImageFiles
+  readonly secrets: JobSecrets
+  readonly journal: Journal
+  readonly log: Log
+}
+
+const SSH_PORT = 22
+/** Steps of init that tell the user how far a guest is. */
+const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', ssh: 'contextualised' }
+
+/** The Linux guests of this node; nothing is started yet. */
+export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
+  const { plan, guests, journal, log } = context
+  const machines: Machine[] = []
+  return {
+    async boot(onState, limits) {
+      const qemu = findQemu()
+      const [accelerator, segment] = await Promise.all([
+        chooseAccelerator({
+          journal,
+          qemu,
+          cacheDirectory: cacheDirectory(process.env),
+          log,
+          ...(limits.signal ? { signal: limits.signal } : {}),
+        }),
+        plan.network === 'local'
+          ? startLocalSegment({ journal, guests: guests.length, ...limits })
+          : undefined,
+      ])
+      return Promise.all(
+        guests.map((guest) =>
+          bootGuest(context, guest, guestNetwork(plan, guest, segment?.socketDirectory ?? '', SSH_PORT), {
+            machineContext: { ...limits, journal, log, qemu, accelerator },
+            onState: (state, detail) => onState(guest.index, state, detail),
+            onStarted: (machine) => machines.push(machine),
+            segmentEnded: segment?.ended,
+          }),
+        ),
+      )
+    },
+    async stop(limits) {
+      await Promise.allSettled(machines.map((machine) => machine.stop(limits)))
+    },
+  }
+}
+
+interface BootHooks {
+  readonly machineContext: MachineContext
+  readonly onState: (state: GuestState, detail?: string) => void
+  readonly onStarted: (machine: Machine) => void
+  /** The guests no longer reach each other. */
+  readonly segmentEnded: Promise<LeetError> | undefined
+}
+
+async function bootGuest(
+  { plan, image, secrets, journal }: LinuxGuestsContext,
+  guest: GuestPlan,
+  network: GuestNetwork,
+  { machineContext, onState, onStarted, segmentEnded }: BootHooks,
+): Promise<NodeGuest> {
+  onState('starting')
+  const seedFile = journal.path(`g${guest.index}.seed.iso`)
+  const seed = seedOf(plan, guest, network, secrets)
+  writeFileSync(seedFile, seedIso(seed, { kind: 'cloud-config' }), { mode: 0o600, flag: 'wx' })
+  const init = new InitWatch(guest.name, onState)
+  const spec: MachineSpec = {
+    name: guest.name,
+    memory: guest.memory,
+    cpus: guest.cpus,
+    machineType: 'q35',
+    kernel: { image: image.kernel, initrd: image.initrd, commandLine: linuxCommandLine() },
+    disks: [
+      { serial: 'leet-image', path: image.disk, readonly: true },
+      { serial: 'leet-seed', path: seedFile, readonly: true },
+    ],
+    nics: network.nics,
+    shares: sharedDirectories(plan).map((path, index) => ({
+      tag: shareTag(index),
+      path,
+      readonly: false,
+      securityModel: 'none',
+    })),
+    consoleFile: journal.path(`g${guest.index}.console`),
+  }
+  const machine = await startMachine(spec, { ...machineContext, onConsoleLine: (line) => init.onLine(line) })
+  onStarted(machine)
+  onState('booting')
+  const exited = machine.exited.then((exit) => exit.error ?? new Promise<LeetError>(() => {}))
+  const lost = segmentEnded ? Promise.race([exited, segmentEnded]) : exited
+  await waitFor(Promise.race([init.ready, lost.then((error) => Promise.reject(error))]), machineContext, {
+    what: 'the guest to be ready',
+    where: guest.name,
+    hint: `a longer --boot-timeout; the last words of its console are: ${machine.console.tail(3).join(' | ')}`,
+  })
+  // It holds the guest's private key, and the guest has read it.
+  rmSync(seedFile)
+  onState('ready')
+  return {
+    index: guest.index,
+    serviceHost: '127.0.0.1',
+    serviceAddress: network.serviceAddress,
+    switchesUser: true,
+    lost,
+    openChannel: (listener, limits) =>
+      openSshChannel(
+        {
+          where: guest.name,
+          host: '127.0.0.1',
+          port: machine.forwardedPort(network.control.nic, network.control.port),
+          username: 'root',
+          privateKey: secrets.clientKey.privateKey,
+          hostKey: secrets.hostKey.publicKey,
+          command: '/leet/starter',
+          listener,
+        },
+        limits,
+      ),
+    stop: async (limits) => void (await machine.stop(limits)),
+  }
+}
+
+// What init says on the console, until it is ready or gives up.
+class InitWatch {
+  readonly ready: Promise<void>
+  readonly #name: string
+  readonly #onState: (state: GuestState, detail?: string) => void
+  #resolve: () => void = () => {}
+  #reject: (error: LeetError) => void = () => {}
+
+  constructor(name: string, onState: (state: GuestState, detail?: string) => void) {
+    this.#name = name
+    this.#onState = onState
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    // A guest may fail before anybody waits for it.
+    this.ready.catch(() => {})
+  }
+
+  onLine(line: string): void {
+    const said = parseInitLine(line)
+    if (!said) return
+    if (said.kind === 'ready') return this.#resolve()
+    if (said.kind === 'off') return this.#fail('ended by itself', said.fields.reason)
+    const { reason, ...about } = said.fields
+    const detail = [said.step, ...Object.values(about)].join(' ')
+    if (said.ok) {
+      const state = STATE_OF_STEP[said.step]
+      if (state) this.#onState(state, detail)
+    } else if (said.fatal) this.#fail(`cannot be used: ${detail} failed`, reason)
+    else this.#onState('booting', `${detail} failed: ${reason ?? 'no reason given'}`)
+  }
+
+  #fail(what: string, why: string | undefined): void {
+    this.#reject(
+      new LeetError({ code: 'LEET_E_GUEST_INIT', where: this.#name, what, ...(why ? { why } : {}) }),
+    )
+  }
+}
+
+function seedOf(plan: JobPlan, guest: GuestPlan, network: GuestNetwork, secrets: JobSecrets): Seed {
+  return {
+    instanceId: `leet-${plan.jobId}-${guest.index}`,
+    hostname: guest.name,
+    hosts: hostsOf(plan),
+    interfaces: network.interfaces,
+    user: { ...plan.user, groups: [] },
+    ssh: {
+      hostKey: { private: secrets.hostKey.privateKey, public: secrets.hostKey.publicKey },
+      authorizedKeys: [secrets.clientKey.publicKey],
+    },
+    mounts: sharedDirectories(plan).map((path, index) => ({
+      source: shareTag(index),
+      path,
+      type: '9p',
+      options: ['trans=virtio', 'version=9p2000.L', `msize=${MSIZE}`, 'cache=mmap'],
+      required: true,
+    })),
+    files: [],
+    commands: [],
+  }
+}
+
+// With a colon, because cloud-init drops mounts whose source has none (cc_mounts of 22.4).
+const shareTag = (index: number) => `leet:work${index}`
+/** Bytes of one 9p message; the kernel's default of 8 KiB makes every large read many small ones. */
+const MSIZE = 512 * 1024

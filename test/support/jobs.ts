@@ -1,0 +1,100 @@
+// What every kind of guest must do with a job, as one list of tests: run for the bare host, for Linux guests, and
+// whatever comes later.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { type CommandOutcome, leetMpirun, type Playground } from './leet.ts'
+
+/** Programs that `testJobs` runs. */
+export const JOB_PROGRAMS = ['work', 'neighbours', 'end', 'hello'] as const
+
+/** How the tests of `testJobs` run. */
+export interface JobTests {
+  readonly place: () => Playground
+  /** Options that choose the guests, such as `--guest linux --guests 2`. */
+  readonly options: readonly string[]
+  /** Compiled programs by name, for one MPI. */
+  readonly program: (name: (typeof JOB_PROGRAMS)[number]) => string
+  readonly mpi: 'openmpi' | 'mpich'
+  /** How many guests four ranks live in, as MPI_Comm_split_type sees it. */
+  readonly guests: number
+}
+
+/** Declares the tests for four ranks of one MPI. */
+export function testJobs({ place, options, program, mpi, guests }: JobTests): void {
+  const run = (argv: readonly string[], input?: string): Promise<CommandOutcome> =>
+    leetMpirun([...options, ...argv], {
+      cwd: place().directory,
+      env: place().env,
+      ...(input === undefined ? {} : { input }),
+    })
+  const lines = (text: string) => text.split('\n').filter(Boolean).sort()
+
+  it('runs point to point, collectives and messages of 1 MiB', async () => {
+    const { status, stdout, stderr } = await run(['-n', '4', program('work')])
+    expect({ status, lines: lines(stdout), stderr }).toMatchObject({
+      status: 0,
+      lines: Array(4).fill('work ok'),
+    })
+  })
+
+  it('tells ranks of one guest from those of another', async () => {
+    const { stdout } = await run(['-n', '4', program('neighbours')])
+    const expected = [0, 1, 2, 3].map((rank) => `rank ${rank} with ${guests === 1 ? 0 : rank - (rank % 2)}`)
+    expect(lines(stdout)).toEqual(expected)
+  })
+
+  it.each([
+    ['abort', '1', '42', 42],
+    ['exit', '2', '3', 3],
+    ['leave', '1', '5', 5],
+    ['crash', '3', '0', 139],
+  ])('ends a job in which a rank goes by %s as mpirun does', async (way, who, argument, status) => {
+    const outcome = await run(['-n', '4', program('end'), way, who, argument])
+    expect(outcome).toMatchObject({ status })
+    expect(outcome.stderr).toMatch(/rank/)
+    expect(place().files()).toEqual([])
+  })
+
+  it('reads and writes files of the working directory, as the same user', async () => {
+    writeFileSync(join(place().directory, 'input'), 'from the node')
+    const script = 'cat input && echo from the guest > output && id -u'
+    const { status, stdout } = await run(['-n', '1', 'sh', '-c', script])
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `from the node${process.getuid?.()}\n` })
+    expect(readFileSync(join(place().directory, 'output'), 'utf8')).toBe('from the guest\n')
+  })
+
+  it('gives standard input to rank 0, and keeps stdout and stderr apart', async () => {
+    const { stdout, stderr, status } = await run(['-n', '2', 'sh', '-c', 'cat; echo oops >&2'], 'typed\n')
+    expect({ stdout, status }).toEqual({ stdout: 'typed\n', status: 0 })
+    expect(stderr.match(/oops/g)).toHaveLength(2)
+  })
+
+  it('runs programs without MPI as often as asked', async () => {
+    const { stdout } = await run(['-n', '4', 'sh', '-c', 'echo here'])
+    expect(stdout).toBe('here\n'.repeat(4))
+  })
+
+  it('gives variables of -x, and leaves the denied ones out', async () => {
+    const { stdout } = await run([
+      '-n',
+      '1',
+      '-x',
+      'A=b c',
+      'sh',
+      '-c',
+      'echo "$A" "$SSH_AUTH_SOCK" "$SLURM_JOB_ID" "$PWD"',
+    ])
+    expect(stdout).toBe(`b c   ${place().directory}\n`)
+  })
+
+  it('tags lines with their rank', async () => {
+    const { stdout } = await run(['-n', '2', '--tag-output', program('neighbours')])
+    expect(lines(stdout).map((line) => line.slice(0, 14))).toEqual(['[1,0]<stdout>:', '[1,1]<stdout>:'])
+  })
+
+  it(`knows ${mpi} by its libraries`, async () => {
+    const { stdout } = await run(['-n', '2', '--dry-run', program('hello')])
+    expect(JSON.parse(stdout).programs[0].mpi).toBe(mpi)
+  })
+}
