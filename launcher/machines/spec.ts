@@ -55,7 +55,7 @@ export type NicLink =
 
 /** A directory of the host that the guest may mount by 9p. */
 export interface Share {
-  /** At most 31 characters. */
+  /** At most 31 letters, digits, `_`, `-` and `:`. */
   readonly tag: string
   readonly path: string
   readonly readonly: boolean
@@ -98,7 +98,7 @@ export function checkMachineSpec(spec: MachineSpec): void {
     }
   }
   for (const { tag } of spec.shares) {
-    if (!/^[A-Za-z0-9_-]{1,31}$/.test(tag)) refuse(`"${tag}" is not a tag of a shared directory`)
+    if (!/^[\w:-]{1,31}$/.test(tag)) refuse(`"${tag}" is not a tag of a shared directory`)
   }
   for (const names of [spec.nics.map(({ id }) => id), spec.shares.map(({ tag }) => tag)]) {
     if (new Set(names).size !== names.length) refuse(`two of ${names.join(', ')} have the same name`)

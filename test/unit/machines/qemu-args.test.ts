@@ -26,7 +26,7 @@ const linux: MachineSpec = {
     { id: 'control', mac: '52:54:0a:00:02:0f', link: { kind: 'user', forwards: [22, 8000] } },
   ],
   shares: [
-    { tag: 'work', path: '/home/ada/cases, old', readonly: false, securityModel: 'none' },
+    { tag: 'leet:work0', path: '/home/ada/cases, old', readonly: false, securityModel: 'none' },
     { tag: 'site', path: '/opt/site', readonly: true, securityModel: 'passthrough' },
   ],
   consoleFile: '/run/user/1000/leet/1.2.abcdef/g0.console',
