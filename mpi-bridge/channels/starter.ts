@@ -377,11 +377,15 @@ function startError(start: RankStart, errno: number, stage: StartStage, where: s
     ],
   }
   const [what, hint] = problems[stage]
+  // As a shell has it: 127 for a program that is not there, 126 for one that cannot be run.
+  const isProgram = stage === 'search' || stage === 'program' || stage === 'interpreter'
+  const exitCode = isProgram ? (errno === constants.errno.ENOENT ? 127 : 126) : 1
   return new LeetError({
     code: 'LEET_E_RANK_START',
     what: `rank ${start.rank} cannot be started: ${what}`,
     where,
     why: getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`,
     hint,
+    exitCode,
   })
 }
