@@ -1,0 +1,224 @@
+// A node agent: connects to the controller of its job, does on its node what the controller asks, and ends with its link.
+import type { TLSSocket } from 'node:tls'
+import type { WebSocket } from 'ws'
+import { Deadline, LeetError, type Log, messageOf, pause, waitFor } from '../../common/index.ts'
+import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
+import type { BootOrder, NodeEvent, NodeWorker, RankOrder, WorkerContext } from '../node/worker.ts'
+import { AgentExchange } from './agent-exchange.ts'
+import type { Invitation } from './invitation.ts'
+import { Link, MOST_MESSAGE } from './link.ts'
+import { fromWire, type Message, parseJson, toWire } from './messages.ts'
+import { OutputValve } from './output-valve.ts'
+import { eventToWire } from './remote-worker.ts'
+import { clientTls } from './tls.ts'
+
+/** What an agent is made with. */
+export interface AgentOptions {
+  readonly invitation: Invitation
+  readonly version: string
+  /** Names of this node, one of which the job knows it by. */
+  readonly names: readonly string[]
+  /** The number of this node in the job, where the one who started the agent could tell. */
+  readonly node?: number
+  readonly makeWorker: (context: WorkerContext) => NodeWorker
+  readonly log: Log
+  /** Until when the controller must have been reached. */
+  readonly deadline: Deadline
+}
+
+/** An agent at work. */
+export interface Agent {
+  /** Resolves when the controller has ended the agent; rejects when it is gone. The worker has then been stopped. */
+  readonly ended: Promise<void>
+  /** Tells the controller of a signal that came to this process. */
+  signalled(signal: NodeJS.Signals): void
+}
+
+/** A controller that is silent for so long is gone, in milliseconds: with the time to stop, 5 s in all. */
+const SILENCE_MS = 3_500
+/** How long a worker may take to stop when the controller is gone, in milliseconds. */
+const STOP_MS = 1_500
+/** The next address is tried when the one before has not answered for so long, in milliseconds. */
+const STAGGER_MS = 300
+
+/** Connects to the controller; rejects when it cannot be reached or refuses. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { socket, connection } = await connect(options.invitation, options.deadline)
+  return new Promise<Agent>((resolve, reject) => {
+    const refused = (why: string) => reject(fromWire({ code: 'LEET_E_AGENT', what: why }, 'controller'))
+    const link = new Link(socket, connection, SILENCE_MS, {
+      message(message) {
+        if (message.kind === 'welcome') return resolve(serve(link, message, options))
+        link.close()
+        if (message.kind === 'refused') reject(fromWire(message.error))
+        else refused('it did not welcome this agent')
+      },
+      closed: refused,
+    })
+    const { version, node = -1, names } = options
+    link.send({ kind: 'hello', version, node, names: [...names] })
+  })
+}
+
+function serve(link: Link, welcome: Message & { kind: 'welcome' }, { makeWorker, log }: AgentOptions): Agent {
+  const exchange = new AgentExchange(welcome.node, link)
+  const valve = new OutputValve(welcome.window, (hold) => worker.holdOutput(hold))
+  const calls = new Map<number, AbortController>()
+  let stopped = false
+  let settle: { resolve(): void; reject(error: LeetError): void }
+  const ended = new Promise<void>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  ended.catch(() => {})
+
+  const emit = (event: NodeEvent): void => {
+    if (event.kind === 'output') {
+      const { task, stream, data } = event
+      valve.output(data.length, () => link.send({ kind: 'output', task, stream }, [data]))
+      return
+    }
+    const send = () => link.send({ kind: 'event', event: eventToWire(event) })
+    // What a rank wrote comes before its end.
+    if (event.kind === 'ended' || event.kind === 'failed') valve.after(send)
+    else send()
+  }
+  const worker = makeWorker({ exchange, emit })
+
+  function call(id: number, method: string, args: readonly unknown[]): void {
+    const abort = new AbortController()
+    calls.set(id, abort)
+    perform(worker, method, args, abort.signal)
+      .then(
+        () => {
+          stopped ||= method === 'stop'
+          link.send({ kind: 'done', id })
+        },
+        (error) => link.send({ kind: 'done', id, error: toWire(error) }),
+      )
+      .finally(() => calls.delete(id))
+  }
+
+  function take(message: Message, body: Buffer): void {
+    switch (message.kind) {
+      case 'call':
+        call(message.id, message.method, parseJson(body) as unknown[])
+        break
+      case 'abort':
+        calls.get(message.id)?.abort(fromWire(message.error))
+        break
+      case 'input': {
+        const { task } = message
+        const taken = () => link.send({ kind: 'input-taken', task, bytes: body.length })
+        worker.write(task, body).then(taken, taken)
+        break
+      }
+      case 'input-end':
+        worker.endInput(message.task)
+        break
+      case 'signal':
+        worker.signal(message.signal as NodeJS.Signals, message.all ? 'all' : message.tasks)
+        break
+      case 'credit':
+        valve.addCredit(message.bytes)
+        break
+      default:
+        if (!exchange.take(message, body)) throw new Error(`the controller sent ${message.kind}`)
+    }
+  }
+
+  link.listen({
+    message: take,
+    closed(why) {
+      if (stopped) return settle.resolve()
+      const error = new LeetError({
+        code: 'LEET_E_CONTROLLER_LOST',
+        what: 'the controller of the job is gone',
+        why,
+      })
+      log.warn(`${error.message}; ending the guests of this node`)
+      exchange.detach(error)
+      for (const abort of calls.values()) abort.abort(error)
+      waitFor(
+        worker.stop(),
+        { deadline: Deadline.after(STOP_MS) },
+        { what: 'the guests of this node to end' },
+      )
+        .catch((failure) => log.warn(messageOf(failure)))
+        .finally(() => settle.reject(error))
+    },
+  })
+  return {
+    ended,
+    signalled: (signal) => link.send({ kind: 'signalled', signal }),
+  }
+}
+
+// The arguments come from a controller of this very version, which has them from its own types.
+async function perform(
+  worker: NodeWorker,
+  method: string,
+  args: readonly unknown[],
+  signal: AbortSignal,
+): Promise<void> {
+  switch (method) {
+    case 'boot': {
+      const [plan, own] = args as [BootOrder['plan'], Omit<BootOrder, 'plan'>]
+      return worker.boot({ plan, ...own }, signal)
+    }
+    case 'openJob':
+      return worker.openJob(...(args as [JobLayout, Preput[]]))
+    case 'start':
+      return worker.start(...(args as [string, RankOrder[]]), signal)
+    case 'stop':
+      return worker.stop()
+    default:
+      throw new LeetError({ code: 'LEET_E_LINK', what: `the controller asked for "${method}"` })
+  }
+}
+
+interface Connected {
+  readonly socket: WebSocket
+  readonly connection: TLSSocket
+}
+
+/** Tries the addresses in their order, each a moment after the one before, and takes the first that has the key. */
+async function connect({ addresses, port, key }: Invitation, deadline: Deadline): Promise<Connected> {
+  const [ws, tls] = await Promise.all([import('ws'), import('node:tls')])
+  const done = new AbortController()
+  const attempt = async (address: string, position: number) => {
+    if (position > 0) await pause(position * STAGGER_MS, done.signal)
+    return new Promise<Connected>((resolve, reject) => {
+      const connection = tls.connect({ host: address, port, ...clientTls(key) })
+      const socket = new ws.WebSocket('wss://leet/', {
+        createConnection: () => connection,
+        perMessageDeflate: false,
+        maxPayload: MOST_MESSAGE,
+      })
+      const abandon = () => socket.terminate()
+      done.signal.addEventListener('abort', abandon, { once: true })
+      socket.on('error', (error) => reject(new Error(`${address}: ${error.message}`)))
+      socket.once('open', () => {
+        // Of two that open at once one is too many.
+        if (done.signal.aborted) return
+        done.signal.removeEventListener('abort', abandon)
+        done.abort()
+        resolve({ socket, connection })
+      })
+    })
+  }
+  try {
+    const first = Promise.any(addresses.map(attempt))
+    return await waitFor(first, { deadline }, { what: 'the controller to answer' })
+  } catch (error) {
+    const reasons = error instanceof AggregateError ? error.errors.map(messageOf) : [messageOf(error)]
+    throw new LeetError({
+      code: 'LEET_E_CONTROLLER_LOST',
+      what: `the controller cannot be reached at port ${port}`,
+      why: reasons.join('; '),
+      hint: 'the nodes must reach each other; a firewall between them needs a hole',
+      cause: error,
+    })
+  } finally {
+    done.abort()
+  }
+}
