@@ -7,7 +7,7 @@ import { parseCommandWords } from '../../mpi-bridge/index.ts'
 import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, planEvent, Timings } from '../job/events.ts'
-import { thisNode, thisUser } from '../plan/facts.ts'
+import { findAllocation, planNodes, thisUser } from '../plan/facts.ts'
 import { type MpiFlavour, type PlanFacts, planJob } from '../plan/plan.ts'
 import { checkWorkDirectory } from '../plan/shared.ts'
 import { OPTIONS } from './options.ts'
@@ -22,11 +22,14 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   const settings = readSettings(words, process.env)
   const log = lineLog((text) => process.stderr.write(text), 'leet: ', settings.verbose)
 
-  const programs = await inspectPrograms(settings)
+  const [programs, allocation] = await Promise.all([
+    inspectPrograms(settings),
+    findAllocation(settings.allocation, process.env),
+  ])
   const plan = planJob(settings, {
     jobId: randomBytes(4).toString('hex'),
-    scheduler: 'none',
-    nodes: [thisNode()],
+    scheduler: allocation.scheduler,
+    nodes: planNodes(allocation),
     programs: programs.map(({ plan: program }) => program),
     user: thisUser(process.env),
   })

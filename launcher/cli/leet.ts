@@ -14,6 +14,7 @@ export async function leet(argv: readonly string[]): Promise<number> {
     .showHelpAfterError('(leet --help shows all commands)')
   addImageCommands(program)
   addReap(program)
+  addExplain(program)
   try {
     await program.parseAsync(argv as string[], { from: 'user' })
     return Number(process.exitCode ?? 0)
@@ -68,6 +69,20 @@ function addReap(program: Command): void {
       }
       if (jobs.length === 0) print('nothing was left behind')
       if (jobs.some((job) => job.failures.length > 0)) process.exitCode = 1
+    })
+}
+
+function addExplain(program: Command): void {
+  const explain = program.command('explain').description('say what was found, and why')
+  explain
+    .command('allocation')
+    .description('nodes and slots of this job, with the origin of each figure')
+    .option('--hostfile <file>', 'as for leet-mpirun')
+    .option('-H, --hosts <list>', 'as for leet-mpirun')
+    .action(async (wishes: { hostfile?: string; hosts?: string }) => {
+      const { explainAllocation } = await import('../../scheduler-adapters/index.ts')
+      const { findAllocation } = await import('../plan/facts.ts')
+      for (const line of explainAllocation(await findAllocation(wishes, process.env))) print(line)
     })
 }
 

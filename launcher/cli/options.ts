@@ -39,6 +39,26 @@ export const OPTIONS: readonly OptionSpec[] = [
     scope: 'program',
   }),
   option('ppn', 'ppn N npernode perhost', 'N', PROGRAM, 'ranks per guest; guests count as nodes'),
+  option(
+    'hostfile',
+    'hostfile machinefile f',
+    'FILE',
+    PROGRAM,
+    'hosts of the job, or which of the allocation to use',
+  ),
+  option('hosts', 'H host hosts', 'HOST[:SLOTS],…', PROGRAM, 'the same on the command line', {
+    repeats: true,
+  }),
+  option(
+    'scheduler',
+    'scheduler',
+    'NAME',
+    PROGRAM,
+    'take the nodes from this batch system, or `local` (default: found out)',
+    {
+      environment: 'LEET_SCHEDULER',
+    },
+  ),
   option('wdir', 'wdir wd', 'DIR', PROGRAM, 'working directory, the same path in every guest', {
     scope: 'program',
   }),

@@ -7,6 +7,8 @@ import {
   type OptionSpec,
   type OptionWords,
 } from '../../mpi-bridge/index.ts'
+import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
+import type { AllocationWishes } from '../plan/facts.ts'
 import { OPTIONS } from './options.ts'
 
 /** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
@@ -28,6 +30,7 @@ export interface ProgramSettings {
 /** Everything the user asked for. undefined: not said, the plan decides. */
 export interface Settings {
   readonly programs: readonly ProgramSettings[]
+  readonly allocation: AllocationWishes
   readonly ppn: number | undefined
   readonly mpi: MpiChoice
   readonly guest: {
@@ -85,6 +88,7 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
   }
   return {
     programs,
+    allocation: readAllocationWishes(job),
     ppn: job.value('ppn', (text, where) => parseCount(text, where)),
     mpi: job.value('mpi', choice(['auto', 'openmpi', 'mpich', 'none'])) ?? 'auto',
     guest: {
@@ -110,6 +114,17 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
   }
 }
 
+function readAllocationWishes(job: OptionReader): AllocationWishes {
+  const hostfile = job.value('hostfile', nonEmpty)
+  const hosts = job.all('hosts').map(([text]) => text as string)
+  const scheduler = job.value('scheduler', choice(SCHEDULERS))
+  return {
+    ...(hostfile === undefined ? {} : { hostfile }),
+    ...(hosts.length === 0 ? {} : { hosts: hosts.join(',') }),
+    ...(scheduler === undefined ? {} : { scheduler }),
+  }
+}
+
 const LEAST_GUEST_MEMORY = 128 * 2 ** 20
 
 function parseGuestMemory(text: string, where: string): number {
@@ -118,6 +133,8 @@ function parseGuestMemory(text: string, where: string): number {
     throw usageError(`"${text}" is too little for a guest`, 'at least 128M', where)
   return bytes
 }
+
+type OptionReader = ReturnType<typeof reader>
 
 function reader(words: OptionWords, environment: NodeJS.ProcessEnv) {
   const specOf = (key: string) => OPTIONS.find((option) => option.key === key) as OptionSpec

@@ -1,12 +1,54 @@
-// Facts about this machine and user that a plan needs.
+// Facts about the job's nodes and user that a plan needs.
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { availableParallelism, hostname, userInfo } from 'node:os'
+import { Deadline, runCommand } from '../../common/index.ts'
+import { type Allocation, resolveAllocation, type SchedulerName } from '../../scheduler-adapters/index.ts'
 import type { JobPlan, PlanNode } from './plan.ts'
 
-/** This machine as the one node of a job: processors and memory that the job's control group leaves it. */
-export function thisNode(): PlanNode {
+/** What the user said about nodes. */
+export interface AllocationWishes {
+  readonly hostfile?: string
+  /** Words of `-H`, joined by commas. */
+  readonly hosts?: string
+  readonly scheduler?: SchedulerName
+}
+
+const QUERY_MS = 10_000
+
+/** The nodes of this job: from the batch system, a hostfile, `-H`, or this machine alone. */
+export function findAllocation(
+  wishes: AllocationWishes,
+  environment: NodeJS.ProcessEnv,
+): Promise<Allocation> {
+  return resolveAllocation({
+    ...wishes,
+    env: environment,
+    cwd: process.cwd(),
+    hostname: hostname(),
+    cpus: availableParallelism(),
+    readFile: (path) => readFile(path, 'utf8'),
+    query: async (argv) => {
+      const result = await runCommand(argv, { deadline: Deadline.after(QUERY_MS) }).catch(() => undefined)
+      return result?.status === 0 ? result.stdout : undefined
+    },
+    now: Date.now(),
+  })
+}
+
+/**
+ * Nodes as a plan needs them. What the batch system does not say of a node is taken from this one: the nodes of a job
+ * are alike far more often than not, and a guest that does not fit is refused by its node.
+ */
+export function planNodes({ nodes }: Allocation): [PlanNode, ...PlanNode[]] {
   const cpus = availableParallelism()
-  return { name: hostname(), slots: cpus, cpus, memory: process.availableMemory() }
+  const memory = process.availableMemory()
+  return nodes.map((node) => ({
+    name: node.name,
+    slots: node.slots,
+    cpus: node.cpus ?? cpus,
+    memory: node.memory === undefined ? memory : Math.min(node.memory, memory),
+  })) as [PlanNode, ...PlanNode[]]
 }
 
 /** The user who runs the command, as the guests shall know him. */
