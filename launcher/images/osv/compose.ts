@@ -1,0 +1,310 @@
+// Composes the image of an OSv guest: the base's kernel, and one read-only disk with the base's files and everything
+// that the programs need, the same closure as for a Linux guest less what the OSv kernel supplies. Booted with `-kernel`.
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LeetError, type Log, messageOf } from '../../../common/index.ts'
+import type { ImageFile, ImageProgram } from '../image.ts'
+import { type Environment, factsOf, findProgram, type OpenedProgram, openProgram } from '../inspect.ts'
+import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
+import type { MpiFacts } from '../mpi.ts'
+import { loadPlugins } from '../plugins.ts'
+import { layoutRofs, type RofsEntry, writeRofsDisk } from '../rofs.ts'
+import { type ImageStore, writeDurably } from '../store.ts'
+import { ImageTree, stampOf } from '../tree.ts'
+import { addNeeded } from './add-needed.ts'
+import type { OsvBase } from './base.ts'
+import { type GuestObjects, guestObjects } from './guest-objects.ts'
+import { readOsvKernel } from './kernel.ts'
+
+/** What an OSv image is to be made of. */
+export interface OsvImageRequest {
+  /** Programs as the user names them: paths, or names on PATH. */
+  readonly programs: readonly string[]
+  /** Further files and directories, such as OpenFOAM's etc tree. */
+  readonly files?: readonly ImageFile[]
+  /** PATH, LD_LIBRARY_PATH and what MPI libraries take their directories from are read of it. */
+  readonly env: Environment
+  /** Working directory of the job: what relative names start from. */
+  readonly directory: string
+  readonly base: OsvBase
+  /**
+   * Directories on which something will be mounted in the guest. Programs and libraries that lie below one on this host
+   * would be hidden by the mount and are kept in `/leet/hidden` instead.
+   */
+  readonly mountPoints?: readonly string[]
+  /**
+   * Components of Open MPI: all that can work in OSv, or the smallest set that ran everything in the trials (no MPI-IO,
+   * no topologies), which starts faster.
+   */
+  readonly components?: 'complete' | 'smallest'
+  /** Path of the compatibility library; `compatLibrary()` unless told. `false` leaves it out (`--no-osv-compat`). */
+  readonly compat?: string | false
+}
+
+/** An OSv image on this node; never changed once it is there. */
+export interface OsvImage {
+  /** Names what it was made of: names, sizes and times of all inputs, and the base. */
+  readonly id: string
+  /** For QEMU's `-kernel`. */
+  readonly kernel: string
+  /** Read-only disk with a ROFS partition, for the first virtio-blk device of any number of guests. */
+  readonly disk: string
+  readonly base: OsvBase
+  /** `path` is the path in the guest. */
+  readonly programs: readonly ImageProgram[]
+  readonly mpi: MpiFacts
+  /** Whether programs run with the compatibility library: an exit status is told, and an environment can be packed. */
+  readonly compat: boolean
+  /** What cannot work in OSv, in whole sentences. */
+  readonly warnings: readonly string[]
+  /** Whether the image was made just now (false: it was there already). */
+  readonly composed: boolean
+}
+
+/** Where the images are kept and who is told. */
+export interface OsvComposeContext {
+  readonly store: ImageStore
+  readonly log: Log
+}
+
+const COMPAT_NAME = 'libleet-osv.so.1'
+const HIDDEN = '/leet/hidden'
+/** Changes when this module makes something else of the same input. */
+const FORMAT = 1
+
+/** Path of the compatibility library that came with leet. Not built: `LEET_E_OSV_COMPAT`. */
+export function compatLibrary(): string {
+  const path = fileURLToPath(new URL(`../../osv-compat/build/${COMPAT_NAME}`, import.meta.url))
+  if (existsSync(path)) return path
+  throw new LeetError({
+    code: 'LEET_E_OSV_COMPAT',
+    what: 'the compatibility library for OSv is not built',
+    where: path,
+    hint: 'launcher/osv-compat/build.sh builds it, as npm run build does; or --no-osv-compat',
+  })
+}
+
+/**
+ * The image for a request: found in the store, or made and kept there. Needs no root and no virtual machine. What stands
+ * in the way of the programs' start is refused before anything is made: `LEET_E_PROGRAM`, `LEET_E_LIBRARY`,
+ * `LEET_E_IMAGE_FILE`, `LEET_E_OSV_COMPAT`.
+ */
+export async function composeOsvImage(
+  request: OsvImageRequest,
+  { store, log }: OsvComposeContext,
+): Promise<OsvImage> {
+  const compat = request.compat === false ? undefined : (request.compat ?? compatLibrary())
+  const parts = openParts(request)
+  const place = placeBeside(request.mountPoints ?? [])
+  const programs = parts.map(
+    ({ program }, i): ImageProgram => ({
+      name: request.programs[i] as string,
+      path: place(program.path),
+      mpi: factsOf(program).mpi,
+    }),
+  )
+  const mpi = onlyMpi(programs)
+  const id = fingerprint(request, parts, compat)
+  const known = await readWarnings(store, id)
+  if (known === undefined) {
+    await store.place(IMAGES, async (directory) => {
+      const { entries, warnings } = fill(request, parts, place, compat, log)
+      writeRofsDisk(join(directory, 'disk.img'), layoutRofs(entries))
+      await writeDurably(join(directory, 'image.json'), `${JSON.stringify({ warnings })}\n`)
+      return id
+    })
+  }
+  return {
+    id,
+    kernel: request.base.kernel,
+    disk: store.path(IMAGES, id, 'disk.img'),
+    base: request.base,
+    programs,
+    mpi,
+    compat: compat !== undefined,
+    warnings: known ?? (await readWarnings(store, id)) ?? [],
+    composed: known === undefined,
+  }
+}
+
+const IMAGES = 'images'
+
+async function readWarnings(store: ImageStore, id: string): Promise<readonly string[] | undefined> {
+  try {
+    return JSON.parse(await readFile(store.path(IMAGES, id, 'image.json'), 'utf8')).warnings
+  } catch {
+    return undefined // not there
+  }
+}
+
+/** A program with what its libraries read without linking it. */
+interface Part {
+  readonly program: OpenedProgram
+  readonly data: readonly string[]
+  readonly leftOut: readonly { readonly path: string; readonly why: string }[]
+}
+
+/** Reads the programs and refuses what could not start here, or is nothing that OSv can load. */
+function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
+  const settings = hostLoaderSettings(env, directory)
+  return programs.map((name) => {
+    const program = openProgram(findProgram(name, env, directory), env, settings)
+    if (program.kind === 'script') {
+      throw new LeetError({
+        code: 'LEET_E_PROGRAM',
+        where: program.path,
+        what: 'is a script, which OSv cannot run: it has no processes',
+        hint: 'name the program that the script starts, or --guest linux',
+        exitCode: 126,
+      })
+    }
+    const { missing } = factsOf(program)
+    const [first] = missing
+    if (first) {
+      throw new LeetError({
+        code: 'LEET_E_LIBRARY',
+        where: program.path,
+        what: `${missing.map((m) => m.name).join(', ')} cannot be found`,
+        why: `${first.neededBy} needs ${first.name}`,
+        hint: 'set LD_LIBRARY_PATH as for a run on this host, or load the module that has it',
+        exitCode: 127,
+      })
+    }
+    return { program, ...loadPlugins(program.map, env) }
+  })
+}
+
+/** One MPI for all programs of an image, else none of them could talk to the others. */
+function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
+  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
+  if (!first) return { flavour: 'none' }
+  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
+  if (!other) return first.mpi
+  throw new LeetError({
+    code: 'LEET_E_PROGRAM',
+    what: 'the programs use different MPI libraries',
+    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
+  })
+}
+
+/** The path in the guest of a path of this host: its own, unless a mount will hide it. */
+function placeBeside(mountPoints: readonly string[]): (path: string) => string {
+  const isHidden = (path: string) => mountPoints.some((point) => path.startsWith(`${point}/`))
+  return (path) => (isHidden(path) || isHidden(realpathSync(path)) ? join(HIDDEN, path) : path)
+}
+
+/** Tells inputs apart without reading them. */
+function fingerprint(request: OsvImageRequest, parts: readonly Part[], compat: string | undefined): string {
+  const hash = createHash('sha256')
+  const tell = (...words: readonly unknown[]) => hash.update(`${JSON.stringify(words)}\n`)
+  tell(FORMAT, request.base.id, compat === undefined ? 'none' : stampOf(statSync(compat)))
+  tell(request.components ?? 'complete', request.mountPoints ?? [])
+  const read = new ImageTree()
+  for (const { program, data } of parts) {
+    tell(program.path, realpathSync(program.path))
+    for (const { path } of program.map.objects) tell(path, stampOf(statSync(path)))
+    for (const path of data) read.host(path)
+  }
+  addFiles(read, request)
+  for (const [path, entry] of read.entries) {
+    tell(path, entry.kind)
+    if (entry.kind === 'symlink') tell(entry.target)
+    else if (entry.kind === 'file' && entry.content.kind === 'host') tell(entry.content.stamp)
+  }
+  return hash.digest('hex')
+}
+
+/** The entries of the file system, with the programs given the compatibility library, and what will not work. */
+function fill(
+  request: OsvImageRequest,
+  parts: readonly Part[],
+  place: (path: string) => string,
+  compat: string | undefined,
+  log: Log,
+): { entries: RofsEntry[]; warnings: string[] } {
+  const kernel = readOsvKernel(request.base.kernel)
+  const tree = new ImageTree()
+  const warnings: string[] = []
+  const patched = new Map<string, Uint8Array>()
+  const put = (path: string) => {
+    const placed = place(path)
+    if (placed === path) tree.host(path)
+    else tree.copy(realpathSync(path), placed)
+    return placed
+  }
+  addBase(tree, request.base)
+  if (compat !== undefined) tree.copy(compat, `/usr/lib/${COMPAT_NAME}`)
+  for (const { program, data, leftOut } of parts) {
+    const placed = put(program.path)
+    if (program.kind === 'static') {
+      warnings.push(
+        `${program.path} is static: OSv powers the guest off when it ends, and nothing can be made good in it`,
+      )
+      continue
+    }
+    const objects = guestObjects(program.map, kernel, compat, request.components === 'smallest')
+    for (const { path, why } of [...leftOut, ...objects.leftOut]) {
+      log.detail(`${path} is left out of the image: ${why}`)
+    }
+    for (const object of objects.kept) addLibrary(tree, object, put(object.path))
+    for (const path of data) tree.host(path)
+    warnings.push(...objects.missing)
+    if (compat === undefined) continue
+    try {
+      const bytes = addNeeded(readFileSync(program.path), COMPAT_NAME, program.path)
+      patched.set(placed === program.path ? realpathSync(placed) : placed, bytes)
+    } catch (error) {
+      warnings.push(`${messageOf(error)}: ${standIn(tree, objects)}`)
+    }
+  }
+  addFiles(tree, request)
+  for (const path of request.mountPoints ?? []) tree.directory(path)
+  const entries = [...tree.entries].map(([path, entry]): RofsEntry => {
+    if (entry.kind !== 'file') return { ...entry, path }
+    const { content } = entry
+    const bytes = patched.get(path) ?? (content.kind === 'bytes' ? content.bytes : undefined)
+    return {
+      kind: 'file',
+      path,
+      content: bytes ? { bytes } : { host: (content as { path: string }).path, size: entry.size },
+    }
+  })
+  return { entries, warnings }
+}
+
+function addFiles(tree: ImageTree, { files = [], directory }: OsvImageRequest): void {
+  for (const { source, destination } of files) {
+    const from = resolve(directory, source)
+    if (destination === undefined) tree.host(from)
+    else tree.copy(from, destination)
+  }
+}
+
+function addBase(tree: ImageTree, base: OsvBase): void {
+  for (const entry of base.entries) {
+    if (entry.kind === 'directory') tree.directory(entry.guest)
+    else if (entry.kind === 'symlink') tree.symlink(entry.guest, entry.target)
+    else tree.copy(join(base.files, entry.file), entry.guest)
+  }
+}
+
+/** OSv looks for libraries in `/` and `/usr/lib`, whatever their directory is on this host (core/elf.cc). */
+function addLibrary(tree: ImageTree, object: LoadedObject, placed: string): void {
+  const names = new Set([basename(object.path), object.elf.soname ?? basename(object.path)])
+  for (const name of names) {
+    const found = tree.has(`/${name}`) || tree.has(`/usr/lib/${name}`)
+    // Plug-ins are opened by path, and a thousand names more would make every search longer.
+    if (!found && name.startsWith('lib')) tree.symlink(`/usr/lib/${name}`, placed)
+  }
+}
+
+/** A library of the closure whose name the compatibility library takes: OSv has no devices for it to list. */
+function standIn(tree: ImageTree, { kept }: GuestObjects): string {
+  const name = 'libudev.so.1'
+  if (!kept.some((object) => object.elf.soname === name)) return 'it runs without the compatibility library'
+  tree.entries.set(`/usr/lib/${name}`, { kind: 'symlink', target: COMPAT_NAME })
+  return `it gets the compatibility library by the name of ${name}`
+}
