@@ -25,6 +25,15 @@ export {
   parseCommandWords,
 } from './mpirun/grammar.ts'
 export { type MappingRequest, mapRanks } from './mpirun/mapping.ts'
+export { answerNames, createNameServer } from './names.ts'
+export {
+  describeEnd,
+  type Outcome,
+  outcomeOf,
+  type RankObservation,
+  rankFailure,
+  rankTable,
+} from './outcome.ts'
 export { openProcessManager, type ProcessManager } from './process-manager.ts'
 export {
   answerSpawn,
@@ -36,3 +45,4 @@ export {
   type SpawnResult,
 } from './spawn.ts'
 export { starterPath } from './starter/path.ts'
+export { forwardInput, RankOutput } from './stdio.ts'

@@ -1,20 +1,26 @@
 // A job from its plan to its end: boots the guests, starts the ranks, watches them, ends all when one fails, and
 // tells what became of each. It knows nodes only as NodeWorkers, so one node and a thousand are the same to it.
 import { randomBytes } from 'node:crypto'
-import { LeetError, messageOf } from '../../common/index.ts'
+import { abortReason, LeetError } from '../../common/index.ts'
 import {
+  answerNames,
   answerSpawn,
+  createNameServer,
+  describeEnd,
   type Exchange,
   type JobLayout,
   mapRanks,
-  type RankEnd,
+  type Outcome,
+  outcomeOf,
+  type RankObservation,
   type RankReport,
+  rankFailure,
   type SpawnCommand,
   type SpawnRequest,
   type SpawnResult,
 } from '../../mpi-bridge/index.ts'
 import type { BootOrder, NodeEvent, NodeWorker, RankOrder } from '../node/worker.ts'
-import { type JobPlan, type MpiFlavour, type PlanProgram, programOf } from '../plan/plan.ts'
+import { type JobPlan, type PlanProgram, programOf } from '../plan/plan.ts'
 import type { EventListener, RankState } from './events.ts'
 
 /** What a controller needs besides the plan. */
@@ -31,11 +37,10 @@ export interface ControllerContext {
     rank: number,
     guest: number,
   ) => Readonly<Record<string, string>>
-  readonly environment: NodeJS.ProcessEnv
   readonly onEvent: EventListener
   /** Output of a rank; the controller never keeps it. */
   readonly onOutput: (task: TaskName, stream: 'stdout' | 'stderr', data: Uint8Array) => void
-  /** All that task wrote has been told. */
+  /** All that the task wrote has been told. */
   readonly onTaskEnd: (task: TaskName) => void
 }
 
@@ -47,35 +52,10 @@ export interface TaskName {
   readonly guest: number
 }
 
-/** What is known of a process in the end. */
-export interface TaskRecord extends TaskName {
+/** A process with what was seen of it so far. */
+interface Task extends TaskName {
   readonly node: number
-  readonly mpi: MpiFlavour
-  started: boolean
-  connected: boolean
-  initialised: boolean
-  finalised: boolean
-  end: RankEnd | undefined
-  /** Why it could not be started, or was lost with its guest. */
-  error: LeetError | undefined
-  /** The order in which tasks ended, from 1; 0 while it runs. */
-  endedAs: number
-  /** It was signalled by LEET, so its end says nothing. */
-  endedByUs: boolean
-}
-
-/** Why a job was ended before its ranks were done. */
-export interface JobFailure {
-  readonly task: number | undefined
-  readonly error: LeetError
-  /** Exit status that the failure stands for, unless the task's own end says better. */
-  readonly status: number
-}
-
-/** What became of a job. */
-export interface JobRecord {
-  readonly tasks: readonly TaskRecord[]
-  readonly failure: JobFailure | undefined
+  seen: RankObservation
 }
 
 /** How long ranks have between SIGTERM and SIGKILL, and how long a lost rank's end is awaited, in milliseconds. */
@@ -85,7 +65,7 @@ const LOST_GRACE = 1_000
 interface Job {
   readonly number: number
   readonly layout: JobLayout
-  readonly tasks: readonly TaskRecord[]
+  readonly tasks: readonly Task[]
 }
 
 /** The controller of one leet-mpirun. */
@@ -93,7 +73,7 @@ export interface Controller {
   /** Boots all guests; rejects when one does not become ready. */
   boot(signal: AbortSignal): Promise<void>
   /** Starts the ranks and waits for the end of the last; ends everything at the first failure or when the signal fires. */
-  run(signal: AbortSignal): Promise<JobRecord>
+  run(signal: AbortSignal): Promise<Outcome>
   /** What ranks do, from the exchange. */
   onReport(report: RankReport): void
   /** What nodes tell. */
@@ -110,11 +90,11 @@ export interface Controller {
 /** Makes the controller of a job; nothing is started yet. */
 export function createController(context: ControllerContext): Controller {
   const { plan, workers, exchange, onEvent } = context
-  const tasks: TaskRecord[] = []
+  const tasks: Task[] = []
   const jobs = new Map<string, Job>()
   const lostTimers = new Set<NodeJS.Timeout>()
-  let failure: JobFailure | undefined
-  let ends = 0
+  let stoppedAt: number | undefined
+  let stoppedFor: LeetError | undefined
   let running = 0
   let launched = false
   let launchSignal: AbortSignal = new AbortController().signal
@@ -126,9 +106,7 @@ export function createController(context: ControllerContext): Controller {
 
   const guestName = (guest: number) => plan.guests[guest]?.name ?? `guest ${guest}`
   const nodeOf = (guest: number) => plan.guests[guest]?.node ?? 0
-  const workerOf = (task: TaskRecord) => workers[task.node] as NodeWorker
-
-  const tellRank = (task: TaskRecord, state: RankState, detail?: string) =>
+  const tellRank = (task: Task, state: RankState, detail?: string) =>
     onEvent({
       event: 'rank',
       job: task.job,
@@ -138,21 +116,17 @@ export function createController(context: ControllerContext): Controller {
       ...(detail ? { detail } : {}),
     })
 
-  function fail(task: TaskRecord | undefined, error: LeetError, status: number): void {
-    if (failure) return
-    failure = { task: task?.task, error, status }
-    endAll()
-  }
-
   // TERM first, so that programs can say goodbye; what remains after the grace is killed.
-  function endAll(): void {
+  function endAll(why?: LeetError): void {
+    if (stoppedAt !== undefined) return
+    stoppedAt = performance.now()
+    stoppedFor = why
     if (running === 0) {
       finishIfDone()
       return
     }
-    for (const task of tasks) if (task.endedAs === 0) task.endedByUs = true
     for (const worker of workers) worker.signal('SIGTERM', 'all')
-    killTimer ??= setTimeout(() => {
+    killTimer = setTimeout(() => {
       for (const worker of workers) worker.signal('SIGKILL', 'all')
     }, TERM_GRACE)
   }
@@ -161,68 +135,56 @@ export function createController(context: ControllerContext): Controller {
     if (launched && running === 0) finish()
   }
 
-  function taskEnded(task: TaskRecord): void {
-    if (task.endedAs > 0) return
-    task.endedAs = ++ends
+  function endTask(task: Task, end: Pick<RankObservation, 'end' | 'error'>): void {
+    if (task.seen.endedAt !== undefined) return
+    task.seen = { ...task.seen, ...end, endedAt: performance.now() }
     running--
     context.onTaskEnd(task)
     judge(task)
     finishIfDone()
   }
 
-  // Whether the end of one rank is the end of the job: as mpirun, unless the rank had finalised in order.
-  function judge(task: TaskRecord): void {
-    const othersWait = () => jobOf(task)?.tasks.some((other) => other.connected && other.endedAs === 0)
-    const verdict = judgeEnd(task, guestName(task.guest), othersWait)
-    if (verdict) fail(task, verdict.error, verdict.status)
-  }
-
-  function jobOf(task: TaskRecord): Job | undefined {
-    return [...jobs.values()].find((job) => job.number === task.job)
+  // Whether what a rank did is the end of the job.
+  function judge(task: Task): void {
+    if (stoppedAt !== undefined) return
+    const peers = [...jobs.values()].find((job) => job.number === task.job)?.tasks ?? []
+    const { seen } = task
+    // Asked only where it matters: it looks at all ranks.
+    const othersWait =
+      seen.usesMpi &&
+      !seen.connected &&
+      peers.some((other) => other.seen.connected && other.seen.endedAt === undefined)
+    if (rankFailure(seen, othersWait)?.fatal) endAll()
   }
 
   function onReport(report: RankReport): void {
+    names.observe(report)
     const task = jobs.get(report.job)?.tasks[report.rank]
     if (!task) return
     switch (report.kind) {
       case 'connected':
       case 'initialised':
       case 'finalised':
-        task[report.kind] = true
+        task.seen = { ...task.seen, [report.kind]: true }
         tellRank(task, report.kind)
         return
-      case 'aborted': {
+      case 'aborted':
+        task.seen = {
+          ...task.seen,
+          aborted: { at: performance.now(), status: report.status, message: report.message },
+        }
         tellRank(task, 'aborted', `status ${report.status}`)
-        // A status is one byte; an abort with 0 is still a failure.
-        const status = report.status & 0xff || 1
-        const why = report.message.trim()
-        fail(
-          task,
-          rankError(
-            `rank ${task.rank} in ${guestName(task.guest)}`,
-            `called MPI_Abort with ${report.status}`,
-            why,
-          ),
-          status,
-        )
+        judge(task)
         return
-      }
       case 'lost': {
         tellRank(task, 'lost', report.why)
-        if (failure || task.endedAs > 0) return
+        const lost = { at: performance.now(), why: report.why }
         // Its end, which says more, usually follows at once.
         const timer = setTimeout(() => {
           lostTimers.delete(timer)
-          if (task.endedAs === 0)
-            fail(
-              task,
-              rankError(
-                `rank ${task.rank} in ${guestName(task.guest)}`,
-                'left the job without MPI_Finalize',
-                report.why,
-              ),
-              1,
-            )
+          if (task.seen.endedAt !== undefined) return
+          task.seen = { ...task.seen, lost }
+          judge(task)
         }, LOST_GRACE)
         lostTimers.add(timer)
       }
@@ -230,54 +192,37 @@ export function createController(context: ControllerContext): Controller {
   }
 
   function onNodeEvent(_node: number, event: NodeEvent): void {
+    if (event.kind === 'guest') {
+      onEvent({
+        event: 'guest',
+        guest: guestName(event.guest),
+        state: event.state,
+        ...(event.detail ? { detail: event.detail } : {}),
+      })
+      return
+    }
+    if (event.kind === 'guest-lost') {
+      onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
+      for (const task of tasks) if (task.guest === event.guest) endTask(task, { error: event.error })
+      endAll(event.error)
+      return
+    }
+    const task = tasks[event.task]
+    if (!task) return
     switch (event.kind) {
-      case 'guest':
-        onEvent({
-          event: 'guest',
-          guest: guestName(event.guest),
-          state: event.state,
-          ...(event.detail ? { detail: event.detail } : {}),
-        })
+      case 'output':
+        context.onOutput(task, event.stream, event.data)
         return
-      case 'guest-lost': {
-        onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
-        const victims = tasks.filter((task) => task.guest === event.guest && task.endedAs === 0)
-        for (const task of victims) task.error ??= event.error
-        fail(victims[0], event.error, 1)
-        for (const task of victims) taskEnded(task)
-        return
-      }
-      case 'output': {
-        const task = tasks[event.task]
-        if (task) context.onOutput(task, event.stream, event.data)
-        return
-      }
-      case 'began': {
-        const task = tasks[event.task]
-        if (!task) return
-        task.started = true
+      case 'began':
         tellRank(task, 'started', `pid ${event.pid}`)
         return
-      }
-      case 'failed': {
-        const task = tasks[event.task]
-        if (!task || task.endedAs > 0) return
-        task.error = event.error
+      case 'failed':
         tellRank(task, 'failed', event.error.message)
-        taskEnded(task)
+        endTask(task, { error: event.error })
         return
-      }
-      case 'ended': {
-        const task = tasks[event.task]
-        if (!task || task.endedAs > 0) return
-        task.end = event.end
-        tellRank(
-          task,
-          'ended',
-          event.end.kind === 'exit' ? `status ${event.end.status}` : `signal ${event.end.signal}`,
-        )
-        taskEnded(task)
-      }
+      case 'ended':
+        tellRank(task, 'ended', describeEnd(event.end))
+        endTask(task, { end: event.end })
     }
   }
 
@@ -291,7 +236,7 @@ export function createController(context: ControllerContext): Controller {
       layout.guests.flatMap((guest) => guest.ranks.map((rank) => [rank, guest.guest] as const)),
     )
     const first = tasks.length
-    const records = Array.from({ length: layout.size }, (_, rank): TaskRecord => {
+    const records = Array.from({ length: layout.size }, (_, rank): Task => {
       const guest = guestOf.get(rank) as number
       return {
         task: first + rank,
@@ -299,15 +244,15 @@ export function createController(context: ControllerContext): Controller {
         rank,
         guest,
         node: nodeOf(guest),
-        mpi: programOf({ programs }, rank).program.mpi,
-        started: false,
-        connected: false,
-        initialised: false,
-        finalised: false,
-        end: undefined,
-        error: undefined,
-        endedAs: 0,
-        endedByUs: false,
+        seen: {
+          job: jobs.size,
+          rank,
+          guest: guestName(guest),
+          usesMpi: programOf({ programs }, rank).program.mpi !== 'none',
+          connected: false,
+          initialised: false,
+          finalised: false,
+        },
       }
     })
     const job: Job = { number: jobs.size, layout, tasks: records }
@@ -341,7 +286,7 @@ export function createController(context: ControllerContext): Controller {
   }
 
   async function spawn(request: SpawnRequest): Promise<SpawnResult> {
-    if (failure) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'the job is ending' })
+    if (stoppedAt !== undefined) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'the job is ending' })
     const parent = jobs.get(request.job)
     if (!parent) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'an unknown job asked for more ranks' })
     const caller = plan.programs[0] as PlanProgram
@@ -373,6 +318,8 @@ export function createController(context: ControllerContext): Controller {
   }
 
   answerSpawn(exchange, spawn)
+  const names = createNameServer()
+  answerNames(exchange, names)
 
   return {
     async boot(signal) {
@@ -380,12 +327,12 @@ export function createController(context: ControllerContext): Controller {
       await Promise.all(workers.map((worker, node) => worker.boot(context.bootOrder(node), signal)))
       onEvent({ event: 'phase', phase: 'boot', state: 'end' })
       // A guest may have died after it was ready.
-      if (failure) throw failure.error
+      if (stoppedFor) throw stoppedFor
     },
 
     async run(signal) {
       launchSignal = signal
-      const onAbort = () => fail(undefined, cancelled(signal), cancelled(signal).exitCode)
+      const onAbort = () => endAll(abortReason(signal) as LeetError)
       signal.addEventListener('abort', onAbort, { once: true })
       try {
         signal.throwIfAborted()
@@ -396,7 +343,7 @@ export function createController(context: ControllerContext): Controller {
           plan.programs,
         )
         await startJob(layout, plan.programs).catch((error) => {
-          if (!failure) throw error
+          if (stoppedAt === undefined) throw error
         })
         onEvent({ event: 'phase', phase: 'launch', state: 'end' })
         onEvent({ event: 'phase', phase: 'run', state: 'begin' })
@@ -409,19 +356,23 @@ export function createController(context: ControllerContext): Controller {
         clearTimeout(killTimer)
         for (const timer of lostTimers) clearTimeout(timer)
       }
-      return { tasks, failure }
+      return outcomeOf({
+        ranks: tasks.map((task) => task.seen),
+        ...(stoppedAt === undefined ? {} : { stoppedAt }),
+        ...(stoppedFor === undefined ? {} : { stoppedFor }),
+      })
     },
 
     onReport,
     onNodeEvent,
     input: {
-      write: (data) => {
+      write: async (data) => {
         const first = tasks[0]
-        return first && first.endedAs === 0 ? workerOf(first).write(0, data) : Promise.resolve()
+        if (first?.seen.endedAt === undefined) await workers[first?.node ?? 0]?.write(0, data)
       },
       end: () => {
         const first = tasks[0]
-        if (first && first.endedAs === 0) workerOf(first).endInput(0)
+        if (first?.seen.endedAt === undefined) workers[first?.node ?? 0]?.endInput(0)
       },
     },
     signalRanks(signal) {
@@ -432,33 +383,11 @@ export function createController(context: ControllerContext): Controller {
     },
     async stop() {
       onEvent({ event: 'phase', phase: 'stop', state: 'begin' })
+      names.close()
       await Promise.allSettled(workers.map((worker) => worker.stop()))
       onEvent({ event: 'phase', phase: 'stop', state: 'end' })
     },
   }
-}
-
-/** What the end of a rank means for the job; undefined: nothing. */
-function judgeEnd(
-  task: TaskRecord,
-  guest: string,
-  othersWait: () => boolean | undefined,
-): { error: LeetError; status: number } | undefined {
-  const { end, error } = task
-  const who = `rank ${task.rank}${task.job > 0 ? ` of spawned job ${task.job}` : ''} in ${guest}`
-  const because = (what: string, status: number) => ({ error: rankError(who, what), status })
-  if (error) return { error, status: error.exitCode }
-  if (!end) return undefined
-  if (end.kind === 'signal') return because(`was ended by signal ${end.signal}`, 128 + end.signal)
-  if (end.status !== 0) {
-    // Others that finalised too may have more to say; the first status is the job's all the same.
-    return task.finalised ? undefined : because(`ended with status ${end.status}`, end.status)
-  }
-  if (task.initialised && !task.finalised) return because('ended after MPI_Init without MPI_Finalize', 1)
-  if (!task.connected && task.mpi !== 'none' && othersWait()) {
-    return because('ended before MPI_Init, for which the other ranks wait', 1)
-  }
-  return undefined
 }
 
 // A spawn of more than this is a mistake or an attack, not a job.
@@ -483,18 +412,4 @@ function layoutOf(
     appnums: programs.flatMap((program, index) => Array.from({ length: program.ranks }, () => index)),
     ...(spawnedBy ? { spawnedBy } : {}),
   }
-}
-
-function rankError(who: string, what: string, why?: string): LeetError {
-  return new LeetError({ code: 'LEET_E_RANK', what, where: who, ...(why ? { why } : {}) })
-}
-
-function cancelled(signal: AbortSignal): LeetError {
-  return signal.reason instanceof LeetError
-    ? signal.reason
-    : new LeetError({
-        code: 'LEET_E_CANCELLED',
-        what: 'the job was cancelled',
-        why: messageOf(signal.reason),
-      })
 }

@@ -5,8 +5,11 @@ import {
   createLocalExchange,
   exportedVariables,
   forwardEnvironment,
+  forwardInput,
   mpiSettings,
+  RankOutput,
   type RankSurroundings,
+  rankTable,
 } from '../../mpi-bridge/index.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { ProgramFacts } from '../images/inspect.ts'
@@ -57,30 +60,43 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
     })
     const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
     for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
+    const broken = new AbortController()
+    const output = new RankOutput({
+      stdout: process.stdout,
+      stderr: process.stderr,
+      tags: settings.tag,
+      ranks: plan.size,
+      hold: (hold) => controller?.holdOutput(hold),
+      onBroken: (_stream, error) => broken.abort(error),
+    })
     controller = createController({
       plan,
       workers: [worker],
       exchange,
       bootOrder: (node): BootOrder => ({ plan, node, image, secrets }),
       environmentOf: (program, _rank, guest) => environmentOf(plan, program, guest, forwarded.variables),
-      environment: process.env,
       onEvent,
-      onOutput: (_task, stream, data) => void process[stream].write(data),
-      onTaskEnd: () => {},
+      onOutput: (task, stream, data) => output.write(task, stream, data),
+      onTaskEnd: (task) => output.end(task),
     })
     order.forwarded((signal) => controller?.signalRanks(signal))
     await controller.boot(cancel)
-    const record = await controller.run(runSignal(cancel, settings.timeout))
-    const failure = record.failure
-    return { status: failure?.status ?? 0, summary: failure ? [`leet: ${failure.error.message}`] : [] }
+    const input = forwardInput(process.stdin, [controller.input])
+    const outcome = await controller.run(runSignal([cancel, broken.signal], settings.timeout))
+    input.stop()
+    await output.flush()
+    return {
+      status: outcome.status,
+      summary: outcome.status === 0 ? [] : [...outcome.summary, ...(plan.size > 1 ? rankTable(outcome) : [])],
+    }
   } finally {
     await controller?.stop()
     await journal.close()
   }
 }
 
-function runSignal(cancel: AbortSignal, timeout: number | undefined): AbortSignal {
-  if (timeout === undefined) return cancel
+function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSignal {
+  if (timeout === undefined) return AbortSignal.any(cancels)
   const late = new AbortController()
   const timer = setTimeout(() => {
     late.abort(
@@ -93,7 +109,7 @@ function runSignal(cancel: AbortSignal, timeout: number | undefined): AbortSigna
     )
   }, timeout)
   timer.unref()
-  return AbortSignal.any([cancel, late.signal])
+  return AbortSignal.any([...cancels, late.signal])
 }
 
 // From weak to strong: what the MPI library needs, the user's own variables, what -x says.

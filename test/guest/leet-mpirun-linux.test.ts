@@ -1,0 +1,125 @@
+// leet-mpirun with two Linux guests and real MPI programs, as a user runs it, and what a killed one leaves.
+import { readFileSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { Deadline, poll } from '../../common/index.ts'
+import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
+import { JOB_PROGRAMS, testJobs } from '../support/jobs.ts'
+import { leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
+import { describeWith } from '../support/needs.ts'
+
+const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
+const TWO_GUESTS = ['--guest', 'linux', '--guests', '2', '--guest-memory', '512M']
+
+let place: Playground
+beforeAll(() => {
+  place = playground()
+})
+afterEach(() => {
+  expect({ files: place.files(), processes: place.processes() }).toEqual({ files: [], processes: [] })
+})
+afterAll(() => place.remove())
+
+for (const mpi of ['mpich', 'openmpi'] as const) {
+  describeWith([`mpicc.${mpi}`, ...GUEST_PARTS], `${mpi} in two Linux guests`, () => {
+    let programs: Programs
+    beforeAll(async () => {
+      programs = await buildPrograms(`mpicc.${mpi}`, JOB_PROGRAMS)
+    })
+    afterAll(() => programs.remove())
+    testJobs({
+      place: () => place,
+      options: TWO_GUESTS,
+      program: (name) => programs.path(name),
+      mpi,
+      guests: 2,
+    })
+  })
+}
+
+describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
+  /** Resolves when nothing of it runs any more; rejects after the two seconds that SPEC.md promises. */
+  const allGone = () =>
+    poll(
+      () => place.processes().length === 0 || undefined,
+      10,
+      { deadline: Deadline.after(2_000) },
+      {
+        what: 'the guests to end with leet-mpirun',
+      },
+    )
+
+  it.each([
+    ['while guests boot', /booting/],
+    ['while ranks run', /started/],
+  ])('%s takes its guests along, and leet reap removes the rest', async (_when, moment) => {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+      cwd: place.directory,
+      env: place.env,
+    })
+    await running.saw(moment)
+    running.child.kill('SIGKILL')
+    await running.ended
+    await allGone()
+    expect(place.files()).toHaveLength(1)
+    const reaped = await startLeet(['reap'], { env: place.env }, 'leet').ended
+    expect(reaped).toMatchObject({ status: 0, stdout: expect.stringMatching(/job/) })
+  })
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('by %s ends in order with status %i', async (signal, status) => {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+      cwd: place.directory,
+      env: place.env,
+    })
+    await running.saw(/started/)
+    running.child.kill(signal)
+    expect(await running.ended).toMatchObject({ status, stderr: expect.stringContaining(signal) })
+  })
+})
+
+describeWith(GUEST_PARTS, 'a guest that dies', () => {
+  it('ends the job with a sentence that names it', async () => {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+      cwd: place.directory,
+      env: place.env,
+    })
+    await running.saw(/started/)
+    process.kill(qemuPid('-g1'), 'SIGKILL')
+    const outcome = await running.ended
+    expect(outcome.status).not.toBe(0)
+    expect(outcome.stderr).toMatch(/-g1: .*QEMU/)
+  })
+
+  it('is an error when it runs out of time to boot', async () => {
+    const { status, stderr } = await leetMpirun(
+      [...TWO_GUESTS, '-n', '2', '--boot-timeout', '100ms', 'true'],
+      {
+        cwd: place.directory,
+        env: place.env,
+      },
+    )
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/to be ready|answer/),
+    })
+  })
+})
+
+/** The QEMU of the playground whose guest's name ends so. */
+function qemuPid(ending: string): number {
+  const found = place
+    .processes()
+    .find((pid) => commandLine(pid).some((word) => word.startsWith('guest=') && word.includes(ending)))
+  if (found === undefined) throw new Error(`no QEMU of ${ending} among ${place.processes()}`)
+  return found
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
+}
