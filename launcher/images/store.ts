@@ -1,0 +1,104 @@
+// The image store below the user's cache directory: files that are complete or not there at all, named by their
+// content, shared by all jobs and removed by nobody but the user. Writers may race: the first to finish wins.
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { isAbsolute, join } from 'node:path'
+import { identify, isRunning, usageError } from '../../common/index.ts'
+import type { Environment } from './inspect.ts'
+
+/** `$XDG_CACHE_HOME/leet`, else `~/.cache/leet`. Without either in `env` it is a usage error. */
+export function cacheDirectory(env: Environment): string {
+  // The specification says that relative paths are to be ignored.
+  const given = env.XDG_CACHE_HOME
+  if (given && isAbsolute(given)) return join(given, 'leet')
+  if (env.HOME && isAbsolute(env.HOME)) return join(env.HOME, '.cache', 'leet')
+  throw usageError('there is no place for images', 'set XDG_CACHE_HOME or HOME', 'HOME')
+}
+
+/** Where things of one kind are kept and made. */
+export class ImageStore {
+  readonly root: string
+
+  constructor(root: string) {
+    this.root = root
+  }
+
+  path(...names: string[]): string {
+    return join(this.root, ...names)
+  }
+
+  /**
+   * Makes a directory in one step: `build` fills a temporary one and says which name it gets. When that name is there
+   * already, what was built is dropped. Gives the name.
+   */
+  async place(kind: string, build: (directory: string) => Promise<string>): Promise<string> {
+    await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
+    const temporary = await this.temporary()
+    try {
+      const name = await build(temporary)
+      const target = this.path(kind, name)
+      if (!existsSync(target)) {
+        await rename(temporary, target).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
+        })
+      }
+      return name
+    } finally {
+      await rm(temporary, { recursive: true, force: true })
+    }
+  }
+
+  /** Remembers a short text under a name; of two writers the last wins. */
+  async remember(kind: string, name: string, text: string): Promise<void> {
+    await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
+    const temporary = await this.temporary()
+    try {
+      const file = join(temporary, 'text')
+      await writeDurably(file, text)
+      await rename(file, this.path(kind, name))
+    } finally {
+      await rm(temporary, { recursive: true, force: true })
+    }
+  }
+
+  /** What was remembered, if anything. */
+  async recall(kind: string, name: string): Promise<string | undefined> {
+    return readFile(this.path(kind, name), 'utf8').catch(() => undefined)
+  }
+
+  private async temporary(): Promise<string> {
+    removeStaleImages(this.root)
+    const self = identify(process.pid)
+    const path = this.path(
+      TEMPORARY,
+      `${process.pid}.${self?.startTime ?? 0}.${randomBytes(8).toString('hex')}`,
+    )
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    return path
+  }
+}
+
+const TEMPORARY = 'unfinished'
+
+/** Removes what composers that no longer run left half made below `root`; part of every compose, and for the reaper. */
+export function removeStaleImages(root: string): void {
+  const directory = join(root, TEMPORARY)
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(directory)) {
+    const match = /^(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name)
+    if (match && isRunning({ pid: Number(match[1]), startTime: Number(match[2]) })) continue
+    rmSync(join(directory, name), { recursive: true, force: true })
+  }
+}
+
+/** Writes a new file and waits until it is on the disk: a name in the store must never lead to half a file. */
+export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(content)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
