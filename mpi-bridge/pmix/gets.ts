@@ -6,6 +6,7 @@ import { Attribute, RESERVED_PREFIX, Status } from './constants.ts'
 import { asksFor, timeoutOf } from './directives.ts'
 import { encodePairs, type JobInfo } from './job-info.ts'
 import type { Modex, ReaderScope, Want } from './modex.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { addByteObject, type Request, replyWith } from './requests.ts'
 import type { Answer, Session } from './session.ts'
 import { type Proc, RANK_WILDCARD, Type, UnknownTypeError, writeProc } from './values.ts'
@@ -32,6 +33,7 @@ export class Gets {
   private readonly closing = new AbortController()
   /** Questions under way: ranks that want the same ask once. */
   private readonly asked = new Map<string, Promise<number>>()
+  private readonly ahead = new WeakMap<Session, ReadAhead>()
 
   constructor(exchange: Exchange, job: (nspace: string) => KnownJob | undefined) {
     this.exchange = exchange
@@ -59,15 +61,15 @@ export class Gets {
     const scope: ReaderScope = guest.guest === session.guest ? 'local' : 'remote'
     const want: Want = { rank: proc.rank, scope, key, timeoutMs: timeoutOf(directives) }
     const reserved = key?.startsWith(RESERVED_PREFIX) === true
-    if (reserved && info.hasRankKey(key)) return answer(session, known, want, true)
+    if (reserved && info.hasRankKey(key)) return this.answer(session, known, want, true)
     const mine = guest.agent === this.exchange.agent
     const refresh = !mine && asksFor(directives, Attribute.REFRESH_CACHE)
     const state = modex.find(want)
-    if (state === 'found' && !refresh) return answer(session, known, want, false)
+    if (state === 'found' && !refresh) return this.answer(session, known, want, false)
     const impatient = asksFor(directives, Attribute.IMMEDIATE) || asksFor(directives, Attribute.OPTIONAL)
     if (reserved || impatient || (mine && state === 'otherScope')) return Status.NOT_FOUND
     const done = (status: number): number | Writer =>
-      status === Status.SUCCESS ? answer(session, known, want, false) : status
+      status === Status.SUCCESS ? this.answer(session, known, want, false) : status
     if (!mine) return this.ask(guest.agent, proc, want).then(done)
     const wait = modex.wait(want, (status) => {
       if (typeof wait === 'function') session.waits.delete(wait)
@@ -123,24 +125,44 @@ export class Gets {
       if (typeof wait === 'number') done(wait)
     })
   }
+
+  /** All that the reader may see of a rank; for a rank of another job, that job's data too. */
+  private answer(session: Session, known: KnownJob, want: Want, rankLevel: boolean): number | Writer {
+    const { info, modex } = known
+    const { format } = session
+    const reply = replyWith(format, Status.SUCCESS)
+    try {
+      if (info.job.id !== session.proc.nspace) {
+        addByteObject(reply, ...info.jobLevel(format, session.guest))
+        return addRank(reply, known, want.rank, want.scope, true)
+      }
+      addRank(reply, known, want.rank, want.scope, rankLevel)
+      let ahead = this.ahead.get(session)
+      if (!ahead) {
+        ahead = new ReadAhead(info, session.guest, session.format)
+        this.ahead.set(session, ahead)
+      }
+      for (const rank of ahead.next(modex, want.rank, want.scope)) {
+        addRank(reply, known, rank, want.scope, false)
+      }
+      return reply
+    } catch (error) {
+      if (error instanceof UnknownTypeError) return Status.NOT_SUPPORTED
+      throw error
+    }
+  }
 }
 
-/** All that the reader may see of a rank; for a rank of another job, that job's data too. */
-function answer(session: Session, known: KnownJob, want: Want, rankLevel: boolean): number | Writer {
-  const { info, modex } = known
-  const { format } = session
-  let data: readonly Uint8Array[]
-  try {
-    data = modex.read(want.rank, want.scope, format)
-  } catch (error) {
-    if (error instanceof UnknownTypeError) return Status.NOT_SUPPORTED
-    throw error
-  }
-  const foreign = info.job.id !== session.proc.nspace
-  const reply = replyWith(format, Status.SUCCESS)
-  if (foreign) addByteObject(reply, ...info.jobLevel(format, session.guest))
-  const head = new Writer(format).pack(Type.PROC)
-  writeProc(head, { nspace: info.job.id, rank: want.rank })
-  const level = foreign || rankLevel ? [encodePairs(format, info.rankLevel(want.rank))] : []
-  return addByteObject(reply, head.result(), ...level, ...data)
+/** Adds what is known of a rank: what it has committed and, if asked for, what every job tells of its ranks. */
+function addRank(
+  reply: Writer,
+  { info, modex }: KnownJob,
+  rank: number,
+  scope: ReaderScope,
+  rankLevel: boolean,
+): Writer {
+  const head = new Writer(reply.format, 128).pack(Type.PROC)
+  writeProc(head, { nspace: info.job.id, rank })
+  const level = rankLevel ? [encodePairs(reply.format, info.rankLevel(rank))] : []
+  return addByteObject(reply, head.result(), ...level, ...modex.read(rank, scope, reply.format))
 }

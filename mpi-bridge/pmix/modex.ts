@@ -110,6 +110,12 @@ export class Modex {
     return data ? availability(data, scope, key) : 'uncommitted'
   }
 
+  /** Bytes that a reader of that scope and format can have of a rank as they are; 0 when there are none. */
+  bytesIn(format: Format, rank: number, scope: ReaderScope): number {
+    const data = this.ranks.get(rank)?.[scope]
+    return data?.format === format ? data.bytes : 0
+  }
+
   /** What a reader of that scope may see of a rank, in its format. UnknownTypeError when that cannot be written. */
   read(rank: number, scope: ReaderScope, format: Format): readonly Uint8Array[] {
     const data = this.ranks.get(rank)?.[scope]
