@@ -103,7 +103,7 @@ export interface Seed {
 }
 
 /** Room for all file contents of one seed, in bytes. */
-export const SEED_CONTENT_LIMIT = 16 << 20
+const SEED_CONTENT_LIMIT = 16 << 20
 
 const ID_LIMIT = 0xffff_fffe
 

@@ -37,10 +37,7 @@ export const flux: SchedulerAdapter = {
       ...(expiration !== undefined && { deadline: expiration * 1000 }),
       workDir: cwd,
       scratchDir: scratchDir(env),
-      origins: [
-        { what: `${nodes.length} nodes, slots by cores`, from: 'flux kvs get resource.R' },
-        { what: 'this adapter was written from documentation and never run', from: 'Flux' },
-      ],
+      origins: [{ what: `${nodes.length} nodes, slots by cores`, from: 'flux kvs get resource.R' }],
     }
   },
 
@@ -57,7 +54,7 @@ export const flux: SchedulerAdapter = {
 }
 
 /** A resource set of RFC 20, version 1: nodes by broker rank with their cores, and when they expire (seconds since 1970). */
-export function parseResourceSet(text: string): { nodes: AllocatedNode[]; expiration?: number } {
+function parseResourceSet(text: string): { nodes: AllocatedNode[]; expiration?: number } {
   const refuse = (why: string, cause?: unknown) => allocationError('flux kvs get resource.R', why, cause)
   let document: unknown
   try {

@@ -1,15 +1,8 @@
 // Grid Engine. Variables and PE_HOSTFILE: qsub(1), sge_pe(5); seen with Son of Grid Engine 8.1.9.
 import { usageError } from '../common/index.ts'
 import type { SchedulerAdapter } from './adapter.ts'
-import {
-  allocationError,
-  countSlots,
-  numberFrom,
-  onePerNode,
-  readNamedFile,
-  scratchDir,
-  submitDir,
-} from './nodes.ts'
+import { allocationError, countSlots, numberFrom, readNamedFile, scratchDir, submitDir } from './nodes.ts'
+import { shellQuote } from './shell-quote.ts'
 
 export const gridengine: SchedulerAdapter = {
   name: 'gridengine',
@@ -42,20 +35,27 @@ export const gridengine: SchedulerAdapter = {
     }
   },
 
-  // -V sends our environment along, not in an argument vector. Needs `control_slaves TRUE` in the parallel environment.
-  start: onePerNode(({ name }) => ['qrsh', '-inherit', '-nostdin', '-V', name]),
+  // -V sends our environment along, not in an argument vector. The command's words are joined and given to the login
+  // shell (clients/qrsh/qrsh_starter.c). Needs `control_slaves TRUE` in the parallel environment.
+  start: (_allocation, nodes, command) =>
+    nodes.map(({ name }) => ({
+      via: 'command',
+      nodes: [name],
+      argv: ['qrsh', '-inherit', '-nostdin', '-V', name, ...command(name).map(shellQuote)],
+      env: {},
+    })),
   forwardsEnvironment: true,
   tellsExitStatus: true,
 
   cancel: {
-    signals: [],
+    signals: ['SIGUSR2'],
     killAfter: 0,
-    note: 'qdel kills at once; a job submitted with -notify gets USR2 first, as long before as the queue says (60 s)',
+    note: 'qdel kills at once; a job submitted with -notify, as leet submit does, gets USR2 first, as long before as the queue says (60 s)',
   },
 }
 
 /** Lines of sge_pe(5): `HOST SLOTS QUEUE PROCESSORS`; a host stands once per queue that it gives slots from. */
-export function parsePeHostfile(text: string): [string, number][] {
+function parsePeHostfile(text: string): [string, number][] {
   return text
     .split('\n')
     .filter((line) => line.trim() !== '')

@@ -16,11 +16,11 @@ export { explainAllocation } from './explain.ts'
 export { checkHostName } from './host-name.ts'
 export { expandHostlist, foldHostlist, type HostlistDialect } from './hostlist.ts'
 export { type AllocationRequest, adapterOf, nodeOfThisProcess, resolveAllocation } from './resolve.ts'
+export { shellQuote } from './shell-quote.ts'
 export {
   type BatchScheduler,
   type JobBody,
   type JobRequest,
   type JobScript,
   jobScript,
-  shellQuote,
 } from './submit.ts'

@@ -35,10 +35,7 @@ export const lsf: SchedulerAdapter = {
       nodes,
       workDir: submitDir(inputs, 'LS_SUBCWD'),
       scratchDir: scratchDir(env),
-      origins: [
-        { what: `${nodes.length} nodes and their slots`, from: `${from}=${env[from]}` },
-        { what: 'this adapter was written from documentation and never run', from: 'LSF' },
-      ],
+      origins: [{ what: `${nodes.length} nodes and their slots`, from: `${from}=${env[from]}` }],
     }
   },
 
@@ -66,7 +63,7 @@ async function mentioned(inputs: AdapterInputs): Promise<{ mentions: [string, nu
 }
 
 /** `hostA 2 hostB 4`: hosts and their slots in turn. */
-export function parseMcpuHosts(text: string): [string, number][] {
+function parseMcpuHosts(text: string): [string, number][] {
   const words = text.split(/\s+/).filter(Boolean)
   const pairs: [string, number][] = []
   for (let i = 0; i < words.length; i += 2) {

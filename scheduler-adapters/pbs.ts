@@ -62,7 +62,8 @@ async function allocation(inputs: AdapterInputs, scheduler: 'torque' | 'openpbs'
 
 /**
  * `pbsdsh -n INDEX` counts slots in the order of the node file. Its exit status is 0 even when the task's is not (seen
- * in both), and the task has the environment of its PBS daemon, not ours.
+ * in both; it only prints `task … exit status N`), and the task has the environment of its PBS daemon, not ours
+ * (src/cmds/pbsdsh.c of both spawns it with none).
  */
 const family = {
   start: onePerNode(({ index }) => ['pbsdsh', '-n', String(index), '--']),

@@ -91,7 +91,9 @@ export const slurm: SchedulerAdapter = {
           `--ntasks=${names.length}`,
           '--ntasks-per-node=1',
           `--nodelist=${foldHostlist(names, 'slurm')}`,
-          // No PMI of Slurm's, no binding, all memory of the job: the agent shares out the node itself.
+          // No PMI of Slurm's, no binding, all memory of the job: the agent shares out the node itself. srun would remark
+          // on each use that a site without a binding plug-in has none.
+          '--quiet',
           '--mpi=none',
           '--cpu-bind=none',
           '--mem=0',

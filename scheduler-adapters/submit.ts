@@ -2,6 +2,7 @@
 // Directives: sbatch(1); qsub(1B) of Torque and of OpenPBS; qsub(1) of Grid Engine; bsub(1); flux-batch(1) with RFC 36.
 import { usageError } from '../common/index.ts'
 import type { SchedulerName } from './adapter.ts'
+import { shellQuote } from './shell-quote.ts'
 
 export type BatchScheduler = Exclude<SchedulerName, 'hostfile' | 'local'>
 
@@ -98,12 +99,6 @@ function refuseRepeats(
       )
     }
   }
-}
-
-/** A word as the shell takes it literally. */
-export function shellQuote(word: string): string {
-  if (word.includes('\0')) throw usageError('an argument with a NUL byte cannot be passed on')
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
 function checkRequest(request: JobRequest): void {
