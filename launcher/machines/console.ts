@@ -1,7 +1,10 @@
-// The serial console of a guest, followed while QEMU appends to its file. Guests write what they like: lines are cut to
-// a length, stripped of terminal control sequences, and only the last ones are kept.
-import { closeSync, type FSWatcher, openSync, readSync, watch } from 'node:fs'
+// The serial console of a guest: read from QEMU, told line by line, and written to a file. Guests write what they like:
+// lines are cut to a length, stripped of terminal control sequences, only the last ones are kept, and so is the file.
+// QEMU waits while nobody reads, so nothing is lost.
+import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+import { type Log, messageOf } from '../../common/index.ts'
 
 /** Longest console line in characters; the rest of a longer one is dropped. */
 export const LINE_LIMIT = 4096
@@ -52,29 +55,34 @@ const CONTROL_SEQUENCE =
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the same
 const CONTROL_CHARACTER = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g
 
-/** A file being followed. */
-export class ConsoleFollower {
+/** What a console needs besides its stream. */
+export interface ConsoleOptions {
+  /** Everything the guest writes is appended here, byte for byte (mode 0600). */
   readonly file: string
-  readonly #onLine: ((line: string) => void) | undefined
+  /** The file is renamed to `FILE.old` when it has this many bytes, 16 MiB by default. */
+  readonly fileLimit?: number
+  /** Sees every line once, in order, clean and without its newline. */
+  readonly onLine?: (line: string) => void
+  readonly log: Log
+}
+
+/** A guest's console, read until its stream ends. */
+export class GuestConsole {
+  readonly file: string
+  readonly #options: ConsoleOptions
   readonly #decoder = new LineDecoder()
   readonly #kept: string[] = []
-  readonly #buffer = Buffer.allocUnsafe(CHUNK)
-  readonly #fd: number
-  readonly #stopWatching: () => void
-  #closed = false
+  #fd: number | undefined
+  #written = 0
 
-  /** Follows `file`, which must exist, from its beginning; `onLine` sees every line once, in order. */
-  constructor(file: string, onLine?: (line: string) => void) {
-    this.file = file
-    this.#onLine = onLine
-    this.#fd = openSync(file, 'r')
-    this.#stopWatching = onChange(file, () => this.#read())
-    setImmediate(() => this.#read())
-  }
-
-  #read(): void {
-    // After a chunk others get their turn: a guest that writes without end must not stop the event loop.
-    if (!this.#closed && this.#readChunk()) setImmediate(() => this.#read())
+  constructor(stream: Readable, options: ConsoleOptions) {
+    this.file = options.file
+    this.#options = options
+    this.#fd = openSync(options.file, 'a', 0o600)
+    stream.on('data', (bytes: Buffer) => this.#take(bytes))
+    // The end of QEMU is told elsewhere.
+    stream.on('error', () => {})
+    stream.on('close', () => this.#closeFile())
   }
 
   /** The last lines, the unfinished one included. */
@@ -84,45 +92,38 @@ export class ConsoleFollower {
     return lines.slice(-count)
   }
 
-  /** Reads the rest, up to a bound, and lets go of the file. */
-  close(): void {
-    if (this.#closed) return
-    for (let chunk = 0; chunk < CHUNKS_AT_END && this.#readChunk(); chunk++);
-    this.#closed = true
-    this.#stopWatching()
-    closeSync(this.#fd)
-  }
-
-  // True when there may be more.
-  #readChunk(): boolean {
-    const length = readSync(this.#fd, this.#buffer, 0, CHUNK, null)
-    for (const line of this.#decoder.push(this.#buffer.subarray(0, length))) {
+  #take(bytes: Buffer): void {
+    this.#append(bytes)
+    for (const line of this.#decoder.push(bytes)) {
       this.#kept.push(line)
       if (this.#kept.length > LINES_KEPT) this.#kept.shift()
-      this.#onLine?.(line)
+      this.#options.onLine?.(line)
     }
-    return length === CHUNK
+  }
+
+  #append(bytes: Buffer): void {
+    if (this.#fd === undefined) return
+    try {
+      writeSync(this.#fd, bytes)
+      this.#written += bytes.length
+      if (this.#written < (this.#options.fileLimit ?? FILE_LIMIT)) return
+      this.#closeFile()
+      renameSync(this.file, `${this.file}.old`)
+      this.#fd = openSync(this.file, 'ax', 0o600)
+      this.#written = 0
+    } catch (error) {
+      // A full disk is no reason to end a job.
+      this.#closeFile()
+      this.#options.log.warn(
+        `the console of a guest is no longer written to ${this.file}: ${messageOf(error)}`,
+      )
+    }
+  }
+
+  #closeFile(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
   }
 }
 
-const CHUNK = 64 << 10
-const CHUNKS_AT_END = 64
-
-// inotify tells at once; where the user's watches are used up, looking every 20 ms does.
-function onChange(file: string, changed: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  const poll = () => {
-    timer ??= setInterval(changed, 20)
-  }
-  let watcher: FSWatcher | undefined
-  try {
-    watcher = watch(file, changed)
-    watcher.on('error', poll)
-  } catch {
-    poll()
-  }
-  return () => {
-    watcher?.close()
-    clearInterval(timer)
-  }
-}
+const FILE_LIMIT = 16 << 20

@@ -1,6 +1,5 @@
 // A running virtual machine: QEMU as a foreground child of this process, its QMP connection, its console.
 
-import { closeSync, openSync } from 'node:fs'
 import type { Duplex, Readable } from 'node:stream'
 import {
   type ChildEnd,
@@ -13,8 +12,8 @@ import {
 } from '../../common/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Accelerator } from './accel.ts'
-import { ConsoleFollower, cleanLine } from './console.ts'
-import { QMP_FD, qemuArguments } from './qemu-args.ts'
+import { cleanLine, GuestConsole } from './console.ts'
+import { CONSOLE_FD, QMP_FD, qemuArguments } from './qemu-args.ts'
 import { QmpClient, type QmpEvent } from './qmp.ts'
 import { checkMachineSpec, type MachineSpec } from './spec.ts'
 import { type Forward, parseUsernet } from './usernet.ts'
@@ -46,7 +45,7 @@ export interface Machine {
   readonly name: string
   /** Of QEMU. */
   readonly pid: number
-  readonly console: ConsoleFollower
+  readonly console: GuestConsole
   /** Resolves when the machine has ended, for whatever reason; never rejects. */
   readonly exited: Promise<MachineExit>
   /** Port of 127.0.0.1 that leads to a port of the guest; `LEET_E_MACHINE` when the specification has no such forward. */
@@ -101,7 +100,7 @@ const STDERR_LIMIT = 16 << 10
 class QemuMachine implements Machine {
   readonly name: string
   readonly pid: number
-  readonly console: ConsoleFollower
+  readonly console: GuestConsole
   readonly exited: Promise<MachineExit>
   readonly #log: Log
   readonly #qmp: QmpClient
@@ -116,29 +115,32 @@ class QemuMachine implements Machine {
   constructor(spec: MachineSpec, { journal, log, qemu, accelerator, onConsoleLine }: MachineContext) {
     this.name = spec.name
     this.#log = log
-    closeSync(openSync(spec.consoleFile, 'a', 0o600))
-    this.console = new ConsoleFollower(spec.consoleFile, (line) => {
-      this.#panic ??= /Kernel panic - not syncing: .*/.exec(line)?.[0]
-      onConsoleLine?.(line)
+    const { child, pid } = journal.spawn([qemu, ...qemuArguments(spec, accelerator)], {
+      what: `QEMU of guest ${spec.name}`,
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+      cwd: '/',
     })
+    this.pid = pid
+    this.#kill = () => child.kill('SIGKILL')
+    const stderr = child.stderr as Readable
+    stderr.on('data', (bytes: Buffer) => {
+      this.#stderr = (this.#stderr + bytes.toString('utf8')).slice(-STDERR_LIMIT)
+    })
+    this.#qmp = new QmpClient(child.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event))
     try {
-      const { child, pid } = journal.spawn([qemu, ...qemuArguments(spec, accelerator)], {
-        what: `QEMU of guest ${spec.name}`,
-        stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-        cwd: '/',
+      this.console = new GuestConsole(child.stdio[CONSOLE_FD] as Readable, {
+        file: spec.consoleFile,
+        log,
+        onLine: (line) => {
+          this.#panic ??= /Kernel panic - not syncing: .*/.exec(line)?.[0]
+          onConsoleLine?.(line)
+        },
       })
-      this.pid = pid
-      this.#kill = () => child.kill('SIGKILL')
-      const stderr = child.stderr as Readable
-      stderr.on('data', (bytes: Buffer) => {
-        this.#stderr = (this.#stderr + bytes.toString('utf8')).slice(-STDERR_LIMIT)
-      })
-      this.#qmp = new QmpClient(child.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event))
-      this.exited = endOf(child).then((end) => this.#onExit(end))
     } catch (error) {
-      this.console.close()
+      this.#kill()
       throw error
     }
+    this.exited = endOf(child).then((end) => this.#onExit(end))
   }
 
   async start(limits: WaitLimits): Promise<void> {
@@ -203,7 +205,6 @@ class QemuMachine implements Machine {
   }
 
   #onExit(end: ChildEnd): MachineExit {
-    this.console.close()
     if (this.#stopping) return { reason: 'stopped', error: undefined }
     let reason = this.#reason ?? 'qemu'
     let why =

@@ -5,6 +5,8 @@ import type { Disk, MachineSpec, Nic, Share } from './spec.ts'
 
 /** File descriptor under which QEMU inherits the QMP connection: no socket file, nobody else can connect. */
 export const QMP_FD = 3
+/** File descriptor of the serial console: a socket too, on which QEMU waits for its reader. */
+export const CONSOLE_FD = 4
 
 /** Arguments of qemu-system-x86_64 for a checked specification. */
 export function qemuArguments(spec: MachineSpec, accelerator: Accelerator): string[] {
@@ -20,8 +22,7 @@ export function qemuArguments(spec: MachineSpec, accelerator: Accelerator): stri
     ...['-smp', `cpus=${spec.cpus},sockets=1,cores=${spec.cpus},threads=1`],
     ...kernelArguments(spec),
     ...['-chardev', `socket,id=qmp,fd=${QMP_FD}`, '-mon', 'chardev=qmp,mode=control'],
-    ...['-chardev', `file,id=console,path=${doubleCommas(spec.consoleFile)},append=on`],
-    ...['-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=console,fd=${CONSOLE_FD}`, '-serial', 'chardev:console'],
     ...spec.disks.flatMap(diskArguments),
     ...spec.nics.flatMap(nicArguments),
     ...spec.shares.flatMap(shareArguments),

@@ -18,7 +18,7 @@ export interface MachineSpec {
   readonly disks: readonly Disk[]
   readonly nics: readonly Nic[]
   readonly shares: readonly Share[]
-  /** The serial console is appended to this file (made with mode 0600 unless it is there). */
+  /** What the guest writes to its serial console is appended to this file, whose last 16 MiB or more are kept. */
   readonly consoleFile: string
 }
 

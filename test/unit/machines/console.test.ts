@@ -1,12 +1,14 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Deadline, poll } from '../../../common/index.ts'
+import { Deadline, poll, silentLog } from '../../../common/index.ts'
 import {
-  ConsoleFollower,
   cleanLine,
+  GuestConsole,
   LINE_LIMIT,
   LINES_KEPT,
   LineDecoder,
@@ -67,7 +69,7 @@ describe('LineDecoder', () => {
   })
 })
 
-describe('ConsoleFollower', () => {
+describe('GuestConsole', () => {
   let folder: string
   let file: string
   beforeEach(() => {
@@ -76,31 +78,46 @@ describe('ConsoleFollower', () => {
   })
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('tells lines from the beginning on, as they come, and the rest when it is closed', async () => {
-    writeFileSync(file, 'first\npart')
+  it('tells lines as they come and writes all of it to the file', async () => {
     const lines: string[] = []
-    const follower = new ConsoleFollower(file, (line) => lines.push(line))
-    const until = (count: number) =>
-      poll(() => lines.length >= count || undefined, 1, { deadline: Deadline.after(5000) }, { what: 'lines' })
-    await until(1)
-    expect(follower.tail()).toEqual(['first', 'part'])
-    appendFileSync(file, 'ly\nsecond\n')
-    await until(3)
-    appendFileSync(file, 'third\nunfinished')
-    follower.close()
-    follower.close()
-    expect(lines).toEqual(['first', 'partly', 'second', 'third'])
-    expect(follower.tail(2)).toEqual(['third', 'unfinished'])
+    const stream = new PassThrough()
+    const guest = new GuestConsole(stream, { file, log: silentLog, onLine: (line) => lines.push(line) })
+    stream.write('first\r\npart')
+    await poll(() => lines.length === 1 || undefined, 1, limits(), { what: 'a line' })
+    expect(guest.tail()).toEqual(['first', 'part'])
+    stream.end('ly\nunfinished')
+    await finished(stream)
+    expect(lines).toEqual(['first', 'partly'])
+    expect(guest.tail(2)).toEqual(['partly', 'unfinished'])
+    expect(readFileSync(file, 'latin1')).toBe('first\r\npartly\nunfinished')
+    expect(statSync(file).mode & 0o777).toBe(0o600)
   })
 
-  it('keeps the last lines only', async () => {
-    const count = 20_000
-    writeFileSync(file, Array.from({ length: count }, (_, i) => `line ${i}\n`).join(''))
-    let seen = 0
-    const follower = new ConsoleFollower(file, () => seen++)
-    await poll(() => seen === count || undefined, 1, { deadline: Deadline.after(5000) }, { what: 'lines' })
-    expect(follower.tail()).toHaveLength(LINES_KEPT)
-    expect(follower.tail(1)).toEqual([`line ${count - 1}`])
-    follower.close()
+  it('keeps the last lines and the last part of the file only', async () => {
+    const stream = Readable.from(Array.from({ length: 5000 }, (_, i) => Buffer.from(`line ${i}\n`)))
+    const guest = new GuestConsole(stream, { file, fileLimit: 1000, log: silentLog })
+    await finished(stream)
+    expect(guest.tail()).toHaveLength(LINES_KEPT)
+    expect(guest.tail(1)).toEqual(['line 4999'])
+    const kept = readFileSync(`${file}.old`, 'latin1') + readFileSync(file, 'latin1')
+    expect(kept.length).toBeLessThan(2020)
+    expect(kept).toMatch(/^line \d+\n(?:.*\n)*line 4999\n$/)
+    expect(readdirSync(folder)).toHaveLength(2)
+  })
+
+  it('goes on when the file cannot be written', async () => {
+    const lines: string[] = []
+    const warnings: string[] = []
+    const stream = Readable.from([Buffer.from('one\n'), Buffer.from('two\n')])
+    new GuestConsole(stream, {
+      file: '/dev/full',
+      log: { ...silentLog, warn: (line) => warnings.push(line) },
+      onLine: (line) => lines.push(line),
+    })
+    await finished(stream)
+    expect(lines).toEqual(['one', 'two'])
+    expect(warnings).toEqual([expect.stringContaining('ENOSPC')])
   })
 })
+
+const limits = () => ({ deadline: Deadline.after(5000) })
