@@ -91,9 +91,8 @@ export const slurm: SchedulerAdapter = {
           `--ntasks=${names.length}`,
           '--ntasks-per-node=1',
           `--nodelist=${foldHostlist(names, 'slurm')}`,
-          // No PMI of Slurm's, no binding, all memory of the job: the agent shares out the node itself. srun would remark
-          // on each use that a site without a binding plug-in has none.
-          '--quiet',
+          // No PMI of Slurm's, no binding, all memory of the job: the agent shares out the node itself.
+          // Where the site has no binding plug-in, srun says so in a line on standard error.
           '--mpi=none',
           '--cpu-bind=none',
           '--mem=0',
