@@ -39,7 +39,7 @@ export async function addTools(tree: ImageTree, starter: string, limits: WaitLim
   const { status, stdout } = await runCommand([busybox, '--list-full'], limits)
   for (const path of status === 0 ? stdout.split('\n') : []) {
     // What the programs brought along stays: entries that are there already are not replaced.
-    if (path !== '' && !path.includes('..')) tree.symlink(join('/', path), '/leet/busybox')
+    if (/^(usr\/)?s?bin\/[^/]+$/.test(path)) tree.symlink(join('/', path), '/leet/busybox')
   }
   tree.symlink('/bin/sh', '/leet/busybox')
 }
