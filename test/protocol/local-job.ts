@@ -17,7 +17,7 @@ export interface LocalJob {
   readonly env: Readonly<Record<string, string>>
   readonly universeSize?: number
   readonly finalizeRescue?: ProcessManagerOptions['finalizeRescue']
-  /** Number of nodes that the guests are dealt out to, one after the other; 1 unless told. */
+  /** One exchange for each node that the guests are dealt out to, the first with the controller; one unless told. */
   readonly exchanges?: (report: (report: RankReport) => void) => readonly Exchange[]
 }
 
@@ -63,7 +63,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
     ...(job.universeSize === undefined ? {} : { universeSize: job.universeSize }),
   }
   const names = createNameServer()
-  if (exchanges.length === 1) answerNames(exchanges[0] as Exchange, names)
+  answerNames(exchanges[0] as Exchange, names)
   const managers = exchanges.map((exchange) =>
     openProcessManager({ exchange, log: silentLog, finalizeRescue: job.finalizeRescue }),
   )

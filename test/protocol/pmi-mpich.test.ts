@@ -1,6 +1,7 @@
 // Real MPICH programs wired up by the PMI-1 service: Debian's MPICH is 4.0 with UCX, which needs its rescue in
 // MPI_Finalize when guests do not share memory (facts in mpi-bridge/pmi1/README.md).
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createExchangeNet } from '../simulators/exchange-net.ts'
 import { describeWith } from '../support/needs.ts'
 import { type LocalJob, linesOf, runLocalJob } from './local-job.ts'
 import { buildPrograms, type ProgramName, type Programs } from './programs/build.ts'
@@ -82,6 +83,16 @@ describeWith(['mpicc.mpich'], 'MPICH over PMI-1', () => {
   ])('shares memory within guests only: %j', async (guests, roots) => {
     const end = await run('neighbours', [], { guests })
     expect(linesOf(end)).toEqual(roots.map((root, rank) => `rank ${rank} with ${root}`))
+  })
+
+  it('works over several nodes', async () => {
+    const end = await run('work', [], {
+      guests: [[0, 1], [2], [3, 4], [5]],
+      exchanges: (report) => createExchangeNet(3, report),
+    })
+    expect(end.ranks.map(({ stdout, stderr, status }) => ({ stdout, stderr, status }))).toEqual(
+      Array(6).fill({ stdout: 'work ok\n', stderr: '', status: 0 }),
+    )
   })
 
   it('reports MPI_Abort with its status', async () => {
