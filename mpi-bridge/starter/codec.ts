@@ -79,37 +79,44 @@ function frame(type: number, rank: number, size: number): Buffer {
 
 /** Asks the starter to start a rank. A specification that no execve(2) could take is `LEET_E_RANK_START`. */
 export function encodeStart(start: RankStart): Buffer {
-  const { rank, argv, env, cwd, user, cpus = [] } = start
+  const { rank, argv, env, user, cpus = [] } = start
   const groups = user?.groups ?? []
-  const entries = Object.entries(env)
-  checkStart(start, entries)
+  checkNumbers(start)
+  if (!argv[0]) throw refusal(rank, 'no program is named')
+  // One string, encoded once: a job of many ranks and large environments is on its way to its first instruction.
+  let strings = ''
+  const add = (text: string) => {
+    if (text.includes('\0'))
+      throw refusal(rank, 'a NUL byte in an argument, the environment or the directory')
+    strings += `${text}\0`
+  }
+  add(start.cwd)
+  for (const argument of argv) add(argument)
+  const names = Object.keys(env)
+  for (const name of names) {
+    if (name === '' || name.includes('='))
+      throw refusal(rank, `"${name}" is no name of an environment variable`)
+    add(`${name}=${env[name]}`)
+  }
   const fixed = 1 + 4 * (6 + groups.length + cpus.length)
-  const strings = `${[cwd, ...argv, ...entries.map(([name, value]) => `${name}=${value}`)].join('\0')}\0`
   const size = fixed + Buffer.byteLength(strings)
   if (size > SENT_MAX) throw refusal(rank, `arguments and environment take ${size} bytes`)
   const bytes = frame(START, rank, size)
-  let at = bytes.writeUInt8(
-    (start.stdin ? WITH_STDIN : 0) | (start.terminal ? WITH_TERMINAL : 0) | (user ? WITH_USER : 0),
-    HEADER,
-  )
-  const counts = [argv.length, entries.length, groups.length, cpus.length, user?.uid ?? 0, user?.gid ?? 0]
+  const flags = (start.stdin ? WITH_STDIN : 0) | (start.terminal ? WITH_TERMINAL : 0) | (user ? WITH_USER : 0)
+  let at = bytes.writeUInt8(flags, HEADER)
+  const counts = [argv.length, names.length, groups.length, cpus.length, user?.uid ?? 0, user?.gid ?? 0]
   for (const value of [...counts, ...groups, ...cpus]) at = bytes.writeUInt32BE(value, at)
   bytes.write(strings, at)
   return bytes
 }
 
-function checkStart({ rank, argv, cwd, user, cpus }: RankStart, env: readonly [string, string][]): void {
-  const isNumber = (value: number, most: number) => Number.isInteger(value) && value >= 0 && value < most
-  if (!isNumber(rank, RANKS_MAX)) throw refusal(rank, 'no such rank number')
-  if (!argv[0]) throw refusal(rank, 'no program is named')
-  const bad = [cwd, ...argv, ...env.flat()].find((text) => text.includes('\0'))
-  if (bad !== undefined) throw refusal(rank, 'a NUL byte in an argument, the environment or the directory')
-  const name = env.find(([name]) => name === '' || name.includes('='))
-  if (name) throw refusal(rank, `"${name[0]}" is no name of an environment variable`)
+function checkNumbers({ rank, user, cpus = [] }: RankStart): void {
+  const isBelow = (value: number, most: number) => Number.isInteger(value) && value >= 0 && value < most
+  if (!isBelow(rank, RANKS_MAX)) throw refusal(rank, 'no such rank number')
   const ids = user ? [user.uid, user.gid, ...user.groups] : []
-  if (!ids.every((id) => isNumber(id, NOBODY))) throw refusal(rank, 'no such user or group number')
+  if (!ids.every((id) => isBelow(id, NOBODY))) throw refusal(rank, 'no such user or group number')
   // The starter's set holds eight times as many CPUs as the C library's (CPU_SETSIZE).
-  if (!(cpus ?? []).every((cpu) => isNumber(cpu, 8192))) throw refusal(rank, 'no such CPU number')
+  if (!cpus.every((cpu) => isBelow(cpu, 8192))) throw refusal(rank, 'no such CPU number')
 }
 
 function refusal(rank: number, why: string): LeetError {

@@ -106,7 +106,7 @@ static struct rlimit files_limit; /* as the starter found it: ranks get it back 
 
 static struct { uint8_t *bytes; size_t capacity, start, end; } to_controller, from_controller;
 
-static bool input_ended, controller_gone, leaving;
+static bool input_ended, controller_gone, leaving, killed;
 static int64_t kill_at = INT64_MAX, leave_at = INT64_MAX;
 
 static int64_t now_ms(void) {
@@ -182,9 +182,19 @@ static void tell_failure(uint32_t rank, uint32_t error, uint8_t stage) {
 
 static size_t queued(void) { return to_controller.end - to_controller.start; }
 
+/* Begins the end: no more commands, the kill after `grace` milliseconds at the latest. */
+static void leave(int64_t grace) {
+  int64_t at = now_ms() + grace;
+  leaving = true;
+  if (at < kill_at) kill_at = at;
+}
+
+/* Nobody reads what is told. */
 static void lose_controller(void) {
-  if (!controller_gone) watch(everything, EPOLL_CTL_DEL, STDOUT_FILENO, 0, NULL);
+  if (controller_gone) return;
+  watch(everything, EPOLL_CTL_DEL, STDOUT_FILENO, 0, NULL);
   controller_gone = true;
+  leave(ORPHAN_GRACE_MS);
 }
 
 /* Sends what the controller takes, and opens or closes the outputs accordingly. */
@@ -610,13 +620,6 @@ static void start(uint32_t id, uint8_t *payload, size_t size) {
 
 /* ---- The controller ---- */
 
-/* Begins the end: no more commands, the kill after `grace` milliseconds at the latest. */
-static void leave(int64_t grace) {
-  int64_t at = now_ms() + grace;
-  leaving = true;
-  if (at < kill_at) kill_at = at;
-}
-
 /* A controller that breaks the protocol is not obeyed any longer. */
 static void refuse(const char *why) {
   tell(REFUSED, NOBODY, why, strlen(why));
@@ -690,9 +693,11 @@ static void read_controller(void) {
 
 /* ---- The whole ---- */
 
-static void step(int timeout) {
+/* Waits until something happens, or `until`, and does what it asks for. */
+static void step(int64_t until) {
   struct epoll_event events[64];
-  int n = epoll_wait(everything, events, 64, timeout);
+  int64_t left = until - now_ms();
+  int n = epoll_wait(everything, events, 64, until == INT64_MAX ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : left);
   for (int i = 0; i < n; i++) {
     void *what = events[i].data.ptr;
     if (what == &from_controller) {
@@ -709,20 +714,18 @@ static void step(int timeout) {
       else if (s->fd >= 0) feed(s->rank);
     }
   }
-  flush_queue();
 }
 
-/* Milliseconds until something is due, -1 for ever; reports the ranks whose outputs were waited for long enough. */
-static int due(void) {
-  int64_t now = now_ms(), next = kill_at < leave_at ? kill_at : leave_at;
+/* Reports the ranks whose outputs were waited for long enough; gives the time at which to look again. */
+static int64_t report_lingering(void) {
+  int64_t now = now_ms(), next = INT64_MAX;
   for (uint32_t i = 0; i < ranks_size && unreported > running; i++) {
     struct rank *r = ranks[i];
     if (!r || r->running || r->reported) continue;
     report_end(r);
     if (!r->reported && r->linger > now && r->linger < next) next = r->linger;
   }
-  if (next == INT64_MAX) return -1;
-  return next <= now ? 0 : next - now > INT_MAX ? INT_MAX : (int)(next - now);
+  return next;
 }
 
 static void prepare(void) {
@@ -778,23 +781,19 @@ int main(int argc, char **argv) {
   put32(hello + 4, self);
   tell(READY, NOBODY, hello, sizeof hello);
   flush_queue();
-  bool killed = false;
   for (;;) {
-    int timeout = due();
-    if (controller_gone && !leaving) leave(ORPHAN_GRACE_MS);
-    if (leaving && (now_ms() >= kill_at || !running) && !killed) {
+    if (leaving && !killed && (!running || now_ms() >= kill_at)) {
       killed = true;
       signal_ranks(NOBODY, SIGKILL);
-      kill_at = INT64_MAX;
       leave_at = now_ms() + KILL_PATIENCE_MS;
     }
-    if (killed) {
-      if (!running) end_descendants(leave_at);
-      flush_queue();
-      if ((!unreported && !queued()) || (controller_gone && !running) || now_ms() >= leave_at) break;
-      timeout = due();
-    }
-    step(timeout);
+    if (killed && !running) end_descendants(leave_at);
+    int64_t next = report_lingering();
+    flush_queue();
+    bool told = controller_gone || (!unreported && !queued());
+    if (killed && ((told && !running) || now_ms() >= leave_at)) break;
+    int64_t end = killed ? leave_at : kill_at;
+    step(next < end ? next : end);
   }
   return running ? 1 : 0;
 }
