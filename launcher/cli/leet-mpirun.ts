@@ -90,7 +90,7 @@ async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> 
     settings.programs.map(async (program) => {
       const workDir = checkedWorkDirectory(program.workDir ?? process.cwd(), settings)
       // As mpirun does: a relative path starts from the working directory of the ranks.
-      const facts = await inspectProgram(program.argv[0], process.env, workDir)
+      const facts = await inspectOrTrust(program.argv[0], settings, workDir)
       if (settings.image.name === undefined && facts.missing.length > 0) {
         const names = facts.missing.map((library) => library.name)
         throw new LeetError({
@@ -114,6 +114,17 @@ async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> 
       }
     }),
   )
+}
+
+// A program may be in a given image and not on this node; then only the user can tell its MPI.
+async function inspectOrTrust(program: string, settings: Settings, workDir: string): Promise<ProgramFacts> {
+  try {
+    return await inspectProgram(program, process.env, workDir)
+  } catch (error) {
+    const inImage = settings.image.name !== undefined && settings.mpi !== 'auto' && program.startsWith('/')
+    if (!inImage) throw error
+    return { path: program, kind: 'dynamic', mpi: { flavour: settings.mpi as MpiFlavour }, missing: [] }
+  }
 }
 
 function checkedWorkDirectory(path: string, { guest }: Settings): string {

@@ -1,6 +1,6 @@
 // The command `leet`: images, what is left behind, what was found. The table of leet-mpirun's options is not used here.
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { Deadline, EXIT_USAGE, lineLog } from '../../common/index.ts'
+import { Deadline, EXIT_USAGE, lineLog, usageError } from '../../common/index.ts'
 import { version } from './version.ts'
 
 const COMPOSE_MS = 600_000
@@ -33,6 +33,7 @@ interface ComposeFlags {
   readonly file: readonly string[]
   readonly kernel?: string
   readonly modules?: string
+  readonly name?: string
 }
 
 function addImageCommands(program: Command): void {
@@ -44,14 +45,26 @@ function addImageCommands(program: Command): void {
     .option('--file <src[:dst]>', 'one more file or directory', gather, [])
     .option('--kernel <file>', 'kernel to boot (default: the newest installed)')
     .option('--modules <dir>', 'its modules')
+    .option('--name <name>', 'a name for --image')
     .action(async (programs: string[], flags: ComposeFlags) => {
       const { composeForPrograms } = await import('../job/image.ts')
       const made = await composeForPrograms(
         { programs, files: flags.file, kernel: flags.kernel, modules: flags.modules, shared: [] },
         { log, deadline: Deadline.after(COMPOSE_MS) },
       )
+      if (flags.name !== undefined) {
+        const { nameLinuxImage } = await import('../images/find.ts')
+        await nameLinuxImage(imageName(flags.name), made, process.env)
+      }
       print(`${made.id}${made.composed ? '' : ' (was there already)'}`)
       print(`  kernel ${made.kernel}\n  initrd ${made.initrd}\n  disk   ${made.disk}`)
+    })
+  image
+    .command('list')
+    .description('the images of your store')
+    .action(async () => {
+      const { listLinuxImages } = await import('../images/find.ts')
+      for (const found of await listLinuxImages(process.env)) print(`${found.id}  ${found.disk}`)
     })
 }
 
@@ -84,6 +97,11 @@ function addExplain(program: Command): void {
       const { findAllocation } = await import('../plan/facts.ts')
       for (const line of explainAllocation(await findAllocation(wishes, process.env))) print(line)
     })
+}
+
+function imageName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) return text
+  throw usageError(`"${text}" is not a name for an image`, 'letters, digits, dots and dashes', '--name')
 }
 
 function guestKind(text: string): string {

@@ -241,7 +241,7 @@ async function makeBoot(
 }
 
 /** The image of which `names` are the boot part and the disk, when both are in the store. */
-async function imageOf(
+export async function imageOf(
   store: ImageStore,
   names: string | undefined,
 ): Promise<Pick<LinuxImage, 'id' | 'kernel' | 'initrd' | 'disk'> | undefined> {

@@ -1,4 +1,5 @@
 // The image of a job: composed from its programs, or found in the store.
+import { existsSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
@@ -28,7 +29,7 @@ export async function composeForPrograms(
   return composeLinuxImage(
     {
       programs: wishes.programs,
-      files: wishes.files.map(parseFile),
+      files: wishes.files.map((file) => parseFile(file, directory)),
       env: process.env,
       directory,
       starter: { path: await starterPath(context) },
@@ -41,7 +42,7 @@ export async function composeForPrograms(
   )
 }
 
-function parseFile(text: string): ImageFile {
+function parseFile(text: string, directory: string): ImageFile {
   const colon = text.lastIndexOf(':')
   const destination = colon > 0 ? text.slice(colon + 1) : undefined
   if (destination !== undefined && !isAbsolute(destination)) {
@@ -51,5 +52,7 @@ function parseFile(text: string): ImageFile {
       '--file',
     )
   }
-  return destination === undefined ? { source: text } : { source: text.slice(0, colon), destination }
+  const source = resolve(directory, destination === undefined ? text : text.slice(0, colon))
+  if (!existsSync(source)) throw usageError(`${source} cannot be found`, undefined, '--file')
+  return destination === undefined ? { source } : { source, destination }
 }

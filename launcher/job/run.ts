@@ -143,17 +143,21 @@ function surroundings(plan: JobPlan, guest: number): RankSurroundings {
 async function findImage({ plan, settings, log, cancel, onEvent }: JobOrder): Promise<LinuxImageFiles> {
   onEvent({ event: 'phase', phase: 'image', state: 'begin' })
   const { composeForPrograms } = await import('./image.ts')
-  const image = await composeForPrograms(
-    {
-      programs: plan.programs.map((program) => program.argv[0]),
-      files: settings.image.files,
-      kernel: settings.image.kernel,
-      modules: settings.image.modules,
-      shared: sharedDirectories(plan),
-    },
-    { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel },
-  )
-  log.detail(`image ${image.id}${image.composed ? ', composed now' : ''}`)
+  const { findLinuxImage } = await import('../images/find.ts')
+  const image =
+    settings.image.name === undefined
+      ? await composeForPrograms(
+          {
+            programs: plan.programs.map((program) => program.argv[0]),
+            files: settings.image.files,
+            kernel: settings.image.kernel,
+            modules: settings.image.modules,
+            shared: sharedDirectories(plan),
+          },
+          { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel },
+        )
+      : await findLinuxImage(settings.image.name, process.env, process.cwd())
+  log.detail(`image ${image.id}`)
   onEvent({ event: 'phase', phase: 'image', state: 'end' })
   return image
 }

@@ -10,6 +10,8 @@ import { describeWith } from '../support/needs.ts'
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
 const TWO_GUESTS = ['--guest', 'linux', '--guests', '2', '--guest-memory', '512M']
 
+const ONE_GUEST = ['--guest', 'linux', '--guest-memory', '512M']
+
 let place: Playground
 beforeAll(() => {
   place = playground()
@@ -29,6 +31,7 @@ for (const mpi of ['mpich', 'openmpi'] as const) {
     testJobs({
       place: () => place,
       options: TWO_GUESTS,
+      oneGuest: ONE_GUEST,
       program: (name) => programs.path(name),
       mpi,
       guests: 2,
@@ -50,9 +53,9 @@ describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
 
   it.each([
     ['while guests boot', /booting/],
-    ['while ranks run', /started/],
+    ['while ranks run', /rank is up/],
   ])('%s takes its guests along, and leet reap removes the rest', async (_when, moment) => {
-    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '-v', 'sh', '-c', 'echo rank is up; sleep 60'], {
       cwd: place.directory,
       env: place.env,
     })
@@ -69,11 +72,11 @@ describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('by %s ends in order with status %i', async (signal, status) => {
-    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '-v', 'sh', '-c', 'echo rank is up; sleep 60'], {
       cwd: place.directory,
       env: place.env,
     })
-    await running.saw(/started/)
+    await running.saw(/rank is up/)
     running.child.kill(signal)
     expect(await running.ended).toMatchObject({ status, stderr: expect.stringContaining(signal) })
   })
@@ -81,11 +84,11 @@ describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
 
 describeWith(GUEST_PARTS, 'a guest that dies', () => {
   it('ends the job with a sentence that names it', async () => {
-    const running = startLeet([...TWO_GUESTS, '-n', '2', '--events', '/dev/stderr', 'sleep', '60'], {
+    const running = startLeet([...TWO_GUESTS, '-n', '2', '-v', 'sh', '-c', 'echo rank is up; sleep 60'], {
       cwd: place.directory,
       env: place.env,
     })
-    await running.saw(/started/)
+    await running.saw(/rank is up/)
     process.kill(qemuPid('-g1'), 'SIGKILL')
     const outcome = await running.ended
     expect(outcome.status).not.toBe(0)

@@ -24,6 +24,7 @@ for (const mpi of ['mpich', 'openmpi'] as const) {
     testJobs({
       place: () => place,
       options: ['--guest', 'host'],
+      oneGuest: ['--guest', 'host'],
       program: (name) => programs.path(name),
       mpi,
       guests: 1,

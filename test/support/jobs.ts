@@ -11,8 +11,9 @@ export const JOB_PROGRAMS = ['work', 'neighbours', 'end', 'hello'] as const
 /** How the tests of `testJobs` run. */
 export interface JobTests {
   readonly place: () => Playground
-  /** Options that choose the guests, such as `--guest linux --guests 2`. */
+  /** Options that choose the guests for several ranks, and for one rank. */
   readonly options: readonly string[]
+  readonly oneGuest: readonly string[]
   /** Compiled programs by name, for one MPI. */
   readonly program: (name: (typeof JOB_PROGRAMS)[number]) => string
   readonly mpi: 'openmpi' | 'mpich'
@@ -21,9 +22,9 @@ export interface JobTests {
 }
 
 /** Declares the tests for four ranks of one MPI. */
-export function testJobs({ place, options, program, mpi, guests }: JobTests): void {
-  const run = (argv: readonly string[], input?: string): Promise<CommandOutcome> =>
-    leetMpirun([...options, ...argv], {
+export function testJobs({ place, options, oneGuest, program, mpi, guests }: JobTests): void {
+  const run = (argv: readonly string[], input?: string, chosen = options): Promise<CommandOutcome> =>
+    leetMpirun([...chosen, ...argv], {
       cwd: place().directory,
       env: place().env,
       ...(input === undefined ? {} : { input }),
@@ -59,7 +60,7 @@ export function testJobs({ place, options, program, mpi, guests }: JobTests): vo
   it('reads and writes files of the working directory, as the same user', async () => {
     writeFileSync(join(place().directory, 'input'), 'from the node')
     const script = 'cat input && echo from the guest > output && id -u'
-    const { status, stdout } = await run(['-n', '1', 'sh', '-c', script])
+    const { status, stdout } = await run(['-n', '1', 'sh', '-c', script], undefined, oneGuest)
     expect({ status, stdout }).toEqual({ status: 0, stdout: `from the node${process.getuid?.()}\n` })
     expect(readFileSync(join(place().directory, 'output'), 'utf8')).toBe('from the guest\n')
   })
@@ -76,15 +77,8 @@ export function testJobs({ place, options, program, mpi, guests }: JobTests): vo
   })
 
   it('gives variables of -x, and leaves the denied ones out', async () => {
-    const { stdout } = await run([
-      '-n',
-      '1',
-      '-x',
-      'A=b c',
-      'sh',
-      '-c',
-      'echo "$A" "$SSH_AUTH_SOCK" "$SLURM_JOB_ID" "$PWD"',
-    ])
+    const script = 'echo "$A" "$SSH_AUTH_SOCK" "$SLURM_JOB_ID" "$PWD"'
+    const { stdout } = await run(['-n', '1', '-x', 'A=b c', 'sh', '-c', script], undefined, oneGuest)
     expect(stdout).toBe(`b c   ${place().directory}\n`)
   })
 
