@@ -3,6 +3,7 @@
 #define LEET_COMPAT_H
 
 void leet_take_environment(void);
+void leet_enter_directory(void);
 void leet_repeat_copies(void);
 
 #endif

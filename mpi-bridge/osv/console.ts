@@ -1,0 +1,70 @@
+// What a guest's serial console says, line by line: the end of a rank told by the compatibility library, crashes, seeds
+// that were not applied, and what the kernel and the servers say of themselves, which is no output of a rank. Observed on
+// v0.57.0-398-g0e34e4dc. Pure.
+
+/** What one console line is. */
+export type ConsoleLine =
+  /** A rank ended. `before` is what it wrote on the same line, without a newline. */
+  | { readonly kind: 'exit'; readonly rank: number; readonly status: number; readonly before: string }
+  /** Without the compatibility library: the program called exit, and the whole guest powers off. */
+  | { readonly kind: 'power-off'; readonly status: number }
+  /** The first line of a crash, or one of those that follow it. */
+  | { readonly kind: 'crash'; readonly text: string }
+  | { readonly kind: 'seed-failed'; readonly text: string }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'chatter' }
+  /** Anything else: a rank's, as far as one can tell. */
+  | { readonly kind: 'output'; readonly text: string }
+
+const CRASH: readonly RegExp[] = [
+  /^Assertion failed: /,
+  /^Aborted$/,
+  /^\[backtrace\]$/,
+  /^0x[0-9a-f]{16} </,
+  /^page fault outside application/,
+  /^trap \d+ at /,
+  /failed looking up symbol /,
+  /^application::new_program\(\) out of namespaces/,
+  /^Out of memory: /,
+]
+
+const CHATTER: readonly RegExp[] = [
+  /^VFS: /,
+  /^ROFS: /,
+  /^random: /,
+  /^\[[IDWE]\/\d+ dhcp\]: /,
+  /^httpserver: /,
+  /^program .* returned -?\d+$/,
+  /^could not load lib/,
+  /^exception was caught for \//,
+  /^Powering off\.$/,
+]
+
+/** Says what a line is. `nonce` is the job's, as given to the compatibility library. */
+export function readConsoleLine(line: string, nonce: string): ConsoleLine {
+  const mark = `leet-exit ${nonce} `
+  const at = nonce === '' ? -1 : line.lastIndexOf(mark)
+  if (at >= 0) {
+    const match = /^rank=(\d{1,9}) status=(\d{1,3})$/.exec(line.slice(at + mark.length))
+    if (match) {
+      return { kind: 'exit', rank: Number(match[1]), status: Number(match[2]), before: line.slice(0, at) }
+    }
+  }
+  const powerOff = /^program exited with status (\d{1,10})$/.exec(line)
+  if (powerOff) return { kind: 'power-off', status: Number(powerOff[1]) & 255 }
+  if (/^cloud-init failed when handling '/.test(line)) return { kind: 'seed-failed', text: line }
+  if (/^Rest API server running on port \d+$/.test(line)) return { kind: 'ready' }
+  if (CRASH.some((pattern) => pattern.test(line))) return { kind: 'crash', text: line }
+  if (CHATTER.some((pattern) => pattern.test(line))) return { kind: 'chatter' }
+  return { kind: 'output', text: line }
+}
+
+/** Statuses that `program PATH returned N` tells in a kernel log, in its order. */
+export function returnedStatuses(kernelLog: string, path: string): number[] {
+  const prefix = `program ${path} returned `
+  return kernelLog.split('\n').flatMap((line) => {
+    if (!line.startsWith(prefix)) return []
+    const status = line.slice(prefix.length)
+    return /^-?\d{1,10}$/.test(status) ? [Number(status) & 255] : []
+  })
+}
