@@ -63,7 +63,7 @@ export class PmiJob {
     this.#log = log
     this.#agents = agentsOf(layout)
     this.#localSize = localRanks(layout, exchange.agent).length
-    this.#rescue = layout.guests.length > 1 ? rescue : undefined
+    this.#rescue = rescue
     this.#finalFence = everyRankAlone(layout.guests) ? 3 : 4
     this.kvs = new KeyValueSpace(this.#agents.length > 1)
     this.kvs.preset('PMI_process_mapping', this.mapping)

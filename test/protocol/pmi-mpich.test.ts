@@ -13,13 +13,10 @@ function guestsOf(size: number, each: number): number[][] {
   )
 }
 
-const ENV = {
-  // hwloc's gl plugin connects to X11 ports of the machine.
-  HWLOC_COMPONENTS: '-gl,-opencl',
-  // Pretended guests share this machine: UCX would find that out and use shared memory.
-  UCX_TLS: 'tcp,self',
-  UCX_NET_DEVICES: 'lo',
-}
+/** hwloc's gl plugin connects to X11 ports of the machine. */
+const ENV = { HWLOC_COMPONENTS: '-gl,-opencl' }
+/** Pretended guests share this machine: UCX would find that out and use shared memory. */
+const APART = { UCX_TLS: 'tcp,self', UCX_NET_DEVICES: 'lo' }
 const RESCUE = { finalizeRescue: { graceMs: 1000 } }
 
 describeWith(['mpicc.mpich'], 'MPICH over PMI-1', () => {
@@ -30,7 +27,12 @@ describeWith(['mpicc.mpich'], 'MPICH over PMI-1', () => {
   afterAll(() => programs?.remove())
 
   const run = (program: ProgramName, args: string[], job: Omit<LocalJob, 'argv' | 'env'>) =>
-    runLocalJob({ argv: [programs.path(program), ...args], env: ENV, ...RESCUE, ...job })
+    runLocalJob({
+      argv: [programs.path(program), ...args],
+      env: job.guests.length > 1 ? { ...ENV, ...APART } : ENV,
+      ...RESCUE,
+      ...job,
+    })
 
   it.each([1, 2, 5, 16])('says hello with %i ranks, each in its guest', async (size) => {
     const end = await run('hello', [], { guests: guestsOf(size, 1), universeSize: 32 })

@@ -154,19 +154,4 @@ describe('the rescue from the fence of MPI_Finalize', () => {
     for (let rank = 1; rank < size; rank++) job.enterFence(rank, final, () => out.push(rank))
     expect(out).toEqual(Array.from({ length: size }, (_, rank) => rank))
   })
-
-  it('is not for ranks that share one guest', () => {
-    vi.useFakeTimers()
-    const job = rescued([[0, 1]])
-    let out = false
-    for (const nth of [1, 2, 3, 4]) {
-      job.enterFence(0, nth, () => {
-        out = true
-      })
-      vi.advanceTimersByTime(5000)
-      expect(out).toBe(false)
-      job.enterFence(1, nth, () => {})
-      out = false
-    }
-  })
 })
