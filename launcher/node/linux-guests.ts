@@ -70,6 +70,35 @@ export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
   }
 }
 
+/** The virtual machine of a Linux guest. */
+export function linuxMachine(
+  plan: JobPlan,
+  guest: GuestPlan,
+  network: GuestNetwork,
+  image: LinuxImageFiles,
+  files: { readonly seed: string; readonly console: string },
+): MachineSpec {
+  return {
+    name: guest.name,
+    memory: guest.memory,
+    cpus: guest.cpus,
+    machineType: 'q35',
+    kernel: { image: image.kernel, initrd: image.initrd, commandLine: linuxCommandLine() },
+    disks: [
+      { serial: 'leet-image', path: image.disk, readonly: true },
+      { serial: 'leet-seed', path: files.seed, readonly: true },
+    ],
+    nics: network.nics,
+    shares: sharedDirectories(plan).map((path, index) => ({
+      tag: shareTag(index),
+      path,
+      readonly: false,
+      securityModel: 'none',
+    })),
+    consoleFile: files.console,
+  }
+}
+
 interface BootHooks {
   readonly machineContext: MachineContext
   readonly onState: (state: GuestState, detail?: string) => void
@@ -89,35 +118,21 @@ async function bootGuest(
   const seed = seedOf(plan, guest, network, secrets)
   writeFileSync(seedFile, seedIso(seed, { kind: 'cloud-config' }), { mode: 0o600, flag: 'wx' })
   const init = new InitWatch(guest.name, onState)
-  const spec: MachineSpec = {
-    name: guest.name,
-    memory: guest.memory,
-    cpus: guest.cpus,
-    machineType: 'q35',
-    kernel: { image: image.kernel, initrd: image.initrd, commandLine: linuxCommandLine() },
-    disks: [
-      { serial: 'leet-image', path: image.disk, readonly: true },
-      { serial: 'leet-seed', path: seedFile, readonly: true },
-    ],
-    nics: network.nics,
-    shares: sharedDirectories(plan).map((path, index) => ({
-      tag: shareTag(index),
-      path,
-      readonly: false,
-      securityModel: 'none',
-    })),
-    consoleFile: journal.path(`g${guest.index}.console`),
-  }
+  const spec = linuxMachine(plan, guest, network, image, {
+    seed: seedFile,
+    console: journal.path(`g${guest.index}.console`),
+  })
   const machine = await startMachine(spec, { ...machineContext, onConsoleLine: (line) => init.onLine(line) })
   onStarted(machine)
   onState('booting')
   const exited = machine.exited.then((exit) => exit.error ?? new Promise<LeetError>(() => {}))
   const lost = segmentEnded ? Promise.race([exited, segmentEnded]) : exited
-  await waitFor(Promise.race([init.ready, lost.then((error) => Promise.reject(error))]), machineContext, {
-    what: 'the guest to be ready',
-    where: guest.name,
-    hint: `a longer --boot-timeout; the last words of its console are: ${machine.console.tail(3).join(' | ')}`,
-  })
+  const ready = Promise.race([init.ready, lost.then((error) => Promise.reject(error))])
+  await waitFor(ready, machineContext, { what: 'the guest to be ready', where: guest.name }).catch(
+    (error) => {
+      throw withConsole(error, machine)
+    },
+  )
   // It holds the guest's private key, and the guest has read it.
   rmSync(seedFile)
   onState('ready')
@@ -143,6 +158,15 @@ async function bootGuest(
       ),
     stop: async (limits) => void (await machine.stop(limits)),
   }
+}
+
+// A guest that is late has most often said on its console what it is doing.
+function withConsole(error: unknown, machine: Machine): unknown {
+  if (!(error instanceof LeetError && error.code === 'LEET_E_DEADLINE')) return error
+  const lines = machine.console.tail(10)
+  const why =
+    lines.length > 0 ? `the last lines of its console are\n${lines.join('\n')}` : 'its console is empty'
+  return new LeetError({ ...error.details, why, hint: 'a longer --boot-timeout' })
 }
 
 // What init says on the console, until it is ready or gives up.
@@ -185,7 +209,8 @@ class InitWatch {
   }
 }
 
-function seedOf(plan: JobPlan, guest: GuestPlan, network: GuestNetwork, secrets: JobSecrets): Seed {
+/** What a Linux guest is told at first boot. */
+export function seedOf(plan: JobPlan, guest: GuestPlan, network: GuestNetwork, secrets: JobSecrets): Seed {
   return {
     instanceId: `leet-${plan.jobId}-${guest.index}`,
     hostname: guest.name,
