@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { LeetError, type Log, waitFor } from '../../common/index.ts'
 import { type Seed, seedIso } from '../../contextualise/index.ts'
 import { openSshChannel } from '../../mpi-bridge/index.ts'
-import { parseInitLine } from '../images/init-lines.ts'
+import { type InitLine, parseInitLine } from '../images/init-lines.ts'
 import { linuxCommandLine } from '../images/linux.ts'
 import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
@@ -191,14 +191,18 @@ class InitWatch {
   onLine(line: string): void {
     const said = parseInitLine(line)
     if (!said) return
-    if (said.kind === 'ready') return this.#resolve()
-    if (said.kind === 'off') return this.#fail('ended by itself', said.fields.reason)
-    const { reason, ...about } = said.fields
-    const detail = [said.step, ...Object.values(about)].join(' ')
-    if (said.ok) {
-      const state = STATE_OF_STEP[said.step]
+    if (said.kind === 'ready') this.#resolve()
+    else if (said.kind === 'off') this.#fail('ended by itself', said.fields.reason)
+    else this.#onStep(said)
+  }
+
+  #onStep({ step, ok, fatal, fields }: Extract<InitLine, { kind: 'step' }>): void {
+    const { reason, ...about } = fields
+    const detail = [step, ...Object.values(about)].join(' ')
+    if (ok) {
+      const state = STATE_OF_STEP[step]
       if (state) this.#onState(state, detail)
-    } else if (said.fatal) this.#fail(`cannot be used: ${detail} failed`, reason)
+    } else if (fatal) this.#fail(`cannot be used: ${detail} failed`, reason)
     else this.#onState('booting', `${detail} failed: ${reason ?? 'no reason given'}`)
   }
 

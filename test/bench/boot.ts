@@ -1,0 +1,162 @@
+// Boot of two Linux guests: leet-mpirun, from its start until both are ready, against the same QEMU command lines
+// started by hand, from their start until both consoles say so.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { Deadline, poll, silentLog } from '../../common/index.ts'
+import { makeSshKeyPair, seedIso } from '../../contextualise/index.ts'
+import { OPTIONS } from '../../launcher/cli/options.ts'
+import { readSettings } from '../../launcher/cli/settings.ts'
+import { cacheDirectory } from '../../launcher/images/store.ts'
+import { composeForPrograms } from '../../launcher/job/image.ts'
+import { Journal } from '../../launcher/journal/journal.ts'
+import { type Accelerator, chooseAccelerator } from '../../launcher/machines/accel.ts'
+import { CONSOLE_FD, qemuArguments } from '../../launcher/machines/qemu-args.ts'
+import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import type { MachineSpec } from '../../launcher/machines/spec.ts'
+import { linuxMachine, seedOf } from '../../launcher/node/linux-guests.ts'
+import { thisUser } from '../../launcher/plan/facts.ts'
+import { guestNetwork } from '../../launcher/plan/network.ts'
+import { planJob } from '../../launcher/plan/plan.ts'
+import { sharedDirectories } from '../../launcher/plan/shared.ts'
+import { parseCommandWords } from '../../mpi-bridge/index.ts'
+import { type Ratio, ratioOf } from './pairs.ts'
+
+const LINE = ['-n', '2', '--guests', '2', '--guest-memory', '512M', 'true']
+const PAIRS = 7
+const LIMIT_MS = 120_000
+
+/** Measures pairs; `work` is a directory of the caller's. */
+export async function benchBoot(work: string): Promise<Ratio> {
+  const byHand = await prepareByHand(work)
+  const pair = async (index: number) => [await bootByLeet(work, index), await byHand(index)] as const
+  await pair(-1)
+  const times = []
+  for (let index = 0; index < PAIRS; index++) times.push(await pair(index))
+  return ratioOf(times)
+}
+
+/** Milliseconds from the start of leet-mpirun to the event that says that the guests are up. */
+async function bootByLeet(work: string, index: number): Promise<number> {
+  const events = join(work, `events.${index}`)
+  const begin = Date.now()
+  const child = spawn(
+    new URL('../../launcher/bin/leet-mpirun', import.meta.url).pathname,
+    ['--events', events, ...LINE],
+    {
+      cwd: work,
+      stdio: 'ignore',
+    },
+  )
+  const status = await new Promise((resolve) => child.once('close', resolve))
+  if (status !== 0) throw new Error(`leet-mpirun ended with status ${status}`)
+  const ready = readFileSync(events, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+    .find(({ phase, state }) => phase === 'boot' && state === 'end')
+  return ready.time * 1000 - begin
+}
+
+async function prepareByHand(work: string): Promise<(index: number) => Promise<number>> {
+  const settings = readSettings(parseCommandWords(OPTIONS, LINE), {})
+  const plan = planJob(settings, {
+    jobId: 'bench',
+    scheduler: 'local',
+    nodes: [{ name: 'here', slots: 2, cpus: 2, memory: 2 ** 32 }],
+    programs: [{ argv: ['/bin/true'], workDir: work, exports: [], mpi: 'none' }],
+    user: thisUser(process.env),
+  })
+  const limits = { deadline: Deadline.after(LIMIT_MS) }
+  const image = await composeForPrograms(
+    { programs: ['true'], files: [], kernel: undefined, modules: undefined, shared: sharedDirectories(plan) },
+    { ...limits, log: silentLog },
+  )
+  const qemu = findQemu()
+  const accelerator = await acceleratorHere(qemu)
+  const key = makeSshKeyPair('bench')
+  const keys = { privateKey: key.private, publicKey: key.public }
+  return async (index) => {
+    const place = join(work, `hand.${index}`)
+    mkdirSync(place)
+    const specs = plan.guests.map((guest): MachineSpec => {
+      const network = guestNetwork(plan, guest, join(place, 'segment'), 22)
+      const seed = join(place, `${guest.name}.iso`)
+      writeFileSync(
+        seed,
+        seedIso(seedOf(plan, guest, network, { hostKey: keys, clientKey: keys }), { kind: 'cloud-config' }),
+      )
+      return linuxMachine(plan, guest, network, image, {
+        seed,
+        console: join(place, `${guest.name}.console`),
+      })
+    })
+    return timeByHand(place, specs, qemu, accelerator)
+  }
+}
+
+async function timeByHand(
+  place: string,
+  specs: MachineSpec[],
+  qemu: string,
+  accelerator: Accelerator,
+): Promise<number> {
+  const children: ChildProcess[] = []
+  try {
+    const begin = performance.now()
+    children.push(
+      spawn('vde_switch', ['-s', join(place, 'segment'), '--rcfile', '/dev/null'], {
+        stdio: ['pipe', 'ignore', 'ignore'],
+      }),
+    )
+    await until(() => existsSync(join(place, 'segment', 'ctl')))
+    const consoles = specs.map((spec) => {
+      // The sockets of QMP and of the console, as the command line wants them.
+      const child = spawn(qemu, qemuArguments(spec, accelerator), {
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+      })
+      children.push(child)
+      return saysReady(child.stdio[CONSOLE_FD] as Readable)
+    })
+    await Promise.all(consoles)
+    return performance.now() - begin
+  } finally {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(place, { recursive: true, force: true })
+  }
+}
+
+function saysReady(console: Readable): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    console.on('data', (bytes: Buffer) => {
+      text += bytes.toString('latin1')
+      if (text.includes('leet-init: ready')) resolve()
+    })
+    console.once('close', () => reject(new Error(`a guest ended: ${text.slice(-1000)}`)))
+  })
+}
+
+async function acceleratorHere(qemu: string): Promise<Accelerator> {
+  const journal = await Journal.open({ jobId: 'bench' })
+  try {
+    return await chooseAccelerator({
+      journal,
+      qemu,
+      cacheDirectory: cacheDirectory(process.env),
+      log: silentLog,
+    })
+  } finally {
+    await journal.close()
+  }
+}
+
+function until(holds: () => boolean): Promise<unknown> {
+  return poll(
+    () => holds() || undefined,
+    2,
+    { deadline: Deadline.after(LIMIT_MS) },
+    { what: 'guests started by hand' },
+  )
+}
