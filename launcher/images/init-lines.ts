@@ -71,9 +71,9 @@ function splitFields(text: string): Field[] | undefined {
   return fields
 }
 
+/** Escaped bytes that stand together are UTF-8. */
 function unquote(text: string): string {
-  return text.replace(
-    /\\(?:(["\\])|x([0-9a-f]{2}))/g,
-    (_, plain?: string, hex?: string) => plain ?? String.fromCharCode(Number.parseInt(hex as string, 16)),
-  )
+  return text.replace(/\\(["\\])|(?:\\x[0-9a-f]{2})+/g, (bytes, plain?: string) => {
+    return plain ?? Buffer.from(bytes.replaceAll('\\x', ''), 'hex').toString('utf8')
+  })
 }
