@@ -23,7 +23,7 @@ export interface Place {
  * What is about to be made. Files and sockets are not among them: they are made inside the job's directory and go with
  * it. Each further kind has its own marker or name here and its own way of being removed in `removal.ts`.
  */
-export interface Intent {
+interface Intent {
   readonly kind: 'process'
   /** For people: `QEMU of guest g0`. */
   readonly what: string
@@ -32,7 +32,7 @@ export interface Intent {
 }
 
 /** What identifies the thing that was made. */
-export type Made = { readonly kind: 'process' } & ProcessIdentity
+type Made = { readonly kind: 'process' } & ProcessIdentity
 
 /** One line of a journal. */
 export type JournalRecord =

@@ -16,10 +16,11 @@ import { cleanLine, GuestConsole } from './console.ts'
 import { CONSOLE_FD, QMP_FD, qemuArguments } from './qemu-args.ts'
 import { QmpClient, type QmpEvent } from './qmp.ts'
 import { checkMachineSpec, type MachineSpec } from './spec.ts'
+import { plugTaps } from './taps.ts'
 import { type Forward, parseUsernet } from './usernet.ts'
 
 /** Why a machine is no longer there. */
-export type MachineExitReason =
+type MachineExitReason =
   /** `stop` was called. */
   | 'stopped'
   /** The guest powered itself off. */
@@ -34,7 +35,7 @@ export type MachineExitReason =
   | 'qemu'
 
 /** How a machine ended. */
-export interface MachineExit {
+interface MachineExit {
   readonly reason: MachineExitReason
   /** Says what happened, with the last console lines; undefined when `stop` was called. */
   readonly error: LeetError | undefined
@@ -75,7 +76,7 @@ export async function startMachine(spec: MachineSpec, context: MachineContext): 
   checkMachineSpec(spec)
   const machine = new QemuMachine(spec, context)
   try {
-    await machine.start(context)
+    await machine.start(spec, context)
     return machine
   } catch (error) {
     if (error instanceof LeetError && error.code === 'LEET_E_QMP') {
@@ -143,10 +144,17 @@ class QemuMachine implements Machine {
     this.exited = endOf(child).then((end) => this.#onExit(end))
   }
 
-  async start(limits: WaitLimits): Promise<void> {
+  async start({ nics }: MachineSpec, limits: WaitLimits): Promise<void> {
     await this.#qmp.start(limits)
-    const text = await this.#qmp.execute('human-monitor-command', { 'command-line': 'info usernet' }, limits)
-    if (typeof text === 'string') this.#forwards = parseUsernet(text)
+    this.#forwards = parseUsernet(await this.#ask('info usernet', limits))
+    if (nics.some(({ link }) => link.kind === 'bridge')) {
+      await plugTaps(nics, await this.#ask('info network', limits), limits)
+    }
+  }
+
+  // A question that only the monitor for people can answer.
+  async #ask(question: string, limits: WaitLimits): Promise<string> {
+    return String(await this.#qmp.execute('human-monitor-command', { 'command-line': question }, limits))
   }
 
   forwardedPort(nic: string, guestPort: number): number {
@@ -226,10 +234,16 @@ class QemuMachine implements Machine {
           ...section('QEMU says', reason === 'qemu' ? stderr : []),
           ...section('last lines of its console', this.console.tail(LINES_SHOWN)),
         ].join('\n'),
+        hint: stderr.some((line) => /bridge helper|acl file|access denied by acl/.test(line))
+          ? BRIDGE_HINT
+          : undefined,
       }),
     }
   }
 }
+
+const BRIDGE_HINT =
+  'qemu-bridge-helper must be setuid root, and /etc/qemu/bridge.conf must have the line `allow BRIDGE` for your bridge'
 
 // Reasons of the SHUTDOWN event: QEMU's qapi/run-state.json, ShutdownCause.
 const SHUTDOWN_REASONS: Readonly<Record<string, readonly [MachineExitReason, string]>> = {

@@ -1,7 +1,7 @@
 // A machine specification as QEMU's command line. Pure. Values that may hold a comma are written with the comma doubled
 // (qemu(1)), disks as `-blockdev` JSON, so that no file name can be taken for an option or for a protocol such as nbd:.
 import type { Accelerator } from './accel.ts'
-import type { Disk, MachineSpec, Nic, Share } from './spec.ts'
+import type { Disk, MachineSpec, Nic, NicLink, Share } from './spec.ts'
 
 /** File descriptor under which QEMU inherits the QMP connection: no socket file, nobody else can connect. */
 export const QMP_FD = 3
@@ -64,13 +64,26 @@ function diskArguments(disk: Disk, index: number): string[] {
 }
 
 function nicArguments({ id, mac, link }: Nic): string[] {
-  const netdev =
-    link.kind === 'user'
-      ? // The guest has no IPv6 address to lose time with; port 0: the kernel chooses, nobody can be faster.
-        `user,id=${id},ipv6=off${link.forwards.map((port) => `,hostfwd=tcp:127.0.0.1:0-:${port}`).join('')}`
-      : `vde,id=${id},sock=${doubleCommas(link.socketDirectory)}`
   // No option ROM: nobody boots from the network, and its file is a package of its own.
-  return ['-netdev', netdev, '-device', `virtio-net-pci,netdev=${id},mac=${mac},romfile=`]
+  return ['-netdev', netdev(id, link), '-device', `virtio-net-pci,netdev=${id},mac=${mac},romfile=`]
+}
+
+function netdev(id: string, link: NicLink): string {
+  switch (link.kind) {
+    case 'user': {
+      // Port 0: the kernel chooses, nobody can be faster. The guest has no IPv6 address to lose time with.
+      const forwards = link.forwards.map((port) => `,hostfwd=tcp:127.0.0.1:0-:${port}`)
+      return `user,id=${id},ipv6=off${forwards.join('')}`
+    }
+    case 'vde':
+      return `vde,id=${id},sock=${doubleCommas(link.socketDirectory)}`
+    case 'bridge': {
+      const { bridge, helper } = link.plug
+      if (helper !== undefined) return `bridge,id=${id},br=${bridge},helper=${doubleCommas(helper)}`
+      // The kernel puts the first free number in the place of %d.
+      return `tap,id=${id},ifname=leet%d,script=no,downscript=no`
+    }
+  }
 }
 
 function shareArguments(share: Share, index: number): string[] {

@@ -52,6 +52,17 @@ export type NicLink =
   | { readonly kind: 'user'; readonly forwards: readonly number[] }
   /** A port of the vde_switch with this socket directory. */
   | { readonly kind: 'vde'; readonly socketDirectory: string }
+  /** A tap of QEMU's own, which goes with it, in a bridge of the host; from `inspectBridge`. */
+  | { readonly kind: 'bridge'; readonly plug: BridgePlug }
+
+/** How a machine gets into a bridge. */
+export interface BridgePlug {
+  readonly bridge: string
+  /** Of the bridge, in bytes; the tap gets the same. */
+  readonly mtu: number
+  /** QEMU's setuid program that makes the tap; undefined for root, who needs none. */
+  readonly helper: string | undefined
+}
 
 /** A directory of the host that the guest may mount by 9p. */
 export interface Share {
@@ -92,6 +103,9 @@ export function checkMachineSpec(spec: MachineSpec): void {
   for (const { id, mac, link } of spec.nics) {
     if (!/^[A-Za-z][A-Za-z0-9-]{0,14}$/.test(id)) refuse(`"${id}" is not a name of a network interface`)
     if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) refuse(`"${mac}" is not a unicast MAC address`)
+    if (link.kind === 'bridge' && !isInterfaceName(link.plug.bridge)) {
+      refuse(`"${link.plug.bridge}" is not a name of a bridge`)
+    }
     const forwards = link.kind === 'user' ? link.forwards : []
     if (!forwards.every((port) => Number.isInteger(port) && port > 0 && port < 65_536)) {
       refuse(`${forwards.join(', ')}: not all are port numbers`)
@@ -103,6 +117,11 @@ export function checkMachineSpec(spec: MachineSpec): void {
   for (const names of [spec.nics.map(({ id }) => id), spec.shares.map(({ tag }) => tag)]) {
     if (new Set(names).size !== names.length) refuse(`two of ${names.join(', ')} have the same name`)
   }
+}
+
+/** Whether Linux would take it as a name of a network interface, and no program as an option. */
+export function isInterfaceName(name: string): boolean {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(name)
 }
 
 const MIB = 2 ** 20
@@ -118,6 +137,7 @@ function pathsOf(spec: MachineSpec): string[] {
     ...(kernel ? [kernel.image, ...(kernel.initrd === undefined ? [] : [kernel.initrd])] : []),
     ...disks.map(({ path }) => path),
     ...nics.flatMap(({ link }) => (link.kind === 'vde' ? [link.socketDirectory] : [])),
+    ...nics.flatMap(({ link }) => (link.kind === 'bridge' ? (link.plug.helper ?? []) : [])),
     ...shares.map(({ path }) => path),
   ]
 }

@@ -40,15 +40,11 @@ export function formatSubnet({ base, prefix }: Subnet): string {
 
 /**
  * Address of guest `guest` of node `node`, both from 0: in 10.77.0.0/16 that is 10.77.(node + 1).(guest + 1). Every node
- * has a range of its own of 256 addresses, or of the square root of a network smaller than /16; the first range is left to
- * the nodes themselves. `LEET_E_ADDRESSES` when the network has no room.
+ * has a range of its own of 256 addresses, or of the square root of a network smaller than /16; the first range, or as
+ * many as hold an address for each node, is left to the nodes themselves. `LEET_E_ADDRESSES` when there is no room.
  */
 export function guestAddress(subnet: Subnet, node: number, guest: number): string {
-  const hostBits = 32 - subnet.prefix
-  const rangeBits = Math.min(8, Math.floor(hostBits / 2))
-  const nodes = 2 ** (hostBits - rangeBits) - 1
-  // Neither the first nor the last address of a range: to some they are the network and the broadcast.
-  const guests = 2 ** rangeBits - 2
+  const { rangeBits, reserved, nodes, guests } = rangesOf(subnet)
   if (node >= nodes || guest >= guests) {
     throw new LeetError({
       code: 'LEET_E_ADDRESSES',
@@ -57,7 +53,35 @@ export function guestAddress(subnet: Subnet, node: number, guest: number): strin
       hint: 'a larger network, or fewer guests on each node',
     })
   }
-  return formatAddress(subnet.base + (node + 1) * 2 ** rangeBits + guest + 1)
+  return formatAddress(subnet.base + (reserved + node) * 2 ** rangeBits + guest + 1)
+}
+
+/**
+ * The node, as `guestAddress` counts, that has this address in the network: 10.77.0.N is node N - 1, with guests
+ * 10.77.N.1 and so on. Undefined when no range follows from the address.
+ */
+export function nodeOfAddress(subnet: Subnet, address: string): number | undefined {
+  const node = address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0) - subnet.base - 1
+  return node >= 0 && node < rangesOf(subnet).nodes ? node : undefined
+}
+
+interface Ranges {
+  /** Every range has 2 ** rangeBits addresses. */
+  readonly rangeBits: number
+  /** How many ranges are left to the nodes. */
+  readonly reserved: number
+  readonly nodes: number
+  readonly guests: number
+}
+
+function rangesOf({ prefix }: Subnet): Ranges {
+  const hostBits = 32 - prefix
+  const rangeBits = Math.min(8, Math.floor(hostBits / 2))
+  const ranges = 2 ** (hostBits - rangeBits)
+  // The least R for which ranges - R nodes have addresses from 1 on in R ranges.
+  const reserved = Math.ceil((ranges + 1) / (2 ** rangeBits + 1))
+  // Neither the first nor the last address of a range: to some they are the network and the broadcast.
+  return { rangeBits, reserved, nodes: ranges - reserved, guests: 2 ** rangeBits - 2 }
 }
 
 /** `52:54:0a:4d:01:01` for 10.77.1.1: locally administered, unicast, different for different addresses. */

@@ -1,15 +1,17 @@
 // What a guest is plugged into, in each network mode: the NICs for QEMU, the interfaces for the seed, where the ranks
 // find each other and where the guest finds the services of its node. Pure.
-import type { Nic } from '../machines/spec.ts'
+import type { BridgePlug, Nic, NicLink } from '../machines/spec.ts'
 import { formatSubnet, guestAddress, macOf, type Subnet } from './addresses.ts'
 
 /** An interface as the guest sees it: named by the order of the NICs, recognised by its MAC. */
-export interface GuestInterface {
+interface GuestInterface {
   readonly name: string
   readonly mac: string
   readonly ipv4: { readonly address: string; readonly prefix: number }
   /** Default gateway. */
   readonly gateway?: string
+  /** Bytes; the guest's default where undefined. */
+  readonly mtu?: number
 }
 
 /** A guest's place in the network of a job. */
@@ -39,27 +41,50 @@ export function userNetwork(controlPort: number): GuestNetwork {
   }
 }
 
-/** What `localNetwork` needs. */
-export interface LocalNetworkOptions {
+/** A guest's place on the network that joins the guests. */
+interface SegmentPlace {
   readonly subnet: Subnet
-  /** Index of the node in the job, from 0. */
+  /** Index of the node, from 0. */
   readonly node: number
   /** Index of the guest on its node, from 0. */
   readonly guest: number
-  /** Of the node's switch: `LocalSegment.socketDirectory`. */
-  readonly socketDirectory: string
   /** The guest's port for SSH or REST. */
   readonly controlPort: number
 }
 
+/** What `localNetwork` needs. */
+export interface LocalNetworkOptions extends SegmentPlace {
+  /** Of the node's switch: `LocalSegment.socketDirectory`. */
+  readonly socketDirectory: string
+}
+
 /** Mode `local`: eth0 on the private segment of the node's guests, eth1 on QEMU's user networking for control and services. */
-export function localNetwork(options: LocalNetworkOptions): GuestNetwork {
-  const { subnet, node, guest, socketDirectory, controlPort } = options
+export function localNetwork({ socketDirectory, ...place }: LocalNetworkOptions): GuestNetwork {
+  return segmentNetwork(place, { kind: 'vde', socketDirectory })
+}
+
+/** What `bridgeNetwork` needs. */
+export interface BridgeNetworkOptions extends SegmentPlace {
+  /** `Bridge.plug` of the node. */
+  readonly plug: BridgePlug
+}
+
+/** Mode `bridge`: eth0 on a bridge that joins the guests of all nodes, eth1 as in mode `local`. */
+export function bridgeNetwork({ plug, ...place }: BridgeNetworkOptions): GuestNetwork {
+  return segmentNetwork(place, { kind: 'bridge', plug }, plug.mtu)
+}
+
+function segmentNetwork(place: SegmentPlace, link: NicLink, mtu?: number): GuestNetwork {
+  const { subnet, node, guest, controlPort } = place
   const address = guestAddress(subnet, node, guest)
   const mac = macOf(address)
+  const ipv4 = { address, prefix: subnet.prefix }
   return {
-    nics: [{ id: 'segment', mac, link: { kind: 'vde', socketDirectory } }, controlNic(controlPort)],
-    interfaces: [{ name: 'eth0', mac, ipv4: { address, prefix: subnet.prefix } }, controlInterface('eth1')],
+    nics: [{ id: 'segment', mac, link }, controlNic(controlPort)],
+    interfaces: [
+      { name: 'eth0', mac, ipv4, ...(mtu === undefined ? {} : { mtu }) },
+      controlInterface('eth1'),
+    ],
     address,
     segment: { interfaceName: 'eth0', address, cidr: formatSubnet(subnet) },
     control: { nic: CONTROL, port: controlPort },

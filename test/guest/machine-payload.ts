@@ -2,12 +2,21 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { Deadline, silentLog } from '../../common/index.ts'
+import { readKernel } from '../../launcher/images/kernel.ts'
 import type { DirectKernel } from '../../launcher/machines/spec.ts'
 
 const MODULES = ['kernel/drivers/virtio/virtio_pci.ko', 'kernel/drivers/net/virtio_net.ko']
 
+/** Debian's kernel, decompressed into `folder`: under emulation that is done faster once here than at every boot. */
+export async function bootableKernel(folder: string): Promise<string> {
+  const path = join(folder, 'vmlinux')
+  writeFileSync(path, await readKernel(kernelImage(), silentLog, { deadline: Deadline.after(60_000) }))
+  return path
+}
+
 /** A kernel that runs `script` (busybox sh) as its init; `folder` takes the initramfs. */
-export function bootScript(folder: string, name: string, script: string): DirectKernel {
+export function bootScript(folder: string, name: string, image: string, script: string): DirectKernel {
   const release = kernelRelease()
   const root = join(folder, `${name}.root`)
   for (const directory of ['bin', 'dev', 'proc', 'sys', 'modules']) {
@@ -33,7 +42,7 @@ export function bootScript(folder: string, name: string, script: string): Direct
   const initrd = join(folder, `${name}.cpio`)
   execFileSync('sh', ['-c', 'find . | cpio -o -H newc --quiet > "$0"', initrd], { cwd: root })
   return {
-    image: kernelImage(),
+    image,
     initrd,
     commandLine:
       'console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on tsc=reliable no_timer_check ipv6.disable=1',

@@ -4,20 +4,26 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { Deadline, identify, isRunning, type ProcessIdentity, poll, silentLog } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
-import { type Machine, type MachineContext, startMachine } from '../../launcher/machines/machine.ts'
+import { type MachineContext, startMachine } from '../../launcher/machines/machine.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec, Nic } from '../../launcher/machines/spec.ts'
 import { describeWith } from '../support/needs.ts'
-import { bootScript } from './machine-payload.ts'
+import { bootableKernel, bootScript } from './machine-payload.ts'
 
 describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
+  let kernel: string
   let folder: string
   let journal: Journal
   let lines: string[]
-  const started: Machine[] = []
+
+  const kernelFolder = mkdtempSync(join(tmpdir(), 'leet-test-'))
+  beforeAll(async () => {
+    kernel = await bootableKernel(kernelFolder)
+  })
+  afterAll(() => rmSync(kernelFolder, { recursive: true }))
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leet-test-'))
@@ -25,7 +31,6 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     lines = []
   })
   afterEach(async () => {
-    started.length = 0
     await journal.close()
     rmSync(folder, { recursive: true })
   })
@@ -43,7 +48,7 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     memory: 256 << 20,
     cpus: 1,
     machineType: 'q35',
-    kernel: bootScript(folder, 'g0', script),
+    kernel: bootScript(folder, 'g0', kernel, script),
     disks: [],
     nics,
     shares: [],
@@ -54,11 +59,7 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     poll(() => (lines.some((line) => line.includes(text)) ? true : undefined), 20, limits(), {
       what: `the console line ${text}`,
     })
-  const start = async (spec: MachineSpec): Promise<Machine> => {
-    const machine = await startMachine(spec, context())
-    started.push(machine)
-    return machine
-  }
+  const start = (spec: MachineSpec) => startMachine(spec, context())
 
   it('boots, tells its console lines and stops', async () => {
     const machine = await start(specOf('echo "up with $(nproc) processor"'))

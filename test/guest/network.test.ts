@@ -1,18 +1,16 @@
-// Two real guests on a private segment, each reached by its control port.
+// Two real guests on a network of each mode.
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
-import { Deadline, poll, silentLog } from '../../common/index.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Deadline } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
-import { startMachine } from '../../launcher/machines/machine.ts'
-import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import { parseSubnet } from '../../launcher/networks/addresses.ts'
-import { type GuestNetwork, localNetwork } from '../../launcher/networks/guest-network.ts'
+import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 import { describeWith } from '../support/needs.ts'
-import { bootScript } from './machine-payload.ts'
+import { type GuestReport, meet } from './network-guests.ts'
 
 describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the network mode local', () => {
   let folder: string
@@ -29,69 +27,14 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the netwo
 
   const limits = () => ({ deadline: Deadline.after(60_000) })
 
-  // Brings the interfaces up as the seed would tell the guest to.
-  const configure = ({ interfaces }: GuestNetwork): string =>
-    interfaces
-      .map(
-        ({ name, ipv4 }) => `ip addr add ${ipv4.address}/${ipv4.prefix} dev ${name}; ip link set ${name} up`,
-      )
-      .join('\n')
-
   it('joins two guests that the node reaches, and that reach the node', async () => {
-    const segment = await startLocalSegment({ journal, guests: 2, ...limits() })
-    expect(statSync(segment.socketDirectory).mode & 0o777).toBe(0o700)
+    const { socketDirectory } = await startLocalSegment({ journal, guests: 2, ...limits() })
+    expect(statSync(socketDirectory).mode & 0o777).toBe(0o700)
     const subnet = parseSubnet('10.77.0.0/16', 'subnet')
     const networks = [0, 1].map((guest) =>
-      localNetwork({ subnet, node: 0, guest, socketDirectory: segment.socketDirectory, controlPort: 22 }),
+      localNetwork({ subnet, node: 0, guest, socketDirectory, controlPort: 22 }),
     )
-    const service = createServer((socket) => socket.end('the node serves\n'))
-    await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve))
-    const servicePort = (service.address() as { port: number }).port
-
-    const lines: string[][] = [[], []]
-    const machines = await Promise.all(
-      networks.map((network, guest) => {
-        const name = `g${guest}`
-        const other = networks[1 - guest]?.address
-        const script = [
-          configure(network),
-          `until ping -c 1 -W 1 ${other} >/dev/null; do :; done; echo "${name} reaches ${other}"`,
-          `nc ${network.serviceAddress} ${servicePort} </dev/null`,
-          `echo "${name} listens"; while true; do echo "this is ${name}" | nc -l -p 22; done`,
-        ]
-        return startMachine(
-          {
-            name,
-            memory: 256 << 20,
-            cpus: 1,
-            machineType: 'q35',
-            kernel: bootScript(folder, name, script.join('\n')),
-            disks: [],
-            nics: network.nics,
-            shares: [],
-            consoleFile: journal.path(`${name}.console`),
-          },
-          {
-            journal,
-            log: silentLog,
-            qemu: findQemu(),
-            accelerator: 'tcg',
-            onConsoleLine: (line) => lines[guest]?.push(line),
-            ...limits(),
-          },
-        )
-      }),
-    )
-    for (const [guest, machine] of machines.entries()) {
-      await poll(() => lines[guest]?.includes(`g${guest} listens`) || undefined, 20, limits(), {
-        what: `guest g${guest} to listen`,
-      })
-      expect(lines[guest]).toContain(`g${guest} reaches 10.77.1.${2 - guest}`)
-      expect(lines[guest]).toContain('the node serves')
-      const { control } = networks[guest] as GuestNetwork
-      expect(await greeting(machine.forwardedPort(control.nic, control.port))).toBe(`this is g${guest}\n`)
-    }
-    service.close()
+    expectToHaveMet(await meet(folder, journal, networks), ['10.77.1.1', '10.77.1.2'])
   })
 
   it('says that the switch is gone', async () => {
@@ -101,21 +44,48 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the netwo
   })
 })
 
-function greeting(port: number): Promise<string> {
-  return poll(
-    () =>
-      new Promise<string | undefined>((resolve) => {
-        const socket = createConnection(port, '127.0.0.1')
-        let text = ''
-        socket.setTimeout(500, () => socket.destroy())
-        socket.on('data', (data) => {
-          text += data
-        })
-        socket.on('error', () => {})
-        socket.on('close', () => resolve(text || undefined))
-      }),
-    50,
-    { deadline: Deadline.after(60_000) },
-    { what: 'the guest to answer' },
-  )
+describeWith(
+  ['qemu-system-x86_64', 'unshare', 'ip', 'setpriv', 'busybox', 'cpio'],
+  'the network mode bridge',
+  () => {
+    // The bridge, the helper's rights and its configuration exist in namespaces of the test only.
+    describe.runIf(process.getuid?.() === 0)('on a bridge of root', () => {
+      it.each([
+        ['root', 0],
+        ['an ordinary user', 65_534],
+      ])('joins guests of %s with each other and the node', (_, uid) => {
+        const folder = mkdtempSync(join(tmpdir(), 'leet-test-'))
+        try {
+          const output = execFileSync(
+            'unshare',
+            [
+              ...['--net', '--mount', '--pid', '--fork', '--kill-child=KILL', '--propagation', 'private'],
+              ...['sh', join(import.meta.dirname, 'network-bridge.sh'), folder, String(uid)],
+              ...[process.execPath, join(import.meta.dirname, 'network-bridge.ts'), folder],
+            ],
+            { encoding: 'utf8', timeout: 240_000 },
+          )
+          const { reports, taps, left } = JSON.parse(output) as {
+            reports: GuestReport[]
+            taps: number[]
+            left: string[]
+          }
+          expectToHaveMet(reports, ['10.77.11.1', '10.77.11.2'])
+          // Their own and, for both, the node's address on the bridge.
+          expect(taps).toHaveLength(2)
+          expect(left).toEqual([])
+        } finally {
+          rmSync(folder, { recursive: true })
+        }
+      })
+    })
+  },
+)
+
+function expectToHaveMet(reports: readonly GuestReport[], addresses: readonly [string, string]): void {
+  for (const [index, { lines, greeting }] of reports.entries()) {
+    expect(lines).toContain(`reaches ${addresses[1 - index]}`)
+    expect(lines).toContain('the node serves')
+    expect(greeting).toBe(`this is g${index}\n`)
+  }
 }

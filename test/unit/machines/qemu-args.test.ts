@@ -24,6 +24,19 @@ const linux: MachineSpec = {
       link: { kind: 'vde', socketDirectory: '/run/user/1000/leet/a,b/segment' },
     },
     { id: 'control', mac: '52:54:0a:00:02:0f', link: { kind: 'user', forwards: [22, 8000] } },
+    {
+      id: 'site',
+      mac: '52:54:0a:4d:01:02',
+      link: {
+        kind: 'bridge',
+        plug: { bridge: 'br0', mtu: 1500, helper: '/usr/lib/qemu/qemu-bridge-helper' },
+      },
+    },
+    {
+      id: 'root',
+      mac: '52:54:0a:4d:01:03',
+      link: { kind: 'bridge', plug: { bridge: 'br0', mtu: 1500, helper: undefined } },
+    },
   ],
   shares: [
     { tag: 'leet:work0', path: '/home/ada/cases, old', readonly: false, securityModel: 'none' },
@@ -113,6 +126,15 @@ describe('checkMachineSpec', () => {
     ['nic id', { nics: [{ ...control, id: 'a,b' }] }, 'not a name of a network interface'],
     ['same nic twice', { nics: [segment, segment] }, 'have the same name'],
     ['multicast MAC', { nics: [{ ...control, mac: '01:00:5e:00:00:01' }] }, 'not a unicast MAC'],
+    [
+      'bridge',
+      {
+        nics: [
+          { ...control, link: { kind: 'bridge', plug: { bridge: 'a,b', mtu: 1500, helper: undefined } } },
+        ],
+      },
+      'not a name of a bridge',
+    ],
     ['port', { nics: [{ ...control, link: { kind: 'user', forwards: [0] } }] }, 'not all are port numbers'],
     [
       'tag',

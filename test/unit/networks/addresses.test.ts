@@ -5,6 +5,7 @@ import {
   formatSubnet,
   guestAddress,
   macOf,
+  nodeOfAddress,
   parseSubnet,
 } from '../../../launcher/networks/addresses.ts'
 
@@ -34,7 +35,7 @@ describe('guestAddress', () => {
   it('is 10.77.node.guest by default', () => {
     expect(guestAddress(subnet, 0, 0)).toBe('10.77.1.1')
     expect(guestAddress(subnet, 254 - 1, 253)).toBe('10.77.254.254')
-    expect(guestAddress(parseSubnet('10.64.0.0/12', 'x'), 999, 7)).toBe('10.67.232.8')
+    expect(guestAddress(parseSubnet('10.64.0.0/12', 'x'), 999, 7)).toBe('10.67.247.8')
   })
 
   it('says when there is no room', () => {
@@ -55,6 +56,31 @@ describe('guestAddress', () => {
         const value = (first as string).split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0)
         expect(value).toBeGreaterThan(network.base)
         expect(value).toBeLessThan(network.base + 2 ** (32 - prefix) - 1)
+      }),
+    )
+  })
+})
+
+describe('nodeOfAddress', () => {
+  it('is the node whose guests have ranges of their own', () => {
+    expect(nodeOfAddress(subnet, '10.77.0.11')).toBe(10)
+    expect(guestAddress(subnet, 10, 0)).toBe('10.77.11.1')
+    for (const address of ['10.77.0.0', '10.77.1.0', '10.78.0.1', '192.168.0.1']) {
+      expect(nodeOfAddress(subnet, address)).toBeUndefined()
+    }
+  })
+
+  it('never takes the address of a guest for that of a node', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 8, max: 28 }), fc.nat(70_000), fc.nat(253), (prefix, node, guest) => {
+        const network = { base: 0x0a000000, prefix }
+        let address: string
+        try {
+          address = guestAddress(network, node, guest)
+        } catch {
+          return
+        }
+        expect(nodeOfAddress(network, address)).toBeUndefined()
       }),
     )
   })

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { checkMachineSpec } from '../../../launcher/machines/spec.ts'
 import { parseSubnet } from '../../../launcher/networks/addresses.ts'
-import { type GuestNetwork, localNetwork, userNetwork } from '../../../launcher/networks/guest-network.ts'
+import {
+  bridgeNetwork,
+  type GuestNetwork,
+  localNetwork,
+  userNetwork,
+} from '../../../launcher/networks/guest-network.ts'
 
 const options = {
   subnet: parseSubnet('10.77.0.0/16', 'test'),
@@ -9,6 +14,7 @@ const options = {
   socketDirectory: '/run/segment',
   controlPort: 22,
 }
+const plug = { bridge: 'br0', mtu: 9000, helper: undefined }
 const local = [0, 1].map((guest) => localNetwork({ ...options, guest })) as [GuestNetwork, GuestNetwork]
 
 describe('networks of guests', () => {
@@ -25,6 +31,15 @@ describe('networks of guests', () => {
     expect(local[1].segment).toEqual({ interfaceName: 'eth0', address: '10.77.3.2', cidr: '10.77.0.0/16' })
   })
 
+  it('takes the MTU of a bridge', () => {
+    expect(bridgeNetwork({ ...options, guest: 1, plug }).interfaces[0]).toEqual({
+      name: 'eth0',
+      mac: '52:54:0a:4d:03:02',
+      ipv4: { address: '10.77.3.2', prefix: 16 },
+      mtu: 9000,
+    })
+  })
+
   it('has one interface for a guest alone', () => {
     const { interfaces, segment, address } = userNetwork(8000)
     expect(interfaces.map(({ name }) => name)).toEqual(['eth0'])
@@ -35,6 +50,7 @@ describe('networks of guests', () => {
   it.each([
     ['user', userNetwork(22)],
     ['local', local[0]],
+    ['bridge', bridgeNetwork({ ...options, guest: 0, plug })],
   ])('mode %s: NICs and interfaces agree, control is forwarded, QEMU accepts it', (_, network) => {
     expect(network.nics.map(({ mac }) => mac)).toEqual(network.interfaces.map(({ mac }) => mac))
     const control = network.nics.find(({ id }) => id === network.control.nic)
