@@ -47,6 +47,8 @@ const CONSOLE_LAG = 2000
 const FAILURES = 3
 const CRASH_LINES = 40
 
+type HeldEvent = RankEvent & { readonly kind: 'output' | 'ended' }
+
 interface Rank {
   readonly start: RankStart
   thread?: number
@@ -67,7 +69,7 @@ class Channel implements OsvChannel {
   readonly #ranks = new Map<number, Rank>()
   readonly #ending = new AbortController()
   readonly #crash: string[] = []
-  readonly #held: (RankEvent & { readonly kind: 'output' | 'ended' })[] = []
+  readonly #held: HeldEvent[] = []
   readonly #gone = Promise.withResolvers<void>()
   #queue: Promise<void> = Promise.resolve()
   #paused = false
@@ -346,7 +348,7 @@ class Channel implements OsvChannel {
     for (const rank of this.#running()) this.#ended(rank, KILLED)
   }
 
-  #say(event: RankEvent & { readonly kind: 'output' | 'ended' }): void {
+  #say(event: HeldEvent): void {
     this.#held.push(event)
     this.#flush()
   }
@@ -354,7 +356,7 @@ class Channel implements OsvChannel {
   /** Events wait while they are held back, and for a rank whose start OSv has not answered: `began` comes first. */
   #flush(): void {
     while (!this.#paused && !this.#over && this.#held.length > 0) {
-      const event = this.#held[0] as (typeof this.#held)[number]
+      const event = this.#held[0] as HeldEvent
       const rank = this.#ranks.get(event.rank)
       if (rank && rank.thread === undefined) return
       this.#held.shift()
