@@ -52,7 +52,7 @@ export interface RankFailure {
 }
 
 /** What became of one rank. */
-export interface RankResult {
+interface RankResult {
   readonly job: number
   readonly rank: number
   readonly guest: string

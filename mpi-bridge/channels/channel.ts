@@ -3,7 +3,7 @@
 import type { LeetError, WaitLimits } from '../../common/index.ts'
 
 /** The user that a rank becomes, when the channel's far end may choose. */
-export interface RankUser {
+interface RankUser {
   readonly uid: number
   readonly gid: number
   /** Supplementary groups; they replace those of the starter. */

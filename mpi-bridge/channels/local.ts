@@ -9,7 +9,7 @@ import { openStarterChannel } from './starter.ts'
  * Starts a process with three pipes as its standard streams, for whoever keeps account of processes. The starter needs
  * no parent-death signal from outside: it asks for its own, with which it can still end what its ranks left behind.
  */
-export type SpawnStarter = (
+type SpawnStarter = (
   argv: readonly [string, ...string[]],
 ) => ChildProcessWithoutNullStreams | Promise<ChildProcessWithoutNullStreams>
 
