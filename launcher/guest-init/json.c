@@ -136,6 +136,30 @@ static struct json *word(struct reader *r, const char *text, enum json_kind kind
   return node(kind);
 }
 
+static const char *digits(const char *c) {
+  while (*c >= '0' && *c <= '9') c++;
+  return c;
+}
+
+static struct json *number(struct reader *r) {
+  // strtod reads more than JSON allows: the grammar is checked first.
+  const char *begin = r->at + (*r->at == '-'), *end = digits(begin);
+  if (end == begin || (*begin == '0' && end > begin + 1)) return NULL;
+  if (*end == '.') {
+    const char *fraction = end + 1;
+    if ((end = digits(fraction)) == fraction) return NULL;
+  }
+  if (*end == 'e' || *end == 'E') {
+    const char *exponent = end + 1 + (end[1] == '+' || end[1] == '-');
+    if ((end = digits(exponent)) == exponent) return NULL;
+  }
+  struct json *made = node(JSON_NUMBER);
+  if (!made) return NULL;
+  made->number = strtod(r->at, NULL);
+  r->at = end;
+  return isfinite(made->number) ? made : NULL;
+}
+
 static struct json *value(struct reader *r) {
   blanks(r);
   switch (*r->at) {
@@ -155,15 +179,8 @@ static struct json *value(struct reader *r) {
       struct json *made = node(JSON_STRING);
       return made && (made->text = string(r)) ? made : NULL;
     }
-    default: {
-      if (*r->at != '-' && (*r->at < '0' || *r->at > '9')) return NULL;
-      char *end;
-      struct json *made = node(JSON_NUMBER);
-      if (!made) return NULL;
-      made->number = strtod(r->at, &end);
-      r->at = end;
-      return made;
-    }
+    default:
+      return number(r);
   }
 }
 

@@ -70,16 +70,22 @@ describeWith(['mpicc.mpich', 'mpicc.openmpi', 'gcc'], 'the MPI of a program', ()
   })
 
   it.each([
-    ['openmpi', ['mpirun.openmpi', '--allow-run-as-root', '-n', '1']],
-    ['mpich', []],
+    ['openmpi', 'mpirun.openmpi'],
+    ['mpich', 'mpiexec.mpich'],
   ])('brings everything that a run of %s maps', (name, launcher) => {
     const opened = openProgram(at(name), {}, hostLoaderSettings({}, '/'))
     loadPlugins(opened.map, {})
     const ours = new Set(opened.map.objects.map(({ path }) => realpathSync(path)))
-    const [command, ...args] = [...launcher, at(name)] as [string, ...string[]]
-    execFileSync(command, args, {
+    execFileSync(launcher, ['-n', '1', at(name)], {
       // The loader itself says what it maps. hwloc's plug-ins look for devices and are left out on purpose.
-      env: { ...process.env, LD_DEBUG: 'files', LD_DEBUG_OUTPUT: at('trace'), HWLOC_PLUGINS_PATH: '/none' },
+      env: {
+        ...process.env,
+        OMPI_ALLOW_RUN_AS_ROOT: '1',
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+        LD_DEBUG: 'files',
+        LD_DEBUG_OUTPUT: at('trace'),
+        HWLOC_PLUGINS_PATH: '/none',
+      },
       stdio: 'ignore',
     })
     const traces = readdirSync(folder)
