@@ -79,6 +79,11 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
       onOutput: (task, stream, data) => output.write(task, stream, data),
       onTaskEnd: (task) => output.end(task),
     })
+    if (plan.finalizeRescue) {
+      log.note(
+        'MPICH 4.0 over UCX may wait for ever in MPI_Finalize: ranks that do are let go (--no-finalize-rescue: they are not)',
+      )
+    }
     order.forwarded((signal) => controller?.signalRanks(signal))
     await controller.boot(cancel)
     const input = forwardInput(process.stdin, [controller.input])

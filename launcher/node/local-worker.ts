@@ -1,6 +1,6 @@
 // The work of a node agent, done in this process: boots the node's guests, serves PMI to its ranks, starts them and
 // tells what they do.
-import { Deadline, type Log, type WaitLimits } from '../../common/index.ts'
+import { Deadline, type LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
 import {
   type ControlChannel,
   openProcessManager,
@@ -25,6 +25,8 @@ const RESCUE_GRACE_MS = 1_000
 /** How long a channel may take to be there, and guests and ranks to be gone, in milliseconds. */
 const CHANNEL_MS = 30_000
 const STOP_MS = 10_000
+/** How long the reason of a guest's end may come after the end of its channel. */
+const LOSS_MS = 1_000
 
 /** The worker of the node that this process runs on. */
 export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerContext): NodeWorker {
@@ -46,19 +48,25 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
     return manager
   }
 
-  function onRankEvent(guest: number, event: RankEvent): void {
+  function onRankEvent(guest: NodeGuest, event: RankEvent): void {
     if (event.kind === 'lost') {
-      if (!stopping) emit({ kind: 'guest-lost', guest, error: event.error })
+      void tellLoss(guest, event.error)
       return
     }
     const { rank: task, ...rest } = event
     emit({ ...rest, task } as NodeEvent)
   }
 
+  // When a guest dies its channel breaks first, but why it died says more.
+  async function tellLoss(guest: NodeGuest, channelError: LeetError): Promise<void> {
+    const error = await Promise.race([guest.lost, pause(LOSS_MS).then(() => channelError)])
+    if (!stopping) emit({ kind: 'guest-lost', guest: guest.index, error })
+  }
+
   function channelOf(guest: NodeGuest, limits: WaitLimits): Promise<ControlChannel> {
     const known = channels.get(guest.index)
     if (known) return known
-    const opened = guest.openChannel((event) => onRankEvent(guest.index, event), limits)
+    const opened = guest.openChannel((event) => onRankEvent(guest, event), limits)
     channels.set(guest.index, opened)
     return opened
   }
