@@ -25,7 +25,7 @@ export const PROBE_STATUS = 0x20 * 2 + 1
 /** QEMU's arguments that belong to the guest, less `-bios`. */
 export const PROBE_ARGUMENTS: readonly string[] = [
   ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
-  ...['-machine', 'pc', '-m', '2', '-device', 'isa-debug-exit,iobase=0x501,iosize=2'],
+  ...['-machine', 'q35', '-m', '2', '-device', 'isa-debug-exit,iobase=0x501,iosize=2'],
 ]
 
 /** The 64 KiB firmware image. */
