@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Deadline, identify, isRunning, poll } from '../../common/index.ts'
+import { Deadline, endOf, identify, isRunning, poll } from '../../common/index.ts'
 import type { RankEvent, RankStart } from '../../mpi-bridge/channels/channel.ts'
 import { openSshChannel, type SshChannelOptions } from '../../mpi-bridge/channels/ssh.ts'
 import { starterPath } from '../../mpi-bridge/starter/path.ts'
@@ -90,8 +90,12 @@ describeAsRoot(['dropbear', 'dropbearkey', 'ssh-keygen', 'unshare'], 'ranks over
     // Each of these replaces the one before, so that the child is dropbear itself.
     startServer = () => spawn('unshare', ['-m', 'sh', '-c', script], { cwd: folder, stdio: 'ignore' })
   })
-  afterAll(() => {
-    server?.kill()
+  afterAll(async () => {
+    if (server) {
+      const ended = endOf(server)
+      server.kill()
+      await ended // it removes its pid file
+    }
     rmSync(folder, { recursive: true, force: true })
   })
 

@@ -35,8 +35,19 @@ beforeAll(async () => {
   await starterPath(limits()) // built here when it is not
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'leet-starter-')))
 })
-afterAll(() => {
-  for (const child of children) child.kill('SIGKILL')
+afterAll(async () => {
+  // The end of its input is what has a starter clean up after a test that failed; a kill would leave its descendants.
+  for (const child of children) child.stdin.destroy()
+  for (const child of children) {
+    await poll(
+      () => (child.exitCode ?? child.signalCode ?? undefined) !== undefined || undefined,
+      10,
+      limits(),
+      {
+        what: 'a starter to end',
+      },
+    )
+  }
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -465,7 +476,6 @@ describe('nothing is left', () => {
       [join(import.meta.dirname, 'starter-controller.ts'), folder, stubborn],
       { stdio: 'pipe' },
     )
-    children.add(controller)
     const said: Buffer[] = []
     controller.stdout.on('data', (chunk: Buffer) => said.push(chunk))
     const lines = () => Buffer.concat(said).toString().split('\n').filter(Boolean)
