@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { usageError } from '../../common/index.ts'
 import type { LinuxImage } from './image.ts'
 import type { Environment } from './inspect.ts'
-import { imageOf } from './linux.ts'
+import { IMAGES, imageOf } from './linux.ts'
 import { cacheDirectory, ImageStore } from './store.ts'
 
 /** The parts of an image that QEMU needs, and its id (that of a directory is its path). */
@@ -16,7 +16,7 @@ export async function findLinuxImage(word: string, env: Environment, directory: 
   if (word.includes('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory())
     return imageInDirectory(path)
   const store = linuxStore(env)
-  const named = await imageOf(store, await store.recall('by-name', word).catch(() => undefined))
+  const named = imageOf(store, await store.recall('by-name', word).catch(() => undefined))
   if (named) return named
   const matching = /^[0-9a-f]{6,64}$/.test(word)
     ? (await listLinuxImages(env)).filter(({ id }) => id.startsWith(word))
@@ -32,12 +32,12 @@ export async function findLinuxImage(word: string, env: Environment, directory: 
 /** All images of the store, each once. */
 export async function listLinuxImages(env: Environment): Promise<FoundImage[]> {
   const store = linuxStore(env)
-  const images = new Map<string, FoundImage>()
-  for (const input of namesIn(store.path('by-input'))) {
-    const image = await imageOf(store, await store.recall('by-input', input))
-    if (image) images.set(image.id, image)
+  const images: FoundImage[] = []
+  for (const id of namesIn(store.path(IMAGES))) {
+    const image = imageOf(store, await store.recall(IMAGES, id))
+    if (image) images.push(image)
   }
-  return [...images.values()]
+  return images
 }
 
 /** Gives an image a name for `--image`; of two images the last gets it. */

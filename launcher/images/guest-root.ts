@@ -10,8 +10,15 @@ import { hostLoaderSettings, LinkMap, readLdCache } from './loader.ts'
 import { loadOrder, readModule } from './modules.ts'
 import type { ImageTree } from './tree.ts'
 
-/** Servers are not on everybody's PATH. */
-const SYSTEM_PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
+/** Where the tools are looked for: servers are not on everybody's PATH. */
+export const TOOL_DIRECTORIES = [
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/sbin',
+  '/usr/bin',
+  '/sbin',
+  '/bin',
+]
 const MOUNT_POINTS = ['/proc', '/sys', '/dev', '/run', '/mnt', '/home', '/var/lib']
 
 /** Directories, and the links between them that this host has (/lib -> usr/lib): paths must lead where they lead here. */
@@ -53,7 +60,10 @@ export async function addModules(tree: ImageTree, kernel: Kernel, limits: WaitLi
     tree.file(`/leet/modules/${set}.list`, moduleList(files))
     for (const { name, path } of files) {
       const target = `/leet/modules/${name}.ko`
-      if (!tree.has(target)) tree.file(target, await readModule(join(kernel.modules, path), limits))
+      const source = join(kernel.modules, path)
+      if (tree.has(target)) continue
+      if (path.endsWith('.ko')) tree.copy(source, target)
+      else tree.file(target, await readModule(source, limits))
     }
   }
 }
@@ -89,7 +99,7 @@ function addWithLibraries(tree: ImageTree, path: string): void {
 
 function tool(name: string, what: string, hint: string): string {
   try {
-    return findProgram(name, SYSTEM_PATH, '/')
+    return findProgram(name, { PATH: TOOL_DIRECTORIES.join(':') }, '/')
   } catch (cause) {
     throw new LeetError({
       code: 'LEET_E_GUEST_TOOLS',

@@ -16,6 +16,9 @@ export interface Kernel {
   readonly index: ModuleIndex
 }
 
+/** Where kernels are looked for: a new one in either is found at the next compose. */
+export const KERNEL_DIRECTORIES = ['/boot', '/lib/modules']
+
 /** Modules a guest cannot be without: the root disk, the writable root, the network, the working directory. */
 export const ROOT_MODULES = ['virtio_pci', 'virtio_blk', 'erofs', 'overlay']
 const NETWORK_MODULES = ['virtio_net']

@@ -9,11 +9,12 @@ import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import { writeCpio } from './cpio.ts'
 import { writeErofs } from './erofs.ts'
 import { guestInitPath } from './guest-init.ts'
-import { addModules, addSettings, addSkeleton, addTools, moduleList } from './guest-root.ts'
+import { addModules, addSettings, addSkeleton, addTools, moduleList, TOOL_DIRECTORIES } from './guest-root.ts'
 import type { ImageProgram, LinuxImage, LinuxImageRequest } from './image.ts'
 import { factsOf, findProgram, type OpenedProgram, openProgram } from './inspect.ts'
-import { findKernel, type Kernel, ROOT_MODULES, readKernel } from './kernel.ts'
-import { hostLoaderSettings } from './loader.ts'
+import { findKernel, KERNEL_DIRECTORIES, type Kernel, ROOT_MODULES, readKernel } from './kernel.ts'
+import { hostLoaderSettings, LD_CACHE } from './loader.ts'
+import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
 import type { MpiFacts } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
@@ -36,6 +37,12 @@ export async function composeLinuxImage(
   context: ComposeContext,
 ): Promise<LinuxImage> {
   const store = new ImageStore(join(context.cacheDir ?? cacheDirectory(request.env), 'linux'))
+  const init = await guestInitPath(context)
+  const key = requestKey(request, FORMAT)
+  const remembered = stillTrue(await store.recall('requests', key))
+  const known = remembered && imageOf(store, remembered.image)
+  if (known) return { ...known, programs: remembered.programs, mpi: remembered.mpi, composed: false }
+
   const opened = openPrograms(request)
   const programs = opened.map(
     (program, i): ImageProgram => ({
@@ -48,24 +55,34 @@ export async function composeLinuxImage(
   const kernel = findKernel(request.kernel)
   const tree = new ImageTree(request.shared)
   addSkeleton(tree)
-  addPrograms(tree, opened, request, context.log)
-  const init = await guestInitPath(context)
-  const fingerprint = fingerprintOf(tree, request, kernel, init)
-  const known = await imageOf(store, await store.recall('by-input', fingerprint))
-  if (known) return { ...known, programs, mpi, composed: false }
+  const searched = addPrograms(tree, opened, request, context.log)
   await addTools(tree, request.starter.path, context)
   await addModules(tree, kernel, context)
   addSettings(tree)
+  // Taken before anything is read for good: what changes from here on makes the image a new one next time.
+  const stamps = stampsOf([
+    ...[
+      init,
+      kernel.file,
+      join(kernel.modules, 'modules.dep'),
+      LD_CACHE,
+      ...KERNEL_DIRECTORIES,
+      ...TOOL_DIRECTORIES,
+    ],
+    ...(request.env.PATH ?? '').split(':').map((folder) => resolve(request.directory, folder)),
+    ...searched,
+    ...tree.sources,
+  ])
   const boot = await makeBoot(store, kernel, init, context)
-  const disk = await store.place('disk', async (directory) => {
-    const { sha256 } = await writeErofs(join(directory, 'root.erofs'), tree.entries, context)
-    return sha256
-  })
-  await store.remember('by-input', fingerprint, `${boot} ${disk}`)
-  const image = await imageOf(store, `${boot} ${disk}`)
-  if (!image)
+  const disk = await makeDisk(store, tree, context)
+  const image = `${boot.name} ${disk.name}`
+  await store.remember('requests', key, JSON.stringify({ stamps, image, programs, mpi } satisfies Remembered))
+  const files = imageOf(store, image)
+  if (!files) {
     throw new LeetError({ code: 'LEET_E_IMAGE_FILE', where: store.root, what: 'the new image is gone' })
-  return { ...image, programs, mpi, composed: true }
+  }
+  await store.remember(IMAGES, files.id, image)
+  return { ...files, programs, mpi, composed: boot.made || disk.made }
 }
 
 /** What of a guest's kernel command line depends on the guest. */
@@ -118,28 +135,36 @@ function openPrograms({ programs, env, directory }: LinuxImageRequest): OpenedPr
   })
 }
 
-/** The programs with all that is loaded for them, and the user's own files with what those need. */
+/**
+ * The programs with all that is loaded for them, and the user's own files. Gives what had a part in the search, for the
+ * next time.
+ */
 function addPrograms(
   tree: ImageTree,
   opened: readonly OpenedProgram[],
   request: LinuxImageRequest,
   log: Log,
-): void {
+): string[] {
   const { env, directory } = request
-  const add = (program: OpenedProgram) => {
-    tree.host(program.path)
-    for (const interpreter of program.interpreters) add(interpreter)
-    const { data, leftOut } = loadPlugins(program.map, env)
-    for (const object of program.map.objects) tree.host(object.path)
-    for (const path of data) tree.host(path)
-    for (const { path, why } of leftOut) log.detail(`${path} is left out of the image: ${why}`)
+  const searched: string[] = []
+  const add = ({ path, kind, map, interpreters }: OpenedProgram) => {
+    tree.host(path)
+    // A mounted directory's files are not in the tree, but decide what else is.
+    searched.push(path, ...map.objects.map((object) => object.path))
+    if (kind === 'script') return interpreters.forEach(add)
+    const { data, leftOut, searched: folders } = loadPlugins(map, env)
+    for (const object of map.objects) tree.host(object.path)
+    for (const file of data) tree.host(file)
+    for (const plugin of leftOut) log.detail(`${plugin.path} is left out of the image: ${plugin.why}`)
+    searched.push(...folders, ...map.searched)
   }
-  for (const program of opened) add(program)
+  opened.forEach(add)
   for (const { source, destination } of request.files ?? []) {
     const from = resolve(directory, source)
     if (destination === undefined) tree.host(from)
     else tree.copy(from, destination)
   }
+  return searched
 }
 
 /** One MPI for all programs of an image, else none of them could talk to the others. */
@@ -155,45 +180,36 @@ function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
   })
 }
 
-/** Changes when this module makes something else of the same input. */
+/** Kind of the store's entries that say of which parts the image with an id is made. */
+export const IMAGES = 'images'
+
+/** Changes when something else is made of the same input. */
 const FORMAT = 1
 
-/** What an image would be made of, without reading any of it. */
-function fingerprintOf(tree: ImageTree, request: LinuxImageRequest, kernel: Kernel, init: string): string {
-  const hash = createHash('sha256')
-  const tell = (...words: (string | number)[]) => hash.update(`${JSON.stringify(words)}\n`)
-  tell(FORMAT)
+/** One of the two parts of an image in the store. */
+interface Part {
+  readonly name: string
+  readonly made: boolean
+}
+
+/** The disk for a tree: the one that was made of an equal tree, or a new one. */
+async function makeDisk(store: ImageStore, tree: ImageTree, limits: WaitLimits): Promise<Part> {
+  const hash = createHash('sha256').update(`${FORMAT}\n`)
   for (const [path, entry] of tree.entries) {
-    if (entry.kind === 'file') {
-      const { content } = entry
-      tell(
-        path,
-        entry.mode,
-        content.kind === 'host' ? content.stamp : createHash('sha256').update(content.bytes).digest('hex'),
-      )
-    } else tell(path, entry.kind, entry.kind === 'symlink' ? entry.target : entry.mode)
+    const content = entry.kind === 'file' ? entry.content : undefined
+    // Files of the host count by their stamps, those made here by their bytes.
+    if (content?.kind === 'bytes') hash.update(`${path}\0${content.bytes.length}\0`).update(content.bytes)
+    else hash.update(`${JSON.stringify([path, entry])}\n`)
   }
-  for (const path of [
-    request.starter.path,
-    kernel.file,
-    kernel.modules,
-    join(kernel.modules, 'modules.dep'),
-    init,
-    '/etc/ld.so.cache',
-  ]) {
-    const stats = statSync(path, { throwIfNoEntry: false })
-    tell(path, stats ? stampOf(stats) : 'none')
-  }
-  for (const name of ['dropbear', 'busybox']) {
-    const found = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/sbin', '/usr/local/bin'].flatMap(
-      (directory) => {
-        const stats = statSync(join(directory, name), { throwIfNoEntry: false })
-        return stats ? [stampOf(stats)] : []
-      },
-    )
-    tell(name, ...found)
-  }
-  return hash.digest('hex')
+  const input = hash.digest('hex')
+  const known = await store.recall('disk-by-input', input)
+  if (known && isFile(store.path('disk', known, 'root.erofs'))) return { name: known, made: false }
+  const name = await store.place('disk', async (directory) => {
+    const { sha256 } = await writeErofs(join(directory, 'root.erofs'), tree.entries, limits)
+    return sha256
+  })
+  await store.remember('disk-by-input', input, name)
+  return { name, made: true }
 }
 
 /** Kernel and initial RAM file system, the same for all programs: init and what mounts the disk. */
@@ -202,7 +218,7 @@ async function makeBoot(
   kernel: Kernel,
   init: string,
   context: ComposeContext,
-): Promise<string> {
+): Promise<Part> {
   const { files } = loadOrder(kernel.index, ROOT_MODULES)
   const stamps = [kernel.file, init, ...files.map((f) => join(kernel.modules, f.path))].map((path) =>
     stampOf(statSync(path)),
@@ -211,8 +227,8 @@ async function makeBoot(
     .update(JSON.stringify([FORMAT, files, stamps]))
     .digest('hex')
   const known = await store.recall('boot-by-input', input)
-  if (known && exists(store.path('boot', known, 'initrd'))) return known
-  const boot = await store.place('boot', async (directory) => {
+  if (known && isFile(store.path('boot', known, 'initrd'))) return { name: known, made: false }
+  const name = await store.place('boot', async (directory) => {
     const initrd = writeCpio([
       { path: 'dev', kind: 'directory', mode: 0o755 },
       { path: 'dev/console', kind: 'character', mode: 0o600, major: 5, minor: 1 },
@@ -236,15 +252,15 @@ async function makeBoot(
       .update(initrd)
       .digest('hex')
   })
-  await store.remember('boot-by-input', input, boot)
-  return boot
+  await store.remember('boot-by-input', input, name)
+  return { name, made: true }
 }
 
 /** The image of which `names` are the boot part and the disk, when both are in the store. */
-export async function imageOf(
+export function imageOf(
   store: ImageStore,
   names: string | undefined,
-): Promise<Pick<LinuxImage, 'id' | 'kernel' | 'initrd' | 'disk'> | undefined> {
+): Pick<LinuxImage, 'id' | 'kernel' | 'initrd' | 'disk'> | undefined {
   const [boot, disk] = /^([0-9a-f]{64}) ([0-9a-f]{64})$/.exec(names ?? '')?.slice(1) ?? []
   if (!boot || !disk) return undefined
   const files = {
@@ -252,10 +268,10 @@ export async function imageOf(
     initrd: store.path('boot', boot, 'initrd'),
     disk: store.path('disk', disk, 'root.erofs'),
   }
-  if (!Object.values(files).every(exists)) return undefined
+  if (!Object.values(files).every(isFile)) return undefined
   return { id: createHash('sha256').update(`${boot} ${disk}`).digest('hex'), ...files }
 }
 
-function exists(path: string): boolean {
+function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
 }

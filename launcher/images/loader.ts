@@ -33,7 +33,7 @@ export interface MissingLibrary {
   readonly neededBy: string
 }
 
-const LD_CACHE = '/etc/ld.so.cache'
+export const LD_CACHE = '/etc/ld.so.cache'
 /** The system search path of glibc on Debian and on Red Hat's kin; absent ones cost one failed open. */
 const DEFAULT_DIRECTORIES = [
   '/lib/x86_64-linux-gnu',
@@ -91,6 +91,8 @@ export class LinkMap {
   readonly program: LoadedObject
   readonly objects: LoadedObject[] = []
   readonly missing: MissingLibrary[] = []
+  /** Directories that were searched by name, there or not: a new file in one may change what is found. */
+  readonly searched = new Set<string>()
   private readonly settings: LoaderSettings
   private readonly byName = new Map<string, LoadedObject>()
   private readonly byFile = new Map<string, LoadedObject>()
@@ -169,6 +171,7 @@ export class LinkMap {
     if (name.includes('/'))
       return this.open(resolve(dirname(this.program.path), expand(name, by)[0] ?? ''), by)
     for (const directory of this.directories(by)) {
+      this.searched.add(directory)
       const found = this.open(join(directory, name), by)
       if (found) return found
     }
@@ -178,6 +181,7 @@ export class LinkMap {
       if (found) return found
     }
     for (const directory of this.settings.defaultDirectories) {
+      this.searched.add(directory)
       const found = this.open(join(directory, name), by)
       if (found) return found
     }

@@ -24,7 +24,8 @@ export interface ModuleIndex {
   readonly builtin: ReadonlySet<string>
   /** Names that should be there before a module, not yet resolved through aliases. */
   readonly soft: ReadonlyMap<string, readonly string[]>
-  readonly aliases: ReadonlyMap<string, readonly string[]>
+  /** Names of the modules that offer something under an alias, such as `crc32c`. */
+  aliased(name: string): readonly string[]
 }
 
 /** Reads the four files that matter of `directory` (such as /lib/modules/6.1.0-56-amd64). */
@@ -54,18 +55,18 @@ export function parseModuleIndex(dep: string, builtin: string, softdep: string, 
     if (match)
       soft.set(canonical(match[1] as string), (match[2] as string).split(' ').filter(Boolean).map(canonical))
   }
-  const aliases = new Map<string, string[]>()
-  for (const line of alias.split('\n')) {
-    const [word, name, module] = line.split(' ')
-    // Aliases of devices have wildcards; those that name a service have none.
-    if (word !== 'alias' || !name || !module || name.includes('*')) continue
-    const key = canonical(name)
-    const known = aliases.get(key)
-    if (known) known.push(canonical(module))
-    else aliases.set(key, [canonical(module)])
-  }
   const names = builtin.split('\n').filter(Boolean).map(moduleName)
-  return { modules, builtin: new Set(names), soft, aliases }
+  return {
+    modules,
+    builtin: new Set(names),
+    soft,
+    // The file is large and hardly ever asked: it is searched rather than parsed.
+    aliased: (name) => {
+      const word = name.replace(/[^\w]/g, '').replaceAll('_', '[-_]')
+      const lines = word === '' ? [] : [...alias.matchAll(new RegExp(`^alias ${word} (\\S+)$`, 'gm'))]
+      return lines.map(([, module]) => canonical(module as string))
+    },
+  }
 }
 
 /**
@@ -88,7 +89,8 @@ export function loadOrder(
       return
     }
     for (const soft of index.soft.get(name) ?? []) {
-      for (const target of index.aliases.get(soft) ?? [soft]) visit(target, true)
+      const targets = index.aliased(soft)
+      for (const target of targets.length > 0 ? targets : [soft]) visit(target, true)
     }
     // modules.dep lists the nearest first and each after what needs it.
     for (const need of module.needs.toReversed()) visit(need, optional)

@@ -1,7 +1,7 @@
 // What libraries load by name at run time and no ELF header tells: MPI components, PMIx and fabric plug-ins, name
 // services, and the texts and settings that go with them. Directories are read out of the libraries themselves (the
 // paths their build compiled in) and looked for beside them, so that any installation prefix works.
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { withFile } from './elf.ts'
 import type { Environment } from './inspect.ts'
@@ -13,58 +13,58 @@ export interface Plugins {
   readonly data: readonly string[]
   /** Plug-ins that need a library which this host lacks: unusable here, so left out. */
   readonly leftOut: readonly { readonly path: string; readonly why: string }[]
+  /** Directories that were looked into, there or not. */
+  readonly searched: readonly string[]
 }
 
 /** One library that loads plug-ins. */
 interface PluginRule {
   readonly library: RegExp
-  find(
-    library: LoadedObject,
-    env: Environment,
-  ): { readonly plugins: readonly string[]; readonly data: readonly string[] }
+  find(library: LoadedObject, env: Environment, folders: Folders): Found
+}
+
+interface Found {
+  readonly plugins: readonly string[]
+  readonly data: readonly string[]
 }
 
 const RULES: readonly PluginRule[] = [
   {
     // Open MPI 2 to 5: opal/mca/installdirs keeps ${libdir}/openmpi, ${datadir}/openmpi and the like as texts.
     library: /^libopen-pal\.so/,
-    find: (library, env) =>
-      projectPlugins(library, 'OPAL', env, /^mca_.*\.so$/, /mca-params.*\.conf$|^openmpi-/),
+    find: (library, env, folders) =>
+      projectPlugins(library, 'OPAL', env, folders, /^mca_.*\.so$/, /mca-params.*\.conf$|^openmpi-/),
   },
   {
     // OpenPMIx 3 to 6, the same scheme under its own name.
     library: /^libpmix\.so/,
-    find: (library, env) =>
-      projectPlugins(library, 'PMIX', env, /^(pmix_)?mca_.*\.so$/, /mca-params.*\.conf$/),
+    find: (library, env, folders) =>
+      projectPlugins(library, 'PMIX', env, folders, /^(pmix_)?mca_.*\.so$/, /mca-params.*\.conf$/),
   },
   {
     // UCX: ${libdir}/ucx, or UCX_MODULE_DIR; modules are opened as libNAME.so.VERSION.
     library: /^libucs\.so/,
-    find: (library, env) => ({
-      plugins: filesIn([env.UCX_MODULE_DIR, ...besideOrInside(library, 'ucx')], /^libu\w+\.so\.\d+$/),
-      data: existing(['/etc/ucx']),
+    find: (library, env, folders) => ({
+      plugins: folders.files([env.UCX_MODULE_DIR, ...besideOrInside(library, 'ucx')], /^libu\w+\.so\.\d+$/),
+      data: folders.files(['/etc/ucx'], /\.conf$/),
     }),
   },
   {
     // libfabric: ${libdir}/libfabric, or FI_PROVIDER_PATH.
     library: /^libfabric\.so/,
-    find: (library, env) => ({
-      plugins: filesIn(
+    find: (library, env, folders) => ({
+      plugins: folders.files(
         [...(env.FI_PROVIDER_PATH ?? '').split(':'), ...besideOrInside(library, 'libfabric')],
         /-fi\.so$/,
       ),
-      data: existing(['/etc/libfabric.conf']),
+      data: [],
     }),
   },
   {
     // glibc: name services by name (before 2.34; since then files and dns are inside), unwinding for pthread_exit.
     library: /^libc\.so\.6$/,
-    find: (library) => ({
-      plugins: existing(
-        ['libnss_files.so.2', 'libnss_dns.so.2', 'libgcc_s.so.1'].map((name) =>
-          join(dirname(library.path), name),
-        ),
-      ),
+    find: (library, _, folders) => ({
+      plugins: folders.files([dirname(library.path)], /^lib(nss_(files|dns)\.so\.2|gcc_s\.so\.1)$/),
       data: [],
     }),
   },
@@ -76,19 +76,20 @@ const RULES: readonly PluginRule[] = [
 export function loadPlugins(map: LinkMap, env: Environment): Plugins {
   const data = new Set<string>()
   const leftOut: { path: string; why: string }[] = []
+  const folders = new Folders()
   // Plug-ins bring libraries that have plug-ins themselves: the list grows while it is walked.
   for (let i = 0; i < map.objects.length; i++) {
     const object = map.objects[i] as LoadedObject
     const rule = RULES.find(({ library }) => library.test(object.elf.soname ?? basename(object.path)))
     if (!rule) continue
-    const found = rule.find(object, env)
+    const found = rule.find(object, env, folders)
     for (const path of found.data) data.add(path)
     for (const path of found.plugins) {
       const missing = map.openPlugin(path, object)
       if (missing) leftOut.push({ path, why: `${missing.name} was not found` })
     }
   }
-  return { data: [...data], leftOut }
+  return { data: [...data], leftOut, searched: folders.searched }
 }
 
 /**
@@ -100,9 +101,10 @@ function projectPlugins(
   library: LoadedObject,
   project: 'OPAL' | 'PMIX',
   env: Environment,
+  folders: Folders,
   plugin: RegExp,
   settings: RegExp,
-): { plugins: readonly string[]; data: readonly string[] } {
+): Found {
   const texts = pathTexts(library)
   const home = dirname(realpathSync(library.path))
   const prefixes = [env[`${project}_PREFIX`], ...ancestors(home)].filter((p) => p !== undefined)
@@ -127,10 +129,10 @@ function projectPlugins(
     ...absolute,
   ]
   return {
-    plugins: filesIn(components, plugin),
+    plugins: folders.files(components, plugin),
     data: [
-      ...directoriesWith(inDirectory(/^\$\{datadir\}(\/.*)$/, shares), /^help-.*\.txt$/),
-      ...filesIn([...absolute, ...underPrefix, ...prefixes.map((p) => join(p, 'etc'))], settings),
+      ...folders.having(inDirectory(/^\$\{datadir\}(\/.*)$/, shares), /^help-.*\.txt$/),
+      ...folders.files([...absolute, ...underPrefix, ...prefixes.map((p) => join(p, 'etc'))], settings),
     ],
   }
 }
@@ -152,31 +154,55 @@ function ancestors(path: string): string[] {
   return path === '/' ? [path] : [path, ...ancestors(dirname(path))]
 }
 
-/** Files of these directories whose names match, each once even when directories are the same by another name. */
-function filesIn(directories: Iterable<string | undefined>, name: RegExp): string[] {
-  const files = new Map<string, string>()
-  for (const directory of directoriesWith(directories, name)) {
-    for (const file of readdirSync(directory).sort()) {
-      const path = join(directory, file)
-      if (name.test(file) && statSync(path, { throwIfNoEntry: false })?.isFile()) {
+/** Directories of the host, each read once under whatever name. */
+class Folders {
+  private readonly names = new Map<string, readonly string[]>()
+  private readonly real = new Map<string, string | undefined>()
+
+  /** All that were asked for, there or not. */
+  get searched(): string[] {
+    return [...this.real.keys()]
+  }
+
+  /** Those of `directories` that have a file of such a name; the same directory by another name only once. */
+  having(directories: Iterable<string | undefined>, name: RegExp): string[] {
+    const found = new Map<string, string>()
+    for (const directory of directories) {
+      const real = directory ? this.resolve(directory) : undefined
+      if (!directory || !real || found.has(real)) continue
+      if (this.list(real).some((file) => name.test(file))) found.set(real, directory)
+    }
+    return [...found.values()]
+  }
+
+  /** Files of `directories` with such a name; the same file by another name only once. */
+  files(directories: Iterable<string | undefined>, name: RegExp): string[] {
+    const files = new Map<string, string>()
+    for (const directory of this.having(directories, name)) {
+      for (const file of this.list(this.resolve(directory) as string)) {
+        const path = join(directory, file)
+        if (!name.test(file) || !statSync(path, { throwIfNoEntry: false })?.isFile()) continue
         const real = realpathSync(path)
         if (!files.has(real)) files.set(real, path)
       }
     }
+    return [...files.values()]
   }
-  return [...files.values()]
-}
 
-function directoriesWith(directories: Iterable<string | undefined>, name: RegExp): string[] {
-  const found = new Map<string, string>()
-  for (const directory of directories) {
-    if (!directory || !statSync(directory, { throwIfNoEntry: false })?.isDirectory()) continue
-    const real = realpathSync(directory)
-    if (!found.has(real) && readdirSync(directory).some((file) => name.test(file))) found.set(real, directory)
+  /** The real path of a directory; undefined when it is none. */
+  private resolve(directory: string): string | undefined {
+    if (!this.real.has(directory)) {
+      const isDirectory = statSync(directory, { throwIfNoEntry: false })?.isDirectory()
+      this.real.set(directory, isDirectory ? realpathSync(directory) : undefined)
+    }
+    return this.real.get(directory)
   }
-  return [...found.values()]
-}
 
-function existing(paths: readonly string[]): string[] {
-  return paths.filter((path) => existsSync(path))
+  private list(directory: string): readonly string[] {
+    const known = this.names.get(directory)
+    if (known) return known
+    const names = readdirSync(directory).sort()
+    this.names.set(directory, names)
+    return names
+  }
 }

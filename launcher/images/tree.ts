@@ -35,6 +35,8 @@ const MAX_ENTRIES = 1_000_000
 export class ImageTree {
   /** By absolute path, without the root itself. Parents are there before what lies in them. */
   readonly entries = new Map<string, TreeEntry>()
+  /** Paths of the host of which something is in the tree, or which led there. */
+  readonly sources = new Set<string>()
   private readonly leftOut: readonly string[]
 
   /** What lies below a directory of `leftOut` is not added by `host`; the directory itself is, as a mount point. */
@@ -105,6 +107,7 @@ export class ImageTree {
       if (++links > MAX_LINKS) throw treeError(path, 'leads through too many symbolic links')
       const target = readlinkSync(next)
       this.put(next, { kind: 'symlink', target })
+      this.sources.add(next)
       rest = [
         ...join(target.startsWith('/') ? '/' : at, target)
           .split('/')
@@ -123,6 +126,7 @@ export class ImageTree {
 
   /** Adds what `stats` says is at `source`. `path` has no symbolic links of the tree in it. */
   private add(source: string, path: string, stats: Stats): void {
+    this.sources.add(source)
     if (stats.isSymbolicLink()) this.place(path, { kind: 'symlink', target: readlinkSync(source) })
     else if (stats.isDirectory()) {
       this.directory(path)
