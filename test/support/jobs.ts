@@ -84,7 +84,9 @@ export function testJobs({ place, options, oneGuest, program, mpi, guests }: Job
 
   it('tags lines with their rank', async () => {
     const { stdout } = await run(['-n', '2', '--tag-output', program('neighbours')])
-    expect(lines(stdout).map((line) => line.slice(0, 14))).toEqual(['[1,0]<stdout>:', '[1,1]<stdout>:'])
+    // UCX has warnings of its own for stdout when peers leave; they are tagged too.
+    const own = lines(stdout).filter((line) => line.includes(' with '))
+    expect(own.map((line) => line.slice(0, 14)), stdout).toEqual(['[1,0]<stdout>:', '[1,1]<stdout>:'])
   })
 
   it(`knows ${mpi} by its libraries`, async () => {
