@@ -69,7 +69,7 @@ describe('fences', () => {
       for (const client of ranks) client.fence()
       await turn()
       expect(ranks.map(heard)).toEqual([[0], [0]])
-      expect(dataOf(b.replyTo(b.get(of(0), `key ${round}`)))['leet-job.0']).toEqual({
+      expect(dataOf(b.replyTo(b.get(of(0), `key ${round}`)))['leet-job.0']).toMatchObject({
         [`key ${round}`]: round,
       })
     }

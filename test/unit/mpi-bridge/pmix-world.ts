@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { abortReason, silentLog } from '../../../common/index.ts'
 import type { RankConnection, ServiceContext } from '../../../mpi-bridge/context.ts'
-import type { Answerer, Exchange } from '../../../mpi-bridge/exchange.ts'
+import { type Answerer, CONTROLLER, type Exchange } from '../../../mpi-bridge/exchange.ts'
 import type { JobLayout, RankReport } from '../../../mpi-bridge/job.ts'
 import { createNameServer, type NameServer } from '../../../mpi-bridge/names.ts'
 import { Command, Status } from '../../../mpi-bridge/pmix/constants.ts'
@@ -57,7 +57,7 @@ interface Fence {
   readonly done: ((all: readonly Uint8Array[]) => void)[]
 }
 
-/** Links agents in one process: fences, questions and broadcasts, all as in `exchange.ts`. */
+/** Links agents in one process: fences, questions and broadcasts as in `exchange.ts`; agent 0 is the controller, too. */
 export class Agents {
   readonly exchanges: Exchange[] = []
   readonly reports: RankReport[] = []
@@ -66,7 +66,7 @@ export class Agents {
   readonly #answerers: Map<string, Answerer>[] = []
   readonly #fences = new Map<string, Fence>()
 
-  constructor(count: number) {
+  constructor(count: number, report = (report: RankReport): void => void this.reports.push(report)) {
     for (let agent = 0; agent < count; agent++) {
       const answerers = new Map<string, Answerer>()
       this.#answerers.push(answerers)
@@ -86,7 +86,7 @@ export class Agents {
           })
         },
         ask: async (to, topic, request) => {
-          const answer = this.#answerers[to]?.get(topic)
+          const answer = this.#answerers[to === CONTROLLER ? 0 : to]?.get(topic)
           if (!answer) throw new Error(`nobody answers ${topic}`)
           const bytes = await answer(request, agent)
           this.crossed += bytes.length
@@ -98,7 +98,7 @@ export class Agents {
         answer: (topic, answerer) => {
           answerers.set(topic, answerer)
         },
-        report: (report) => this.reports.push(report),
+        report,
       })
     }
   }
