@@ -121,8 +121,11 @@ function projectPlugins(
       const match = variable.exec(text)
       return match ? [...directories].map((directory) => join(directory, match[1] as string)) : []
     })
-  const absolute = texts.filter((text) => text.startsWith('/'))
-  const shares = [...prefixes.map((prefix) => join(prefix, 'share')), ...absolute]
+  const absolute = texts.filter((text) => /^\/(?!proc\/|sys\/|dev\/|tmp)/.test(text))
+  const shares = [
+    ...prefixes.map((prefix) => join(prefix, 'share')),
+    ...absolute.filter((p) => p.endsWith('/share')),
+  ]
   const components = [
     env[`${project}_PKGLIBDIR`],
     ...inDirectory(/^\$\{libdir\}(\/.*)$/, libraryDirectories),
