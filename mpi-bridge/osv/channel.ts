@@ -76,7 +76,8 @@ class Channel implements OsvChannel {
   #closing = false
   #over = false
   #polling = false
-  #powerOffStatus: number | undefined
+  /** What the console said of the program that ended the whole guest. */
+  #lastWord: RankEnd | undefined
   /** Variables that OSv itself set, and must keep: known after the first start. */
   #kept: ReadonlySet<string> | undefined
   /** Lines of the kernel log that have been taken for a rank's, by program. */
@@ -132,8 +133,9 @@ class Channel implements OsvChannel {
       if (read.before !== '') this.#output(read.before)
       const rank = this.#ranks.get(read.rank)
       if (rank) this.#ended(rank, { kind: 'exit', status: read.status })
-    } else if (read.kind === 'power-off') this.#powerOffStatus = read.status
-    else if (read.kind === 'crash') {
+    } else if (read.kind === 'power-off') this.#lastWord = { kind: 'exit', status: read.status }
+    else if (read.kind === 'crash' || read.kind === 'signal') {
+      if (read.kind === 'signal') this.#lastWord = { kind: 'signal', signal: read.signal, core: false }
       if (this.#crash.length < CRASH_LINES) this.#crash.push(read.text)
     } else if (read.kind === 'output' && this.#ranks.size > 0) this.#output(`${read.text}\n`)
   }
@@ -145,8 +147,8 @@ class Channel implements OsvChannel {
     const [only] = open
     if (this.#closing) {
       for (const rank of open) this.#ended(rank, KILLED)
-    } else if (open.length === 1 && only && this.#powerOffStatus !== undefined) {
-      this.#ended(only, { kind: 'exit', status: this.#powerOffStatus })
+    } else if (open.length === 1 && only?.thread !== undefined && this.#lastWord) {
+      this.#ended(only, this.#lastWord)
     } else if (open.length > 0) this.#lost(why)
     this.#over = true
     this.#ending.abort()
@@ -321,8 +323,8 @@ class Channel implements OsvChannel {
     if (this.#over) return
     const ranks = this.#open().map(({ start }) => start.rank)
     const crash = this.#crash.length > 0 ? `:\n  ${this.#crash.join('\n  ')}` : ''
-    const status =
-      this.#powerOffStatus === undefined ? '' : `; a program ended with status ${this.#powerOffStatus}`
+    const last = this.#lastWord
+    const status = last?.kind === 'exit' ? `; a program ended with status ${last.status}` : ''
     const error = this.#error(
       'LEET_E_OSV_LOST',
       ranks.length === 1

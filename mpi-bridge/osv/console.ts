@@ -8,6 +8,8 @@ export type ConsoleLine =
   | { readonly kind: 'exit'; readonly rank: number; readonly status: number; readonly before: string }
   /** Without the compatibility library: the program called exit, and the whole guest powers off. */
   | { readonly kind: 'power-off'; readonly status: number }
+  /** A program did not handle a signal: the whole guest powers off. */
+  | { readonly kind: 'signal'; readonly signal: number; readonly text: string }
   /** The first line of a crash, or one of those that follow it. */
   | { readonly kind: 'crash'; readonly text: string }
   | { readonly kind: 'seed-failed'; readonly text: string }
@@ -22,6 +24,8 @@ const CRASH: readonly RegExp[] = [
   /^\[backtrace\]$/,
   /^0x[0-9a-f]{16} </,
   /^page fault outside application/,
+  /^\[registers\]$/,
+  /^R(IP|FL|AX|SI|9|12): +0x[0-9a-f]{16} /,
   /^trap \d+ at /,
   /failed looking up symbol /,
   /^application::new_program\(\) out of namespaces/,
@@ -52,6 +56,8 @@ export function readConsoleLine(line: string, nonce: string): ConsoleLine {
   }
   const powerOff = /^program exited with status (\d{1,10})$/.exec(line)
   if (powerOff) return { kind: 'power-off', status: Number(powerOff[1]) & 255 }
+  const uncaught = /^Uncaught signal (\d{1,2}) \(/.exec(line)
+  if (uncaught) return { kind: 'signal', signal: Number(uncaught[1]), text: line }
   if (/^cloud-init failed when handling '/.test(line)) return { kind: 'seed-failed', text: line }
   if (/^Rest API server running on port \d+$/.test(line)) return { kind: 'ready' }
   if (CRASH.some((pattern) => pattern.test(line))) return { kind: 'crash', text: line }
