@@ -14,6 +14,9 @@ export const FIRST_REQUEST_TAG = 101
 /** The longest message accepted; Open MPI's are below a kilobyte for each megabyte of guests. */
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20
 
+/** The longest handshake accepted; OpenPMIx's own server has the same bound. */
+const MAX_HANDSHAKE_BYTES = 128 * 1024
+
 /** One message of a client. */
 export interface Frame {
   readonly tag: number
@@ -41,16 +44,24 @@ export function encodeFrame(tag: number, ...payload: readonly Uint8Array[]): Buf
   return frame
 }
 
-/** Cuts a client's byte stream into frames. Keeps at most one incomplete frame, as far as it has come. */
+/**
+ * Cuts a byte stream into frames. Keeps at most one incomplete frame, as far as it has come. The first of a client is
+ * its handshake; the stream is of no use after anything was thrown.
+ */
 export class FrameReader {
+  private handshake: boolean
   private partial: Buffer = Buffer.alloc(0)
   private partialBytes = 0
   /** Bytes that complete the header or frame begun in `partial`. */
   private wanted = HEADER_BYTES
 
+  constructor(first: 'handshake' | 'message') {
+    this.handshake = first === 'handshake'
+  }
+
   /**
-   * The frames that `chunk` completes, in order; payloads may be views of the chunk.
-   * Throws `LEET_E_PMIX_MESSAGE` for a message longer than MAX_MESSAGE_BYTES: the stream is of no use then.
+   * The frames that `chunk` completes, in order; payloads may be views of the chunk. Throws `LEET_E_PMIX_MESSAGE` for
+   * a message that is too long and for a first one that is no handshake.
    */
   push(chunk: Buffer): Frame[] {
     let bytes = chunk
@@ -65,8 +76,7 @@ export class FrameReader {
     for (;;) {
       this.wanted = HEADER_BYTES
       if (bytes.length - at < HEADER_BYTES) break
-      const length = bytes.readUInt32BE(at + 8)
-      if (length > MAX_MESSAGE_BYTES) throw malformed(`a message of ${length} bytes`)
+      const length = this.handshake ? handshakeLength(bytes, at) : messageLength(bytes, at)
       this.wanted = HEADER_BYTES + length
       if (bytes.length - at < this.wanted) break
       frames.push({
@@ -74,6 +84,7 @@ export class FrameReader {
         payload: bytes.subarray(at + HEADER_BYTES, at + this.wanted),
       })
       at += this.wanted
+      this.handshake = false
     }
     if (at < bytes.length) {
       // The frames just cut may be views of the old memory.
@@ -94,4 +105,18 @@ export class FrameReader {
     chunk.copy(this.partial, this.partialBytes)
     this.partialBytes = needed
   }
+}
+
+function messageLength(bytes: Buffer, at: number): number {
+  const length = bytes.readUInt32BE(at + 8)
+  if (length > MAX_MESSAGE_BYTES) throw malformed(`a message of ${length} bytes`)
+  return length
+}
+
+function handshakeLength(bytes: Buffer, at: number): number {
+  if (bytes.readInt32BE(at) !== -1) throw malformed('no handshake')
+  // Alone among all headers, this one has its length in the byte order of the client's machine.
+  const length = bytes.readUInt32LE(at + 8)
+  if (length > MAX_HANDSHAKE_BYTES) throw malformed(`a handshake of ${length} bytes`)
+  return length
 }

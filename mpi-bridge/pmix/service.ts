@@ -9,7 +9,7 @@ import { Collectives, type Contribution, type LocalRanks } from './collectives.t
 import { Attribute, Range, Status } from './constants.ts'
 import { asksFor, timeoutOf } from './directives.ts'
 import { Events, encodeEvent, endingEvent, packEvent, unpackEvent } from './events.ts'
-import type { Frame } from './frames.ts'
+import { type Frame, FrameReader } from './frames.ts'
 import { Gets, type KnownJob } from './gets.ts'
 import { acceptance, type Handshake, readHandshake, refusal } from './handshake.ts'
 import { JobInfo } from './job-info.ts'
@@ -114,29 +114,24 @@ class Service implements PmixService {
   }
 
   accept(socket: Socket, first: Buffer, guest: number): void {
-    let received: Buffer = Buffer.alloc(0)
+    const frames = new FrameReader('handshake')
     let session: Session | undefined
+    const refuse = (why: string) => {
+      this.context.log.detail(`a connection to the PMIx port of guest ${guest} was refused: ${why}`)
+      socket.off('data', onData)
+      socket.end(refusal(Status.NOT_FOUND))
+    }
     const onData = (chunk: Buffer) => {
-      if (session) return session.receive(chunk)
-      received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
-      let rest: Buffer | undefined
       try {
-        const read = readHandshake(received)
-        if (!read) return
-        rest = received.subarray(read.bytes)
-        session = this.admit(socket, read.handshake, guest)
+        for (const frame of frames.push(chunk)) {
+          if (session) session.receive(frame)
+          else session = this.admit(socket, readHandshake(frame.payload), guest)
+          if (!session) return refuse('it is no rank of this guest, or one that is connected')
+        }
       } catch (error) {
-        this.context.log.detail(
-          `a connection to the PMIx port of guest ${guest} was refused: ${messageOf(error)}`,
-        )
+        if (session) session.connection.drop('it sent what is not a PMIx message')
+        else refuse(messageOf(error))
       }
-      if (!session) {
-        socket.off('data', onData)
-        socket.end(refusal(Status.NOT_FOUND))
-        socket.resume()
-        return
-      }
-      if (rest && rest.length > 0) session.receive(rest)
     }
     socket.on('data', onData)
     socket.on('close', () => {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import type { RankConnection } from '../context.ts'
 import { Status } from './constants.ts'
-import { EVENT_TAG, encodeFrame, FIRST_REQUEST_TAG, type Frame, FrameReader } from './frames.ts'
+import { EVENT_TAG, encodeFrame, FIRST_REQUEST_TAG, type Frame } from './frames.ts'
 import { replyWith } from './requests.ts'
 import type { Proc } from './values.ts'
 import { type Format, Writer } from './wire.ts'
@@ -42,7 +42,6 @@ export class Session {
   outstanding = 0
   finalised = false
   private readonly socket: Socket
-  private readonly frames = new FrameReader()
   private readonly handler: RequestHandler
   private held: Buffer[] | undefined
   private heldBytes = 0
@@ -60,23 +59,12 @@ export class Session {
     socket.on('drain', () => socket.resume())
   }
 
-  /** Takes bytes of the client. */
-  receive(chunk: Buffer): void {
-    if (!this.open) return
-    let frames: Frame[]
-    try {
-      frames = this.frames.push(chunk)
-    } catch {
-      this.connection.drop('it sent what is not a PMIx message')
-      return
-    }
-    for (const frame of frames) {
-      if (!this.open) return
-      if (frame.tag < FIRST_REQUEST_TAG) continue
-      if (this.held) this.release()
-      this.outstanding++
-      this.handler(this, frame)
-    }
+  /** Takes a message of the client. */
+  receive(frame: Frame): void {
+    if (!this.open || frame.tag < FIRST_REQUEST_TAG) return
+    if (this.held) this.release()
+    this.outstanding++
+    this.handler(this, frame)
   }
 
   /** Answers the request with that tag; a promise that is not kept is answered with an error. */

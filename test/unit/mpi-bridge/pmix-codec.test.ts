@@ -247,7 +247,7 @@ describe('frames', () => {
         fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }),
         (frames, cuts) => {
           const stream = Buffer.concat(frames.map(([tag, payload]) => encodeFrame(tag, payload)))
-          const reader = new FrameReader()
+          const reader = new FrameReader('message')
           const seen: [number, string][] = []
           for (let at = 0, cut = 0; at < stream.length; cut++) {
             const end = at + (cuts[cut % cuts.length] as number)
@@ -271,23 +271,34 @@ describe('frames', () => {
   it('that are too long end the stream', () => {
     const header = requestFrame(101, Buffer.alloc(0))
     header.writeUInt32BE(MAX_MESSAGE_BYTES + 1, 8)
-    expect(() => new FrameReader().push(header)).toThrow(/bytes/)
+    expect(() => new FrameReader('message').push(header)).toThrow(/bytes/)
   })
 })
 
 describe('handshakes', () => {
   const who = { nspace: 'leet-job', rank: 7 }
 
+  const read = (stream: Buffer) => {
+    const frames = new FrameReader('handshake').push(stream)
+    return frames.map(({ payload }) => readHandshake(payload))
+  }
+
   it.each(formats)('are read when they are complete, in format %o', (format) => {
     const whole = handshakeOf(who, format)
     for (let length = 0; length < whole.length; length++) {
-      expect(readHandshake(whole.subarray(0, length))).toBeUndefined()
+      expect(read(whole.subarray(0, length))).toEqual([])
     }
-    const more = Buffer.concat([whole, Buffer.from('more')])
-    expect(readHandshake(more)).toEqual({
-      handshake: { ...who, version: '4.2.2', format },
-      bytes: whole.length,
-    })
+    expect(read(whole)).toEqual([{ ...who, version: '4.2.2', format }])
+  })
+
+  it('are followed by messages', () => {
+    const stream = Buffer.concat([
+      handshakeOf(who, flex),
+      requestFrame(101, Buffer.from('some')),
+      Buffer.alloc(3),
+    ])
+    const [, message, ...more] = new FrameReader('handshake').push(stream)
+    expect([message, more]).toEqual([{ tag: 101, payload: Buffer.from('some') }, []])
   })
 
   it.each([
@@ -297,7 +308,7 @@ describe('handshakes', () => {
     ['one too long', handshakeHeader(2 ** 30)],
     ['one that ends early', Buffer.concat([handshakeHeader(6), Buffer.from('native')])],
   ])('are refused: %s', (_, bytes) => {
-    expect(() => readHandshake(bytes)).toThrow(LeetError)
+    expect(() => read(bytes)).toThrow(LeetError)
   })
 
   it('of tools are refused', () => {
@@ -306,14 +317,14 @@ describe('handshakes', () => {
       Buffer.from([0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1]),
       Buffer.alloc(40),
     ])
-    expect(() => readHandshake(Buffer.concat([handshakeHeader(tool.length), tool]))).toThrow(/tool/)
+    expect(() => readHandshake(tool)).toThrow(/tool/)
   })
 
   it('of random bytes are refused or wait for more', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (garbage) => {
-        attempt(() => readHandshake(Buffer.concat([handshakeHeader(garbage.length), garbage])))
         attempt(() => readHandshake(Buffer.from(garbage)))
+        attempt(() => read(Buffer.from(garbage)))
       }),
     )
   })

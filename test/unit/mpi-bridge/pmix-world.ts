@@ -213,7 +213,7 @@ export class Client {
   readonly connection: Connection
   readonly proc: Proc
   readonly format: Format
-  readonly #frames = new FrameReader()
+  readonly #frames = new FrameReader('message')
   #tag = 100
 
   constructor(connection: Connection, proc: Proc, format: Format) {
