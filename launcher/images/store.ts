@@ -1,10 +1,11 @@
 // The image store below the user's cache directory: files that are complete or not there at all, named by their
 // content, shared by all jobs and removed by nobody but the user. Writers may race: the first to finish wins.
-import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { identify, isRunning, usageError } from '../../common/index.ts'
+import { thisPlace } from '../journal/journal.ts'
 import type { Environment } from './inspect.ts'
 
 /** `$XDG_CACHE_HOME/leet`, else `~/.cache/leet`. Without either in `env` it is a usage error. */
@@ -70,26 +71,38 @@ export class ImageStore {
   private async temporary(): Promise<string> {
     removeStaleImages(this.root)
     const self = identify(process.pid)
-    const path = this.path(
-      TEMPORARY,
-      `${process.pid}.${self?.startTime ?? 0}.${randomBytes(8).toString('hex')}`,
-    )
+    const name = [placeName(), process.pid, self?.startTime ?? 0, randomBytes(8).toString('hex')].join('.')
+    const path = this.path(TEMPORARY, name)
     await mkdir(path, { recursive: true, mode: 0o700 })
     return path
   }
 }
 
 const TEMPORARY = 'unfinished'
+/** Nobody composes as long as this, wherever. */
+const ABANDONED_MS = 86_400_000
 
-/** Removes what composers that no longer run left half made below `root`; part of every compose, and for the reaper. */
+/**
+ * Removes what composers that no longer run left half made below `root`; part of every compose, and for the reaper.
+ * Home directories are shared by nodes: of a process elsewhere only its age can be known.
+ */
 export function removeStaleImages(root: string): void {
   const directory = join(root, TEMPORARY)
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   for (const name of readdirSync(directory)) {
-    const match = /^(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name)
-    if (match && isRunning({ pid: Number(match[1]), startTime: Number(match[2]) })) continue
-    rmSync(join(directory, name), { recursive: true, force: true })
+    const [place, pid, startTime] = name.split('.')
+    const path = join(directory, name)
+    const inUse =
+      place === placeName()
+        ? isRunning({ pid: Number(pid), startTime: Number(startTime) })
+        : Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < ABANDONED_MS
+    if (!inUse) rmSync(path, { recursive: true, force: true })
   }
+}
+
+/** The host, boot and pid namespace in which pids of this process mean something. */
+function placeName(): string {
+  return createHash('sha256').update(JSON.stringify(thisPlace())).digest('hex').slice(0, 16)
 }
 
 /** Writes a new file and waits until it is on the disk: a name in the store must never lead to half a file. */
