@@ -96,6 +96,22 @@ export const OPTIONS: readonly OptionSpec[] = [
     },
   ),
   option(
+    'network',
+    'network',
+    'MODE',
+    GUEST,
+    'auto, user, local, or bridge=NAME for guests on several nodes (default: auto)',
+    { environment: 'LEET_NETWORK' },
+  ),
+  option(
+    'network.subnet',
+    'network-subnet',
+    'SUBNET',
+    GUEST,
+    'IPv4 network of the guests (default: 10.77.0.0/16)',
+    { environment: 'LEET_NETWORK_SUBNET' },
+  ),
+  option(
     'image',
     'image',
     'IMAGE',

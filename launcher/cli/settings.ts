@@ -8,6 +8,7 @@ import {
   type OptionWords,
 } from '../../mpi-bridge/index.ts'
 import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
+import { DEFAULT_SUBNET, parseSubnet } from '../networks/addresses.ts'
 import type { AllocationWishes } from '../plan/facts.ts'
 import { OPTIONS } from './options.ts'
 
@@ -41,6 +42,12 @@ export interface Settings {
     readonly cpus: number | undefined
     /** Milliseconds. */
     readonly bootTimeout: number
+  }
+  readonly network: {
+    readonly mode: 'auto' | 'user' | 'local' | 'bridge'
+    /** Name of the bridge, in mode `bridge`. */
+    readonly bridge: string | undefined
+    readonly subnet: string
   }
   readonly image: {
     readonly name: string | undefined
@@ -98,6 +105,10 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
       cpus: job.value('guest.cpus', (text, where) => parseCount(text, where, 1, 255)),
       bootTimeout: job.value('guest.boot-timeout', parseDuration) ?? DEFAULT_BOOT_TIMEOUT_MS,
     },
+    network: {
+      ...(job.value('network', parseNetworkMode) ?? { mode: 'auto', bridge: undefined }),
+      subnet: job.value('network.subnet', checkSubnet) ?? DEFAULT_SUBNET,
+    },
     image: {
       name: job.value('image', nonEmpty),
       files: job.all('file').map(([text]) => text as string),
@@ -132,6 +143,17 @@ function parseGuestMemory(text: string, where: string): number {
   if (bytes < LEAST_GUEST_MEMORY)
     throw usageError(`"${text}" is too little for a guest`, 'at least 128M', where)
   return bytes
+}
+
+function parseNetworkMode(text: string, where: string): Pick<Settings['network'], 'mode' | 'bridge'> {
+  const bridge = /^bridge=(.+)$/.exec(text)?.[1]
+  if (bridge !== undefined) return { mode: 'bridge', bridge }
+  return { mode: choice(['auto', 'user', 'local'])(text, where), bridge: undefined }
+}
+
+function checkSubnet(text: string, where: string): string {
+  parseSubnet(text, where)
+  return text
 }
 
 type OptionReader = ReturnType<typeof reader>

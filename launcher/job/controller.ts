@@ -30,12 +30,12 @@ export interface ControllerContext {
   readonly workers: readonly NodeWorker[]
   readonly exchange: Exchange
   /** The order of a node; it holds the secrets. */
-  readonly bootOrder: (node: number) => BootOrder
+  readonly bootOrder: (node: number, addresses: readonly string[]) => BootOrder
   /** Variables that ranks of a program get besides those of the process manager. */
   readonly environmentOf: (
     program: PlanProgram,
-    rank: number,
     guest: number,
+    addresses: readonly string[],
   ) => Readonly<Record<string, string>>
   readonly onEvent: EventListener
   /** Output of a rank; the controller never keeps it. */
@@ -91,6 +91,8 @@ export interface Controller {
 export function createController(context: ControllerContext): Controller {
   const { plan, workers, exchange, onEvent } = context
   const tasks: Task[] = []
+  /** Of each guest, by its index. */
+  const addresses: string[] = []
   const jobs = new Map<string, Job>()
   const lostTimers = new Set<NodeJS.Timeout>()
   let stoppedAt: number | undefined
@@ -201,6 +203,10 @@ export function createController(context: ControllerContext): Controller {
       })
       return
     }
+    if (event.kind === 'address') {
+      addresses[event.guest] = event.address
+      return
+    }
     if (event.kind === 'guest-lost') {
       onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
       for (const task of tasks) if (task.guest === event.guest) endTask(task, { error: event.error })
@@ -268,7 +274,7 @@ export function createController(context: ControllerContext): Controller {
         guest: task.guest,
         argv: program.argv,
         environment: {
-          ...context.environmentOf(program, task.rank, task.guest),
+          ...context.environmentOf(program, task.guest, addresses),
           ...(request ? (request.commands[index] as SpawnCommand).env : {}),
         },
         workDir: program.workDir,
@@ -324,7 +330,10 @@ export function createController(context: ControllerContext): Controller {
   return {
     async boot(signal) {
       onEvent({ event: 'phase', phase: 'boot', state: 'begin' })
-      await Promise.all(workers.map((worker, node) => worker.boot(context.bootOrder(node), signal)))
+      await Promise.all(workers.map((worker, node) => worker.reserve(plan, node, signal)))
+      await Promise.all(
+        workers.map((worker, node) => worker.boot(context.bootOrder(node, addresses), signal)),
+      )
       onEvent({ event: 'phase', phase: 'boot', state: 'end' })
       // A guest may have died after it was ready.
       if (stoppedFor) throw stoppedFor

@@ -16,8 +16,8 @@ import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
 import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
-import { guestNetwork } from '../plan/network.ts'
-import type { GuestPlan, JobPlan, PlanProgram } from '../plan/plan.ts'
+import { surroundingsOf } from '../plan/network.ts'
+import type { JobPlan, PlanProgram } from '../plan/plan.ts'
 import { isShared, sharedDirectories } from '../plan/shared.ts'
 import { type Controller, createController } from './controller.ts'
 import type { EventListener } from './events.ts'
@@ -73,8 +73,9 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
       plan,
       workers: [worker],
       exchange,
-      bootOrder: (node): BootOrder => ({ plan, node, image, secrets }),
-      environmentOf: (program, _rank, guest) => environmentOf(plan, program, guest, forwarded.variables),
+      bootOrder: (node, addresses): BootOrder => ({ plan, node, image, addresses, secrets }),
+      environmentOf: (program, guest, addresses) =>
+        environmentOf(plan, program, surroundingsOf(plan, addresses, guest), forwarded.variables),
       onEvent,
       onOutput: (task, stream, data) => output.write(task, stream, data),
       onTaskEnd: (task) => output.end(task),
@@ -121,10 +122,9 @@ function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSi
 function environmentOf(
   plan: JobPlan,
   program: PlanProgram,
-  guest: number,
+  where: RankSurroundings,
   user: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const where = surroundings(plan, guest)
   const variables: Record<string, string> = {}
   for (const { name, value } of mpiSettings(program.mpi, where)) variables[name] = value
   Object.assign(variables, user)
@@ -137,12 +137,6 @@ function environmentOf(
     }
   }
   return Object.assign(variables, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
-}
-
-function surroundings(plan: JobPlan, guest: number): RankSurroundings {
-  if (plan.guestKind === 'host') return { inGuest: false }
-  const { segment } = guestNetwork(plan, plan.guests[guest] as GuestPlan, '', 0)
-  return { inGuest: true, ...(segment ? { segment } : {}) }
 }
 
 async function findImage({ plan, settings, log, cancel, onEvent }: JobOrder): Promise<LinuxImageFiles> {

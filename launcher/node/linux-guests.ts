@@ -12,11 +12,11 @@ import { type Machine, type MachineContext, startMachine } from '../machines/mac
 import { findQemu } from '../machines/qemu-program.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
-import { startLocalSegment } from '../networks/local-segment.ts'
-import { guestNetwork, hostsOf } from '../plan/network.ts'
+import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import { sharedDirectories } from '../plan/shared.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import type { NodeNetwork } from './node-network.ts'
 import type { GuestState, JobSecrets, LinuxImageFiles } from './worker.ts'
 
 /** What Linux guests are made with. */
@@ -25,6 +25,9 @@ export interface LinuxGuestsContext {
   /** The guests of this node. */
   readonly guests: readonly GuestPlan[]
   readonly image: LinuxImageFiles
+  readonly network: NodeNetwork
+  /** Address of each guest of the job, by its index. */
+  readonly addresses: readonly string[]
   readonly secrets: JobSecrets
   readonly journal: Journal
   readonly log: Log
@@ -36,12 +39,12 @@ const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', s
 
 /** The Linux guests of this node; nothing is started yet. */
 export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
-  const { plan, guests, journal, log } = context
+  const { guests, network, journal, log } = context
   const machines: Machine[] = []
   return {
     async boot(onState, limits) {
       const qemu = findQemu()
-      const [accelerator, segment] = await Promise.all([
+      const [accelerator, { guests: networks, ended }] = await Promise.all([
         chooseAccelerator({
           journal,
           qemu,
@@ -49,17 +52,15 @@ export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
           log,
           ...(limits.signal ? { signal: limits.signal } : {}),
         }),
-        plan.network === 'local'
-          ? startLocalSegment({ journal, guests: guests.length, ...limits })
-          : undefined,
+        network.open(SSH_PORT, limits),
       ])
       return Promise.all(
-        guests.map((guest) =>
-          bootGuest(context, guest, guestNetwork(plan, guest, segment?.socketDirectory ?? '', SSH_PORT), {
+        guests.map((guest, index) =>
+          bootGuest(context, guest, networks[index] as GuestNetwork, {
             machineContext: { ...limits, journal, log, qemu, accelerator },
             onState: (state, detail) => onState(guest.index, state, detail),
             onStarted: (machine) => machines.push(machine),
-            segmentEnded: segment?.ended,
+            networkEnded: ended,
           }),
         ),
       )
@@ -104,18 +105,18 @@ interface BootHooks {
   readonly onState: (state: GuestState, detail?: string) => void
   readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
-  readonly segmentEnded: Promise<LeetError> | undefined
+  readonly networkEnded: Promise<LeetError> | undefined
 }
 
 async function bootGuest(
-  { plan, image, secrets, journal }: LinuxGuestsContext,
+  { plan, image, addresses, secrets, journal }: LinuxGuestsContext,
   guest: GuestPlan,
   network: GuestNetwork,
-  { machineContext, onState, onStarted, segmentEnded }: BootHooks,
+  { machineContext, onState, onStarted, networkEnded }: BootHooks,
 ): Promise<NodeGuest> {
   onState('starting')
   const seedFile = journal.path(`g${guest.index}.seed.iso`)
-  const seed = seedOf(plan, guest, network, secrets)
+  const seed = seedOf(plan, guest, network, addresses, secrets)
   writeFileSync(seedFile, seedIso(seed, { kind: 'cloud-config' }), { mode: 0o600, flag: 'wx' })
   const init = new InitWatch(guest.name, onState)
   const spec = linuxMachine(plan, guest, network, image, {
@@ -126,7 +127,7 @@ async function bootGuest(
   onStarted(machine)
   onState('booting')
   const exited = machine.exited.then((exit) => exit.error ?? new Promise<LeetError>(() => {}))
-  const lost = segmentEnded ? Promise.race([exited, segmentEnded]) : exited
+  const lost = networkEnded ? Promise.race([exited, networkEnded]) : exited
   const ready = Promise.race([init.ready, lost.then((error) => Promise.reject(error))])
   await waitFor(ready, machineContext, { what: 'the guest to be ready', where: guest.name }).catch(
     (error) => {
@@ -214,11 +215,17 @@ class InitWatch {
 }
 
 /** What a Linux guest is told at first boot. */
-export function seedOf(plan: JobPlan, guest: GuestPlan, network: GuestNetwork, secrets: JobSecrets): Seed {
+export function seedOf(
+  plan: JobPlan,
+  guest: GuestPlan,
+  network: GuestNetwork,
+  addresses: readonly string[],
+  secrets: JobSecrets,
+): Seed {
   return {
     instanceId: `leet-${plan.jobId}-${guest.index}`,
     hostname: guest.name,
-    hosts: hostsOf(plan),
+    hosts: hostsOf(plan, addresses),
     interfaces: network.interfaces,
     user: { ...plan.user, groups: [] },
     ssh: {

@@ -11,6 +11,7 @@ import {
 import type { Journal } from '../journal/journal.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import type { NodeNetwork } from './node-network.ts'
 import type { BootOrder, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
 
 /** What a local worker is made with. */
@@ -32,6 +33,7 @@ const LOSS_MS = 1_000
 export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerContext): NodeWorker {
   let plan: JobPlan | undefined
   let source: NodeGuests | undefined
+  let network: NodeNetwork | undefined
   let guests = new Map<number, NodeGuest>()
   const channels = new Map<number, Promise<ControlChannel>>()
   const services = new Map<number, Promise<ServiceAddress>>()
@@ -88,10 +90,20 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   }
 
   return {
+    async reserve(jobPlan, node) {
+      if (jobPlan.network.mode === 'none') return
+      const { reserveNetwork } = await import('./node-network.ts')
+      const own = jobPlan.guests.filter((guest) => guest.node === node)
+      network = await reserveNetwork(jobPlan, own, node, journal)
+      for (const [index, guest] of own.entries()) {
+        emit({ kind: 'address', guest: guest.index, address: network.addresses[index] as string })
+      }
+    },
+
     async boot(order: BootOrder, signal: AbortSignal) {
       plan = order.plan
       const limits = { deadline: Deadline.after(plan.limits.boot), signal }
-      source = await guestsOf(order, journal, log)
+      source = await guestsOf(order, network, journal, log)
       const booted = await source.boot(
         (guest, state, detail) => emit({ kind: 'guest', guest, state, ...(detail ? { detail } : {}) }),
         limits,
@@ -177,13 +189,15 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       await Promise.allSettled(open.map((channel) => channel.close(limits)))
       manager?.close()
       await source?.stop(limits)
+      network?.release()
     },
   }
 }
 
 // Each kind's code is loaded only when it is used: a job on the bare host needs none of QEMU, SSH and images.
 async function guestsOf(
-  { plan, node, image, secrets }: BootOrder,
+  { plan, node, image, addresses, secrets }: BootOrder,
+  network: NodeNetwork | undefined,
   journal: Journal,
   log: Log,
 ): Promise<NodeGuests> {
@@ -195,6 +209,6 @@ async function guestsOf(
     return hostGuests(guest, journal)
   }
   const { linuxGuests } = await import('./linux-guests.ts')
-  if (!image) throw new Error('a Linux guest without an image')
-  return linuxGuests({ plan, guests: own, image, secrets, journal, log })
+  if (!image || !network) throw new Error('a Linux guest without an image or a network')
+  return linuxGuests({ plan, guests: own, image, network, addresses, secrets, journal, log })
 }

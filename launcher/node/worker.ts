@@ -24,6 +24,8 @@ export interface BootOrder {
   /** Index of the node. */
   readonly node: number
   readonly image: LinuxImageFiles | undefined
+  /** Address of each guest of the job, by its index, as all nodes told them. */
+  readonly addresses: readonly string[]
   readonly secrets: JobSecrets
 }
 
@@ -45,6 +47,8 @@ export interface RankOrder {
 
 /** What a node tells the controller. */
 export type NodeEvent =
+  /** The address that a guest of this node will have, told before `reserve` resolves. */
+  | { readonly kind: 'address'; readonly guest: number; readonly address: string }
   | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
   | { readonly kind: 'guest-lost'; readonly guest: number; readonly error: LeetError }
   | { readonly kind: 'began'; readonly task: number; readonly pid: number }
@@ -62,6 +66,8 @@ export type GuestState = 'starting' | 'booting' | 'contextualised' | 'ready' | '
 
 /** One node of a job at work. Calls reject with LeetError; events come through the listener given at creation. */
 export interface NodeWorker {
+  /** Takes addresses for the node's guests, which are told as events, and checks that the node can have them. */
+  reserve(plan: JobPlan, node: number, signal: AbortSignal): Promise<void>
   /** Boots the node's guests; resolves when every one is ready. */
   boot(order: BootOrder, signal: AbortSignal): Promise<void>
   /** Opens the process manager for a job's ranks on this node. */

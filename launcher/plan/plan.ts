@@ -42,6 +42,15 @@ export interface GuestPlan {
   readonly ranks: readonly number[]
 }
 
+/** How guests are joined (none on the bare host). */
+export interface NetworkPlan {
+  readonly mode: 'none' | 'user' | 'local' | 'bridge'
+  /** Name of the bridge on every node, in mode `bridge`. */
+  readonly bridge?: string
+  /** `10.77.0.0/16` */
+  readonly subnet: string
+}
+
 /** Everything decided about a job. */
 export interface JobPlan {
   /** Public name of the job, unique on this machine; not the secret that PMI uses. */
@@ -52,7 +61,7 @@ export interface JobPlan {
   readonly guests: readonly GuestPlan[]
   readonly programs: readonly PlanProgram[]
   readonly size: number
-  readonly network: 'none' | 'user' | 'local'
+  readonly network: NetworkPlan
   /** Let ranks of MPICH 4.0 over UCX go that hang in MPI_Finalize. */
   readonly finalizeRescue: boolean
   readonly user: {
@@ -80,17 +89,18 @@ export interface PlanFacts {
 export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
   const programs = countRanks(settings, facts)
   const size = programs.reduce((sum, program) => sum + program.ranks, 0)
-  const guests =
+  const planned =
     settings.guest.kind === 'host' ? planHost(settings, facts, size) : planGuests(settings, facts, size)
+  const { nodes, guests } = onlyUsedNodes(facts.nodes, planned)
   return {
     jobId: facts.jobId,
     guestKind: settings.guest.kind,
     scheduler: facts.scheduler,
-    nodes: facts.nodes,
+    nodes,
     guests,
     programs,
     size,
-    network: settings.guest.kind === 'host' ? 'none' : guests.length > 1 ? 'local' : 'user',
+    network: planNetwork(settings, guests),
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
     limits: { boot: settings.guest.bootTimeout, run: settings.timeout },
@@ -108,6 +118,35 @@ export function programOf(
     first += program.ranks
   }
   throw new RangeError(`rank ${rank} is in no program`)
+}
+
+// A node without ranks needs no agent.
+function onlyUsedNodes(
+  nodes: readonly PlanNode[],
+  guests: readonly GuestPlan[],
+): { nodes: PlanNode[]; guests: GuestPlan[] } {
+  const used = [...new Set(guests.map(({ node }) => node))].sort((a, b) => a - b)
+  return {
+    nodes: used.map((node) => nodes[node] as PlanNode),
+    guests: guests.map((guest) => ({ ...guest, node: used.indexOf(guest.node) })),
+  }
+}
+
+function planNetwork({ guest, network }: Settings, guests: readonly GuestPlan[]): NetworkPlan {
+  const { subnet, bridge, mode } = network
+  if (guest.kind === 'host') return { mode: 'none', subnet }
+  if (mode === 'bridge') return { mode, bridge: bridge as string, subnet }
+  if (new Set(guests.map(({ node }) => node)).size > 1) {
+    throw usageError(
+      'guests on several nodes need a network that joins them',
+      '--network bridge=NAME with a bridge that the site made on every node, or fewer ranks so that one node is enough',
+      '--network',
+    )
+  }
+  if (mode === 'user' && guests.length > 1) {
+    throw usageError('QEMU’s user networking does not join guests', '--network local', '--network')
+  }
+  return { mode: mode === 'auto' ? (guests.length > 1 ? 'local' : 'user') : mode, subnet }
 }
 
 // MPICH 4.0 with ch4:ucx closes its UCX endpoints before the last fence and may wait for ever; 4.1 has mended it.

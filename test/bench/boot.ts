@@ -15,9 +15,10 @@ import { type Accelerator, chooseAccelerator } from '../../launcher/machines/acc
 import { CONSOLE_FD, qemuArguments } from '../../launcher/machines/qemu-args.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec } from '../../launcher/machines/spec.ts'
+import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../launcher/networks/addresses.ts'
+import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { linuxMachine, seedOf } from '../../launcher/node/linux-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
-import { guestNetwork } from '../../launcher/plan/network.ts'
 import { planJob } from '../../launcher/plan/plan.ts'
 import { sharedDirectories } from '../../launcher/plan/shared.ts'
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
@@ -73,6 +74,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
     { programs: ['true'], files: [], kernel: undefined, modules: undefined, shared: sharedDirectories(plan) },
     { ...limits, log: silentLog },
   )
+  const subnet = parseSubnet(DEFAULT_SUBNET, 'bench')
   const qemu = findQemu()
   const accelerator = await acceleratorHere(qemu)
   const key = makeSshKeyPair('bench')
@@ -80,12 +82,16 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
   return async (index) => {
     const place = join(work, `hand.${index}`)
     mkdirSync(place)
+    const addresses = plan.guests.map((guest) => guestAddress(subnet, 0, guest.index))
     const specs = plan.guests.map((guest): MachineSpec => {
-      const network = guestNetwork(plan, guest, join(place, 'segment'), 22)
+      const seat = { subnet, node: 0, guest: guest.index, controlPort: 22 }
+      const network = localNetwork({ ...seat, socketDirectory: join(place, 'segment') })
       const seed = join(place, `${guest.name}.iso`)
       writeFileSync(
         seed,
-        seedIso(seedOf(plan, guest, network, { hostKey: keys, clientKey: keys }), { kind: 'cloud-config' }),
+        seedIso(seedOf(plan, guest, network, addresses, { hostKey: keys, clientKey: keys }), {
+          kind: 'cloud-config',
+        }),
       )
       return linuxMachine(plan, guest, network, image, {
         seed,

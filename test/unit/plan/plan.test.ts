@@ -22,7 +22,7 @@ describe('the plan', () => {
   it('boots one guest on a bare machine, whatever the number of ranks', () => {
     const { guests, network } = plan('-n 5 a')
     expect(guests).toMatchObject([{ ranks: [0, 1, 2, 3, 4], cpus: 2, memory: 8 * GIB }])
-    expect(network).toBe('user')
+    expect(network.mode).toBe('user')
   })
   it('divides ranks, vCPUs and memory between the guests asked for', () => {
     const { guests, network } = plan('-n 4 --guests 2 a')
@@ -34,15 +34,18 @@ describe('the plan', () => {
       { cpus: 2, memory: 4 * GIB },
       { cpus: 2, memory: 4 * GIB },
     ])
-    expect(network).toBe('local')
+    expect(network.mode).toBe('local')
   })
   it('counts guests as nodes for -ppn', () => {
     expect(plan('-np 4 -ppn 2 a').guests).toHaveLength(2)
   })
   it('boots one guest per allocated node, and none where no rank would be', () => {
-    expect(plan('-n 4 a', [node('n0'), node('n1')]).guests.map(({ node: index }) => index)).toEqual([0, 1])
+    expect(
+      plan('-n 4 --network bridge=br0 a', [node('n0'), node('n1')]).guests.map(({ node: index }) => index),
+    ).toEqual([0, 1])
     expect(plan('-n 2 a', [node('n0'), node('n1')]).guests).toHaveLength(1)
-    expect(plan('a', [node('n0'), node('n1')]).size).toBe(4)
+    expect(plan('--guest host a', [node('n0'), node('n1')]).size).toBe(4)
+    expect(() => plan('-n 4 a', [node('n0'), node('n1')])).toThrow(/--network/)
   })
   it('numbers ranks through all programs', () => {
     const made = plan('-n 1 a : -n 2 b')
