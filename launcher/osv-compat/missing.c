@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -63,6 +62,6 @@ int waitid(idtype_t kind, id_t id, siginfo_t *info, int options) {
 }
 
 int sigisemptyset(const sigset_t *set) {
-    static const sigset_t empty;
-    return memcmp(set, &empty, sizeof empty) == 0;
+    /* There are 64 signals; the C library's own functions leave the rest of the set as it is. */
+    return *(const unsigned long *)set == 0;
 }
