@@ -8,6 +8,12 @@ export async function main(command: string, argv: readonly string[]): Promise<nu
       const { leetMpirun } = await import('./leet-mpirun.ts')
       return await leetMpirun(argv)
     }
+    if (command === 'leet-agent') {
+      const { leetAgent } = await import('./leet-agent.ts')
+      const status = await leetAgent(argv)
+      // All that an agent started ends with it, and nothing that may still be open is worth waiting for.
+      process.exit(status)
+    }
     const { leet } = await import('./leet.ts')
     return await leet(argv)
   } catch (error) {

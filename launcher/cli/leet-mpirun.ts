@@ -53,6 +53,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   try {
     const { status, summary } = await runJob({
       plan,
+      allocation,
       settings,
       facts: programs.map(({ facts }) => facts),
       log: clearing(log, progress),

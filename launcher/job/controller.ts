@@ -78,6 +78,8 @@ export interface Controller {
   onReport(report: RankReport): void
   /** What nodes tell. */
   onNodeEvent(node: number, event: NodeEvent): void
+  /** A node is gone, with all that ran there. */
+  onNodeLost(node: number, error: LeetError): void
   /** Input for rank 0 of the first job. */
   readonly input: { write(data: Uint8Array): Promise<void>; end(): void }
   /** Passes a signal on to all ranks. */
@@ -374,6 +376,10 @@ export function createController(context: ControllerContext): Controller {
 
     onReport,
     onNodeEvent,
+    onNodeLost(node, error) {
+      for (const task of tasks) if (task.node === node) endTask(task, { error })
+      endAll(error)
+    },
     input: {
       write: async (data) => {
         const first = tasks[0]

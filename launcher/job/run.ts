@@ -1,8 +1,8 @@
 // One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
 // outcome, and takes everything apart again whatever happened.
+import { constants } from 'node:os'
 import { Deadline, LeetError, type Log } from '../../common/index.ts'
 import {
-  createLocalExchange,
   exportedVariables,
   forwardEnvironment,
   forwardInput,
@@ -11,20 +11,22 @@ import {
   type RankSurroundings,
   rankTable,
 } from '../../mpi-bridge/index.ts'
+import type { Allocation } from '../../scheduler-adapters/index.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
-import { createLocalWorker } from '../node/local-worker.ts'
 import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
 import { surroundingsOf } from '../plan/network.ts'
 import type { JobPlan, PlanProgram } from '../plan/plan.ts'
 import { isShared, sharedDirectories } from '../plan/shared.ts'
 import { type Controller, createController } from './controller.ts'
 import type { EventListener } from './events.ts'
+import { type JobNodes, openNodes } from './nodes.ts'
 
 /** What `runJob` needs. */
 export interface JobOrder {
   readonly plan: JobPlan
+  readonly allocation: Allocation
   readonly settings: Settings
   readonly facts: readonly ProgramFacts[]
   readonly log: Log
@@ -48,16 +50,25 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
   const { plan, settings, log, onEvent, cancel } = order
   const journal = await Journal.open({ jobId: plan.jobId })
   let controller: Controller | undefined
+  let nodes: JobNodes | undefined
   try {
     const image = plan.guestKind === 'host' ? undefined : await findImage(order)
     const secrets = plan.guestKind === 'host' ? noSecrets : await makeSecrets(plan)
-    const exchange = createLocalExchange((report) => controller?.onReport(report))
-    const worker = createLocalWorker({
-      exchange,
-      journal,
-      log,
-      emit: (event) => controller?.onNodeEvent(0, event),
-    })
+    const ended = new AbortController()
+    const signal = AbortSignal.any([cancel, ended.signal])
+    nodes = await openNodes(
+      {
+        plan,
+        allocation: order.allocation,
+        journal,
+        log,
+        onReport: (report) => controller?.onReport(report),
+        onEvent: (node, event) => controller?.onNodeEvent(node, event),
+        onLost: (node, error) => controller?.onNodeLost(node, error),
+        onSignal: (node, name) => onAgentSignal(plan, node, name, ended),
+      },
+      { deadline: Deadline.after(plan.limits.boot), signal },
+    )
     const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
     for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
     const broken = new AbortController()
@@ -71,8 +82,8 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
     })
     controller = createController({
       plan,
-      workers: [worker],
-      exchange,
+      workers: nodes.workers,
+      exchange: nodes.exchange,
       bootOrder: (node, addresses): BootOrder => ({ plan, node, image, addresses, secrets }),
       environmentOf: (program, guest, addresses) =>
         environmentOf(plan, program, surroundingsOf(plan, addresses, guest), forwarded.variables),
@@ -86,9 +97,9 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
       )
     }
     order.forwarded((signal) => controller?.signalRanks(signal))
-    await controller.boot(cancel)
+    await controller.boot(signal)
     const input = forwardInput(process.stdin, [controller.input])
-    const outcome = await controller.run(runSignal([cancel, broken.signal], settings.timeout))
+    const outcome = await controller.run(runSignal([signal, broken.signal], settings.timeout))
     input.stop()
     await output.flush()
     return {
@@ -97,8 +108,24 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
     }
   } finally {
     await controller?.stop()
+    await nodes?.close()
     await journal.close()
   }
+}
+
+// What schedulers send to end a job; it may have come to an agent alone.
+const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGXCPU', 'SIGUSR2']
+
+function onAgentSignal(plan: JobPlan, node: number, signal: NodeJS.Signals, ended: AbortController): void {
+  if (!ENDING.includes(signal)) return
+  ended.abort(
+    new LeetError({
+      code: 'LEET_E_SIGNAL',
+      what: `the agent got ${signal}, with which the scheduler ends a job`,
+      where: plan.nodes[node]?.name,
+      exitCode: 128 + constants.signals[signal],
+    }),
+  )
 }
 
 function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSignal {

@@ -1,6 +1,7 @@
 // The work of a node agent, done in this process: boots the node's guests, serves PMI to its ranks, starts them and
 // tells what they do.
-import { Deadline, type LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
+import { existsSync } from 'node:fs'
+import { Deadline, LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
 import {
   type ControlChannel,
   openProcessManager,
@@ -210,5 +211,13 @@ async function guestsOf(
   }
   const { linuxGuests } = await import('./linux-guests.ts')
   if (!image || !network) throw new Error('a Linux guest without an image or a network')
+  if (!existsSync(image.disk)) {
+    throw new LeetError({
+      code: 'LEET_E_IMAGE_MISSING',
+      what: `the image ${image.disk} is not on this node`,
+      where: plan.nodes[node]?.name,
+      hint: 'set XDG_CACHE_HOME to a directory that all nodes share',
+    })
+  }
   return linuxGuests({ plan, guests: own, image, network, addresses, secrets, journal, log })
 }

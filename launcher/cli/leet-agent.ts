@@ -1,0 +1,27 @@
+// The command of a node agent, which leet-mpirun starts through the scheduler: `leet-agent JOB NODE NODE-VARIABLE`.
+import { lineLog } from '../../common/index.ts'
+import { agentMain } from '../agents/main.ts'
+import { Journal } from '../journal/journal.ts'
+import { createLocalWorker } from '../node/local-worker.ts'
+import { version } from './version.ts'
+
+/** Works for the controller until it ends this agent or is gone; resolves to the exit status. */
+export async function leetAgent([
+  jobId = 'unknown',
+  node = '',
+  nodeVariable = '',
+]: readonly string[]): Promise<number> {
+  const journal = await Journal.open({ jobId })
+  const names = [node, process.env[nodeVariable] ?? ''].filter(Boolean)
+  const log = lineLog((text) => process.stderr.write(text), `${names[0] ?? 'agent'}: `, false)
+  try {
+    return await agentMain(process.env, {
+      version: version(),
+      names,
+      log,
+      makeWorker: (context) => createLocalWorker({ ...context, journal, log }),
+    })
+  } finally {
+    await journal.close()
+  }
+}
