@@ -107,6 +107,7 @@ export function linuxCommandLine(options: CommandLineOptions = {}): string {
     'random.trust_cpu=on',
     'tsc=reliable',
     'no_timer_check',
+    'noreplace-smp',
     'cryptomgr.notests',
     'net.ifnames=0',
     `console=${options.console ?? 'ttyS0'}`,
