@@ -8,8 +8,8 @@ import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, planEvent, Timings } from '../job/events.ts'
 import { findAllocation, planNodes, thisUser } from '../plan/facts.ts'
+import { mountFacts } from '../plan/mount-facts.ts'
 import { type MpiFlavour, type PlanFacts, planJob } from '../plan/plan.ts'
-import { checkWorkDirectory } from '../plan/shared.ts'
 import { OPTIONS } from './options.ts'
 import { Progress } from './progress.ts'
 import { readSettings, type Settings } from './settings.ts'
@@ -26,12 +26,18 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
     inspectPrograms(settings),
     findAllocation(settings.allocation, process.env),
   ])
+  const user = thisUser(process.env)
   const plan = planJob(settings, {
     jobId: randomBytes(4).toString('hex'),
     scheduler: allocation.scheduler,
     nodes: planNodes(allocation),
     programs: programs.map(({ plan: program }) => program),
-    user: thisUser(process.env),
+    user,
+    mounts: mountFacts(
+      [...programs.map(({ plan: program }) => program.workDir), user.home],
+      allocation.nodes.map(({ name }) => name),
+      allocation.jobId,
+    ),
   })
   if (settings.dryRun) {
     process.stdout.write(`${JSON.stringify(plan, undefined, 2)}\n`)
@@ -89,7 +95,7 @@ interface InspectedProgram {
 async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> {
   return Promise.all(
     settings.programs.map(async (program) => {
-      const workDir = checkedWorkDirectory(program.workDir ?? process.cwd(), settings)
+      const workDir = checkedWorkDirectory(program.workDir ?? process.cwd())
       // As mpirun does: a relative path starts from the working directory of the ranks.
       const facts = await inspectOrTrust(program.argv[0], settings, workDir)
       if (settings.image.name === undefined && facts.missing.length > 0) {
@@ -128,12 +134,11 @@ async function inspectOrTrust(program: string, settings: Settings, workDir: stri
   }
 }
 
-function checkedWorkDirectory(path: string, { guest }: Settings): string {
+function checkedWorkDirectory(path: string): string {
   const workDir = resolve(path)
   if (!statSync(workDir, { throwIfNoEntry: false })?.isDirectory()) {
     throw usageError(`${workDir} is not a directory`, undefined, '-wdir')
   }
-  if (guest.kind !== 'host') checkWorkDirectory(workDir)
   return workDir
 }
 

@@ -112,6 +112,22 @@ export const OPTIONS: readonly OptionSpec[] = [
     { environment: 'LEET_NETWORK_SUBNET' },
   ),
   option(
+    'mounts',
+    'mount',
+    'SERVER:/EXPORT:/PATH[:OPTIONS]',
+    GUEST,
+    'mount an NFS export in all guests; home and working directory are mounted where the node has them on NFS',
+    { environment: 'LEET_MOUNTS', repeats: true },
+  ),
+  option(
+    'share-by',
+    'share-by',
+    'WAY',
+    GUEST,
+    'auto: directories of the node by NFS if it has them so, else by 9p; 9p: always from the node (default: auto)',
+    { environment: 'LEET_SHARE_BY' },
+  ),
+  option(
     'image',
     'image',
     'IMAGE',

@@ -10,6 +10,7 @@ import {
 import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
 import { DEFAULT_SUBNET, parseSubnet } from '../networks/addresses.ts'
 import type { AllocationWishes } from '../plan/facts.ts'
+import { type MountRequest, SHARE_WAYS } from '../plan/mounts.ts'
 import { OPTIONS } from './options.ts'
 
 /** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
@@ -49,6 +50,7 @@ export interface Settings {
     readonly bridge: string | undefined
     readonly subnet: string
   }
+  readonly mounts: Pick<MountRequest, 'wishes' | 'shareBy'>
   readonly image: {
     readonly name: string | undefined
     readonly files: readonly string[]
@@ -108,6 +110,12 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
     network: {
       ...(job.value('network', parseNetworkMode) ?? { mode: 'auto', bridge: undefined }),
       subnet: job.value('network.subnet', checkSubnet) ?? DEFAULT_SUBNET,
+    },
+    mounts: {
+      wishes: job
+        .all('mounts')
+        .map(([text]) => ({ text: text as string, where: '--mount', source: 'flags' })),
+      shareBy: job.value('share-by', choice(SHARE_WAYS)) ?? 'auto',
     },
     image: {
       name: job.value('image', nonEmpty),

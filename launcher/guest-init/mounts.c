@@ -6,12 +6,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -190,15 +194,43 @@ static const char *complete_nfs(struct wanted *wanted, struct mount_options *opt
   return load_modules("/leet/modules", "nfs");
 }
 
-// Whether the file system answers.
-static const char *look_into(const char *path) {
-  DIR *directory = opendir(path);
-  if (!directory) return because("opendir");
-  errno = 0;
-  struct dirent *entry = readdir(directory);
-  const char *reason = !entry && errno != 0 ? because("readdir") : NULL;
-  closedir(directory);
-  return reason;
+// Mounts, and asks the file system something that its server must answer, whoever may read what there is.
+static const char *mount_and_ask(const struct wanted *wanted, const struct mount_options *options) {
+  struct statfs status;
+  if (mount(wanted->source, wanted->path, wanted->type, options->flags, options->data) < 0) return because("mount");
+  return statfs(wanted->path, &status) < 0 ? because("statfs") : NULL;
+}
+
+// How long a server may take, in seconds. The kernel would try for ever to mount from one that is silent.
+enum { PATIENCE = 30 };
+
+// The same in a child, so that nobody waits longer for it than that.
+static const char *mount_in_time(const struct wanted *wanted, const struct mount_options *options) {
+  static char reason[256];
+  int pipes[2], status;
+  if (pipe2(pipes, O_CLOEXEC) < 0) return because("pipe2");
+  pid_t child = fork();
+  if (child == 0) {
+    const char *failure = mount_and_ask(wanted, options);
+    if (failure) dprintf(pipes[1], "%s", failure);
+    _exit(failure ? 1 : 0);
+  }
+  close(pipes[1]);
+  struct pollfd end = {.fd = pipes[0], .events = POLLIN};
+  ssize_t length = -1;
+  if (child < 0) {
+    snprintf(reason, sizeof reason, "%s", because("fork"));
+  } else if (poll(&end, 1, PATIENCE * 1000) == 0) {
+    // Not waited for: it may be in a call that not even this ends.
+    kill(child, SIGKILL);
+    snprintf(reason, sizeof reason, "no answer within %d s", PATIENCE);
+  } else {
+    length = read(pipes[0], reason, sizeof reason - 1);
+    reason[length < 0 ? 0 : length] = '\0';
+    waitpid(child, &status, 0);
+  }
+  close(pipes[0]);
+  return length == 0 ? NULL : reason;
 }
 
 static const char *mount_one(struct wanted *wanted) {
@@ -209,8 +241,7 @@ static const char *mount_one(struct wanted *wanted) {
   else if (strcmp(wanted->type, "9p") == 0 || strcmp(wanted->type, "virtiofs") == 0) reason = load_modules("/leet/modules", wanted->type);
   if (reason) return reason;
   if (make_directories(wanted->path) < 0) return because("mkdir");
-  if (mount(wanted->source, wanted->path, wanted->type, options.flags, options.data) < 0) return because("mount");
-  return look_into(wanted->path);
+  return mount_in_time(wanted, &options);
 }
 
 void mount_seed_mounts(const struct seed *seed) {

@@ -6,7 +6,7 @@
 // From the first root to the image's, made writable by a layer in memory: afterwards / is the latter.
 void enter_image(void);
 
-// Mounts what `mounts` of user-data lists and looks into each. One without `nofail` that fails is fatal.
+// Mounts what `mounts` of user-data lists; each must answer in time. One without `nofail` that fails is fatal.
 void mount_seed_mounts(const struct seed *seed);
 
 // Whether a path is, or lies below, a mount point of the seed.

@@ -16,9 +16,9 @@ import type { Settings } from '../cli/settings.ts'
 import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
 import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
+import { isMounted } from '../plan/mounts.ts'
 import { surroundingsOf } from '../plan/network.ts'
 import type { JobPlan, PlanProgram } from '../plan/plan.ts'
-import { isShared, sharedDirectories } from '../plan/shared.ts'
 import { type Controller, createController } from './controller.ts'
 import type { EventListener } from './events.ts'
 import { type JobNodes, openNodes } from './nodes.ts'
@@ -160,7 +160,7 @@ function environmentOf(
     variables.HOME = plan.user.home
     for (const name of ['TMPDIR', 'TMP', 'TEMP']) {
       const folder = variables[name]
-      if (folder !== undefined && !isShared(plan, folder)) variables[name] = '/tmp'
+      if (folder !== undefined && !isMounted(plan, folder)) variables[name] = '/tmp'
     }
   }
   return Object.assign(variables, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
@@ -178,7 +178,7 @@ async function findImage({ plan, settings, log, cancel, onEvent }: JobOrder): Pr
             files: settings.image.files,
             kernel: settings.image.kernel,
             modules: settings.image.modules,
-            shared: sharedDirectories(plan),
+            shared: plan.mounts.map(({ path }) => path),
           },
           { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel },
         )

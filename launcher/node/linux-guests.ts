@@ -12,9 +12,11 @@ import { type Machine, type MachineContext, startMachine } from '../machines/mac
 import { findQemu } from '../machines/qemu-program.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
+import { explainNfsFailure } from '../nfs/failures.ts'
+import { machineShares, seedMounts } from '../nfs/seed-mounts.ts'
+import { findNfsServers, type NfsServer, watchNfsServers } from '../nfs/servers.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
-import { sharedDirectories } from '../plan/shared.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
 import type { GuestState, JobSecrets, LinuxImageFiles } from './worker.ts'
@@ -39,12 +41,13 @@ const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', s
 
 /** The Linux guests of this node; nothing is started yet. */
 export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
-  const { guests, network, journal, log } = context
+  const { plan, guests, network, journal, log } = context
   const machines: Machine[] = []
+  let watch: { stop(): void } | undefined
   return {
     async boot(onState, limits) {
       const qemu = findQemu()
-      const [accelerator, { guests: networks, ended }] = await Promise.all([
+      const [accelerator, { guests: networks, ended }, servers] = await Promise.all([
         chooseAccelerator({
           journal,
           qemu,
@@ -53,7 +56,9 @@ export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
           ...(limits.signal ? { signal: limits.signal } : {}),
         }),
         network.open(SSH_PORT, limits),
+        findNfsServers(plan.mounts, limits),
       ])
+      if (servers.length > 0) watch = watchNfsServers(servers, log)
       return Promise.all(
         guests.map((guest, index) =>
           bootGuest(context, guest, networks[index] as GuestNetwork, {
@@ -61,11 +66,13 @@ export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
             onState: (state, detail) => onState(guest.index, state, detail),
             onStarted: (machine) => machines.push(machine),
             networkEnded: ended,
+            servers,
           }),
         ),
       )
     },
     async stop(limits) {
+      watch?.stop()
       await Promise.allSettled(machines.map((machine) => machine.stop(limits)))
     },
   }
@@ -90,12 +97,7 @@ export function linuxMachine(
       { serial: 'leet-seed', path: files.seed, readonly: true },
     ],
     nics: network.nics,
-    shares: sharedDirectories(plan).map((path, index) => ({
-      tag: shareTag(index),
-      path,
-      readonly: false,
-      securityModel: 'none',
-    })),
+    shares: machineShares(plan.mounts),
     consoleFile: files.console,
   }
 }
@@ -106,17 +108,18 @@ interface BootHooks {
   readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
   readonly networkEnded: Promise<LeetError> | undefined
+  readonly servers: readonly NfsServer[]
 }
 
 async function bootGuest(
   { plan, image, addresses, secrets, journal }: LinuxGuestsContext,
   guest: GuestPlan,
   network: GuestNetwork,
-  { machineContext, onState, onStarted, networkEnded }: BootHooks,
+  { machineContext, onState, onStarted, networkEnded, servers }: BootHooks,
 ): Promise<NodeGuest> {
   onState('starting')
   const seedFile = journal.path(`g${guest.index}.seed.iso`)
-  const seed = seedOf(plan, guest, network, addresses, secrets)
+  const seed = seedOf(plan, guest, network, addresses, servers, secrets)
   writeFileSync(seedFile, seedIso(seed, { kind: 'cloud-config' }), { mode: 0o600, flag: 'wx' })
   const init = new InitWatch(guest.name, onState)
   const spec = linuxMachine(plan, guest, network, image, {
@@ -193,7 +196,7 @@ class InitWatch {
     const said = parseInitLine(line)
     if (!said) return
     if (said.kind === 'ready') this.#resolve()
-    else if (said.kind === 'off') this.#fail('ended by itself', said.fields.reason)
+    else if (said.kind === 'off') this.#fail('ended by itself', { why: said.fields.reason })
     else this.#onStep(said)
   }
 
@@ -203,15 +206,21 @@ class InitWatch {
     if (ok) {
       const state = STATE_OF_STEP[step]
       if (state) this.#onState(state, detail)
-    } else if (fatal) this.#fail(`cannot be used: ${detail} failed`, reason)
+    } else if (fatal) this.#fail(`cannot be used: ${detail} failed`, whyOf(step, fields))
     else this.#onState('booting', `${detail} failed: ${reason ?? 'no reason given'}`)
   }
 
-  #fail(what: string, why: string | undefined): void {
-    this.#reject(
-      new LeetError({ code: 'LEET_E_GUEST_INIT', where: this.#name, what, ...(why ? { why } : {}) }),
-    )
+  #fail(what: string, because: { readonly why: string | undefined; readonly hint?: string }): void {
+    this.#reject(new LeetError({ code: 'LEET_E_GUEST_INIT', where: this.#name, what, ...because }))
   }
+}
+
+function whyOf(
+  step: string,
+  { reason, type, source }: InitLine['fields'],
+): { readonly why: string | undefined; readonly hint?: string } {
+  const byNfs = step === 'mount' && type?.startsWith('nfs')
+  return byNfs ? explainNfsFailure(reason ?? '', source ?? '') : { why: reason }
 }
 
 /** What a Linux guest is told at first boot. */
@@ -220,6 +229,7 @@ export function seedOf(
   guest: GuestPlan,
   network: GuestNetwork,
   addresses: readonly string[],
+  servers: readonly NfsServer[],
   secrets: JobSecrets,
 ): Seed {
   return {
@@ -232,19 +242,8 @@ export function seedOf(
       hostKey: { private: secrets.hostKey.privateKey, public: secrets.hostKey.publicKey },
       authorizedKeys: [secrets.clientKey.publicKey],
     },
-    mounts: sharedDirectories(plan).map((path, index) => ({
-      source: shareTag(index),
-      path,
-      type: '9p',
-      options: ['trans=virtio', 'version=9p2000.L', `msize=${MSIZE}`, 'cache=mmap'],
-      required: true,
-    })),
+    mounts: seedMounts(plan.mounts, servers, network.serviceAddress),
     files: [],
     commands: [],
   }
 }
-
-// With a colon, because cloud-init drops mounts whose source has none (cc_mounts of 22.4).
-const shareTag = (index: number) => `leet:work${index}`
-/** Bytes of one 9p message; the kernel's default of 8 KiB makes every large read many small ones. */
-const MSIZE = 512 * 1024

@@ -3,6 +3,7 @@
 import { usageError } from '../../common/index.ts'
 import { mapRanks } from '../../mpi-bridge/index.ts'
 import type { GuestKind, Settings } from '../cli/settings.ts'
+import { type MountFacts, type PlanMount, planMounts } from './mounts.ts'
 
 /** Which MPI a program was linked with. */
 export type MpiFlavour = 'openmpi' | 'mpich' | 'none'
@@ -62,6 +63,8 @@ export interface JobPlan {
   readonly programs: readonly PlanProgram[]
   readonly size: number
   readonly network: NetworkPlan
+  /** What all guests mount; none on the bare host. */
+  readonly mounts: readonly PlanMount[]
   /** Let ranks of MPICH 4.0 over UCX go that hang in MPI_Finalize. */
   readonly finalizeRescue: boolean
   readonly user: {
@@ -83,6 +86,7 @@ export interface PlanFacts {
   readonly nodes: readonly [PlanNode, ...PlanNode[]]
   readonly programs: readonly Omit<PlanProgram, 'ranks'>[]
   readonly user: JobPlan['user']
+  readonly mounts: MountFacts
 }
 
 /** Decides. Refuses, with a usage error, what cannot be. */
@@ -101,6 +105,18 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     programs,
     size,
     network: planNetwork(settings, guests),
+    mounts:
+      settings.guest.kind === 'host'
+        ? []
+        : planMounts(
+            {
+              ...settings.mounts,
+              workDirs: programs.map(({ workDir }) => workDir),
+              user: facts.user,
+              nodes: nodes.map(({ name }) => name),
+            },
+            facts.mounts,
+          ),
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
     limits: { boot: settings.guest.bootTimeout, run: settings.timeout },

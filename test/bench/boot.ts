@@ -19,8 +19,9 @@ import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../launcher/networ
 import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { linuxMachine, seedOf } from '../../launcher/node/linux-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
+import { mountFacts } from '../../launcher/plan/mount-facts.ts'
 import { planJob } from '../../launcher/plan/plan.ts'
-import { sharedDirectories } from '../../launcher/plan/shared.ts'
+
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
 import { type Ratio, ratioOf } from './pairs.ts'
 
@@ -68,10 +69,17 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
     nodes: [{ name: 'here', slots: 2, cpus: 2, memory: 2 ** 32 }],
     programs: [{ argv: ['/bin/true'], workDir: work, exports: [], mpi: 'none' }],
     user: thisUser(process.env),
+    mounts: mountFacts([work], ['here'], undefined),
   })
   const limits = { deadline: Deadline.after(LIMIT_MS) }
   const image = await composeForPrograms(
-    { programs: ['true'], files: [], kernel: undefined, modules: undefined, shared: sharedDirectories(plan) },
+    {
+      programs: ['true'],
+      files: [],
+      kernel: undefined,
+      modules: undefined,
+      shared: plan.mounts.map(({ path }) => path),
+    },
     { ...limits, log: silentLog },
   )
   const subnet = parseSubnet(DEFAULT_SUBNET, 'bench')
@@ -89,7 +97,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
       const seed = join(place, `${guest.name}.iso`)
       writeFileSync(
         seed,
-        seedIso(seedOf(plan, guest, network, addresses, { hostKey: keys, clientKey: keys }), {
+        seedIso(seedOf(plan, guest, network, addresses, [], { hostKey: keys, clientKey: keys }), {
           kind: 'cloud-config',
         }),
       )
