@@ -1,16 +1,16 @@
 // A node agent: connects to the controller of its job, does on its node what the controller asks, and ends with its link.
-import type { TLSSocket } from 'node:tls'
-import type { WebSocket } from 'ws'
-import { Deadline, LeetError, type Log, messageOf, pause, waitFor } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, messageOf, waitFor } from '../../common/index.ts'
 import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
-import type { BootOrder, NodeEvent, NodeWorker, RankOrder, WorkerContext } from '../node/worker.ts'
+import type { BootOrder, NodeEvent, NodeWorker, WorkerContext } from '../node/worker.ts'
 import { AgentExchange } from './agent-exchange.ts'
+import { decodeArguments, unpackOrders } from './arguments.ts'
+import { connect } from './connect.ts'
 import type { Invitation } from './invitation.ts'
-import { Link, MOST_MESSAGE } from './link.ts'
-import { fromWire, type Message, parseJson, toWire } from './messages.ts'
+import { Link } from './link.ts'
+import { fromWire, type Message, toWire } from './messages.ts'
 import { OutputValve } from './output-valve.ts'
+import { takePlace } from './place.ts'
 import { eventToWire } from './remote-worker.ts'
-import { clientTls } from './tls.ts'
 
 /** What an agent is made with. */
 export interface AgentOptions {
@@ -38,17 +38,16 @@ export interface Agent {
 const SILENCE_MS = 3_500
 /** How long a worker may take to stop when the controller is gone, in milliseconds. */
 const STOP_MS = 1_500
-/** The next address is tried when the one before has not answered for so long, in milliseconds. */
-const STAGGER_MS = 300
 
 /** Connects to the controller; rejects when it cannot be reached or refuses. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { socket, connection } = await connect(options.invitation, options.deadline)
+  const { socket, connection } = await connect(options.invitation, options.deadline, 'the controller')
   return new Promise<Agent>((resolve, reject) => {
     const refused = (why: string) => reject(fromWire({ code: 'LEET_E_AGENT', what: why }, 'controller'))
     const link = new Link(socket, connection, SILENCE_MS, {
       message(message) {
-        if (message.kind === 'welcome') return resolve(serve(link, message, options))
+        if (message.kind === 'welcome')
+          return resolve(serve(link, message, connection.localAddress ?? '', options))
         link.close()
         if (message.kind === 'refused') reject(fromWire(message.error))
         else refused('it did not welcome this agent')
@@ -60,9 +59,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   })
 }
 
-function serve(link: Link, welcome: Message & { kind: 'welcome' }, { makeWorker, log }: AgentOptions): Agent {
-  const exchange = new AgentExchange(welcome.node, link)
-  const valve = new OutputValve(welcome.window, (hold) => worker.holdOutput(hold))
+function serve(
+  link: Link,
+  { node, window, count, width }: Message & { kind: 'welcome' },
+  address: string,
+  { makeWorker, log, invitation: { key } }: AgentOptions,
+): Agent {
+  const tree = { count, width }
+  const exchange = new AgentExchange(node, tree, link)
+  const place = takePlace({ node, tree, key, exchange, control: link, address, log })
+  const valve = new OutputValve(window, (hold) => worker.holdOutput(hold))
   const calls = new Map<number, AbortController>()
   let stopped = false
   let settle: { resolve(): void; reject(error: LeetError): void }
@@ -101,7 +107,7 @@ function serve(link: Link, welcome: Message & { kind: 'welcome' }, { makeWorker,
   function take(message: Message, body: Buffer): void {
     switch (message.kind) {
       case 'call':
-        call(message.id, message.method, parseJson(body) as unknown[])
+        call(message.id, message.method, decodeArguments(message, body))
         break
       case 'abort':
         calls.get(message.id)?.abort(fromWire(message.error))
@@ -122,13 +128,15 @@ function serve(link: Link, welcome: Message & { kind: 'welcome' }, { makeWorker,
         valve.addCredit(message.bytes)
         break
       default:
-        if (!exchange.take(message, body)) throw new Error(`the controller sent ${message.kind}`)
+        if (!exchange.take(message, body) && !place.take(message))
+          throw new Error(`the controller sent ${message.kind}`)
     }
   }
 
   link.listen({
     message: take,
     closed(why) {
+      place.close()
       if (stopped) return settle.resolve()
       const error = new LeetError({
         code: 'LEET_E_CONTROLLER_LOST',
@@ -161,64 +169,23 @@ async function perform(
   signal: AbortSignal,
 ): Promise<void> {
   switch (method) {
+    case 'reserve': {
+      const [plan, node] = args as [BootOrder['plan'], number]
+      return worker.reserve(plan, node, signal)
+    }
     case 'boot': {
       const [plan, own] = args as [BootOrder['plan'], Omit<BootOrder, 'plan'>]
       return worker.boot({ plan, ...own }, signal)
     }
     case 'openJob':
       return worker.openJob(...(args as [JobLayout, Preput[]]))
-    case 'start':
-      return worker.start(...(args as [string, RankOrder[]]), signal)
+    case 'start': {
+      const [job, ...packed] = args as [string, ...Parameters<typeof unpackOrders>]
+      return worker.start(job, unpackOrders(...packed), signal)
+    }
     case 'stop':
       return worker.stop()
     default:
       throw new LeetError({ code: 'LEET_E_LINK', what: `the controller asked for "${method}"` })
-  }
-}
-
-interface Connected {
-  readonly socket: WebSocket
-  readonly connection: TLSSocket
-}
-
-/** Tries the addresses in their order, each a moment after the one before, and takes the first that has the key. */
-async function connect({ addresses, port, key }: Invitation, deadline: Deadline): Promise<Connected> {
-  const [ws, tls] = await Promise.all([import('ws'), import('node:tls')])
-  const done = new AbortController()
-  const attempt = async (address: string, position: number) => {
-    if (position > 0) await pause(position * STAGGER_MS, done.signal)
-    return new Promise<Connected>((resolve, reject) => {
-      const connection = tls.connect({ host: address, port, ...clientTls(key) })
-      const socket = new ws.WebSocket('wss://leet/', {
-        createConnection: () => connection,
-        perMessageDeflate: false,
-        maxPayload: MOST_MESSAGE,
-      })
-      const abandon = () => socket.terminate()
-      done.signal.addEventListener('abort', abandon, { once: true })
-      socket.on('error', (error) => reject(new Error(`${address}: ${error.message}`)))
-      socket.once('open', () => {
-        // Of two that open at once one is too many.
-        if (done.signal.aborted) return
-        done.signal.removeEventListener('abort', abandon)
-        done.abort()
-        resolve({ socket, connection })
-      })
-    })
-  }
-  try {
-    const first = Promise.any(addresses.map(attempt))
-    return await waitFor(first, { deadline }, { what: 'the controller to answer' })
-  } catch (error) {
-    const reasons = error instanceof AggregateError ? error.errors.map(messageOf) : [messageOf(error)]
-    throw new LeetError({
-      code: 'LEET_E_CONTROLLER_LOST',
-      what: `the controller cannot be reached at port ${port}`,
-      why: reasons.join('; '),
-      hint: 'the nodes must reach each other; a firewall between them needs a hole',
-      cause: error,
-    })
-  } finally {
-    done.abort()
   }
 }

@@ -1,17 +1,11 @@
-// The controller's part of the exchange: fences are gathered here and their data sent to each participant once, questions
-// pass from node to node, and the controller asks and answers for itself.
+// The controller's part of the exchange: fences come together here, questions pass from node to node, and the controller
+// asks and answers for itself.
 import { LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
 import { type Answerer, CONTROLLER, type Exchange, type RankReport } from '../../mpi-bridge/index.ts'
+import { contributionOf, Fences } from './fences.ts'
 import type { Link } from './link.ts'
-import { decodeNodes, fromWire, type Message, toWire } from './messages.ts'
-import { SendQueue } from './send-queue.ts'
-
-interface Fence {
-  /** The participants as told, which all must tell alike. */
-  readonly agents: string
-  readonly nodes: readonly number[]
-  readonly data: Map<number, Uint8Array>
-}
+import { fromWire, type Message, toWire } from './messages.ts'
+import type { Tree } from './tree.ts'
 
 /** A question on its way to a node. `settle` has the answer or the error. */
 interface Question {
@@ -26,16 +20,23 @@ export class ControllerExchange implements Exchange {
   readonly #names: readonly string[]
   readonly #links = new Map<number, Link>()
   readonly #lost = new Map<number, LeetError>()
-  readonly #fences = new Map<string, Fence>()
+  readonly #tree: Tree
+  readonly #fences: Fences
   readonly #questions = new Map<number, Question>()
   readonly #answerers = new Map<string, Answerer>()
-  readonly #queue = new SendQueue()
   #nextQuestion = 0
 
   /** `names` are those of the nodes; `report` hears what ranks do. */
-  constructor(names: readonly string[], report: (report: RankReport) => void) {
+  constructor(names: readonly string[], tree: Tree, report: (report: RankReport) => void) {
     this.#names = names
+    this.#tree = tree
     this.report = report
+    this.#fences = new Fences(CONTROLLER, tree, {
+      up: undefined,
+      down: (node) => this.#links.get(node),
+      met() {},
+      broken: (id, error) => this.#tellAll({ kind: 'unmet', id, error: toWire(error) }),
+    })
   }
 
   /** The agent of a node is there. */
@@ -43,11 +44,12 @@ export class ControllerExchange implements Exchange {
     this.#links.set(node, link)
   }
 
-  /** The agent of a node is gone, and with it every fence that it has a part in and every question to it. */
+  /** The agent of a node is gone, and with it every fence that depends on it and every question to it. */
   detach(node: number, error: LeetError): void {
     this.#links.delete(node)
     this.#lost.set(node, error)
-    for (const [id, fence] of this.#fences) if (fence.nodes.includes(node)) this.#breakFence(id, fence, error)
+    for (const id of this.#fences.brokenBy(node)) this.#fences.forget(id)
+    this.#tellAll({ kind: 'gone', node, error: toWire(error) })
     for (const [id, question] of this.#questions) {
       if (question.to !== node) continue
       this.#questions.delete(id)
@@ -59,7 +61,11 @@ export class ControllerExchange implements Exchange {
   take(node: number, message: Message, body: Buffer): boolean {
     switch (message.kind) {
       case 'fence':
-        this.#contribute(node, message.id, message.agents, body)
+        this.#fences.contribute(message.id, contributionOf(message, body, this.#tree))
+        return true
+      case 'unmet':
+        this.#fences.forget(message.id)
+        this.#tellAll(message)
         return true
       case 'ask': {
         const answer = (error: LeetError | undefined, data: Uint8Array) =>
@@ -135,46 +141,8 @@ export class ControllerExchange implements Exchange {
     }
   }
 
-  #contribute(node: number, id: string, agents: string, data: Uint8Array): void {
-    const fence = this.#fences.get(id) ?? {
-      agents,
-      nodes: decodeNodes(agents, this.#names.length),
-      data: new Map<number, Uint8Array>(),
-    }
-    this.#fences.set(id, fence)
-    fence.data.set(node, data)
-    const gone = fence.nodes.find((one) => this.#lost.has(one))
-    if (gone !== undefined) {
-      this.#breakFence(id, fence, this.#lost.get(gone) as LeetError)
-    } else if (agents !== fence.agents || !fence.nodes.includes(node)) {
-      this.#breakFence(id, fence, fenceError(id, this.#names[node]))
-    } else if (fence.data.size === fence.nodes.length) {
-      this.#fences.delete(id)
-      this.#release(id, fence)
-    }
-  }
-
-  // Everybody gets what the others gave. The gathered bytes are one piece of memory, of which each gets what lies
-  // before and after its own.
-  #release(id: string, { nodes, data }: Fence): void {
-    const parts = nodes.map((node) => data.get(node) as Uint8Array)
-    const sizes = parts.map((part) => part.length)
-    const all = Buffer.concat(parts)
-    let offset = 0
-    nodes.forEach((node, i) => {
-      const size = sizes[i] as number
-      const body = [all.subarray(0, offset), all.subarray(offset + size)]
-      offset += size
-      const link = this.#links.get(node)
-      if (link) this.#queue.send(link, { kind: 'met', id, sizes }, body)
-    })
-  }
-
-  #breakFence(id: string, fence: Fence, error: LeetError): void {
-    this.#fences.delete(id)
-    for (const node of fence.data.keys()) {
-      this.#links.get(node)?.send({ kind: 'unmet', id, error: toWire(error) })
-    }
+  #tellAll(message: Message): void {
+    for (const link of this.#links.values()) link.send(message)
   }
 }
 
@@ -184,12 +152,4 @@ export function nobodyAnswers(topic: string, where: string): LeetError {
 
 function noSuchNode(node: number): LeetError {
   return new LeetError({ code: 'LEET_E_EXCHANGE', what: `there is no node ${node} in this job` })
-}
-
-function fenceError(id: string, node: string | undefined): LeetError {
-  return new LeetError({
-    code: 'LEET_E_EXCHANGE',
-    what: `the participants of the fence "${id}" do not agree who takes part`,
-    where: node,
-  })
 }

@@ -1,16 +1,15 @@
 // The controller's side of its agents: listens while they come, knows which node each is on, and gives the controller one
 // worker per node and the exchange. Once all are there nobody else can connect.
-import type { IncomingMessage } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { Deadline, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
+import { LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Exchange, RankReport } from '../../mpi-bridge/index.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
 import { ControllerExchange } from './controller-exchange.ts'
 import { type Invitation, newJobKey, ownAddresses } from './invitation.ts'
-import { Link, MOST_MESSAGE } from './link.ts'
+import type { Link } from './link.ts'
+import { listenForLinks } from './listen.ts'
 import { type Message, toWire } from './messages.ts'
 import { RemoteWorker } from './remote-worker.ts'
-import { serverTls } from './tls.ts'
+import { childrenOf, parentOf } from './tree.ts'
 
 /** What a hub is made with. Callbacks must not throw. */
 export interface HubOptions {
@@ -28,6 +27,8 @@ export interface HubOptions {
   readonly onSignal: (node: number, signal: NodeJS.Signals) => void
   /** Numeric addresses that the agents are told; all of this node's unless told. */
   readonly addresses?: readonly string[]
+  /** Most children of anybody in the tree along which fence data goes. */
+  readonly width?: number
 }
 
 /** The agents of one job, from the controller. */
@@ -43,31 +44,31 @@ export interface AgentHub {
   close(): Promise<void>
 }
 
-type Hello = Message & { readonly kind: 'hello' }
-
 /** An agent that is silent for so long is gone, with its node, in milliseconds. */
 const SILENCE_MS = 10_000
-/** How long links may take to close in order, in milliseconds. */
-const CLOSE_MS = 1_000
-/** How long a connection may take to say what it is, in milliseconds. */
-const HELLO_MS = 10_000
 /** Bytes of output that all agents together may send before it was taken, and the least and most for one. */
 const OUTPUT_BYTES = 64 * 2 ** 20
 const LEAST_WINDOW = 64 * 1024
 const MOST_WINDOW = 2 ** 20
-/** A thousand agents come at once. */
-const BACKLOG = 4096
+/** How long an agent that a neighbour cannot reach has to be found gone by itself, in milliseconds. */
+const ASTRAY_MS = 12_000
+/** Nodes directly under the controller, and under each node, in the tree along which fence data goes. */
+const TREE_WIDTH = 32
 
 /** Starts to listen for the agents of a job. */
 export async function startHub(options: HubOptions): Promise<AgentHub> {
   const { nodes, version, log } = options
-  const [{ createServer }, { WebSocketServer }] = await Promise.all([import('node:https'), import('ws')])
+  const tree = { count: nodes.length, width: options.width ?? TREE_WIDTH }
   const key = newJobKey()
   const window = Math.min(MOST_WINDOW, Math.max(LEAST_WINDOW, Math.floor(OUTPUT_BYTES / nodes.length)))
-  const exchange = new ControllerExchange(nodes, options.onReport)
+  const exchange = new ControllerExchange(nodes, tree, options.onReport)
   const workers = nodes.map((name, node) => new RemoteWorker(name, (event) => options.onEvent(node, event)))
   const links = new Map<number, Link>()
+  /** Where agents let their children in the tree connect. */
+  const doors = new Map<number, Message & { readonly kind: 'parent' }>()
+  const numberOf = nodeFinder(nodes)
   const strangers: string[] = []
+  const timers = new Set<NodeJS.Timeout>()
   let closing = false
   let arrived: () => void = () => {}
   let refuse: (error: LeetError) => void = () => {}
@@ -76,42 +77,11 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
     refuse = reject
   })
   complete.catch(() => {})
-  let drain: () => void = () => {}
-  const drained = new Promise<void>((resolve) => {
-    drain = resolve
-  })
-
-  const server = createServer({ ...serverTls(key), handshakeTimeout: HELLO_MS, headersTimeout: HELLO_MS })
-  const webSockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: MOST_MESSAGE })
-  const sockets = new Set<Socket>()
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.once('close', () => {
-      sockets.delete(socket)
-      if (closing && sockets.size === 0) drain()
-    })
-  })
-  // Whoever does not have the key is not worth more than a line.
-  server.on('tlsClientError', (error, socket) =>
-    log.detail(`refused a connection from ${socket.remoteAddress}: ${error.message}`),
-  )
-  webSockets.on('connection', (socket, request: IncomingMessage) => {
-    const from = request.socket.remoteAddress ?? 'somewhere'
-    const late = setTimeout(() => link.end('it did not say which node it is on'), HELLO_MS)
-    const link = new Link(socket, request.socket, SILENCE_MS, {
-      message(message) {
-        clearTimeout(late)
-        admit(link, message, from)
-      },
-      closed(why) {
-        clearTimeout(late)
-        log.detail(`a connection from ${from} ended before it was an agent: ${why}`)
-      },
-    })
-  })
+  const listener = await listenForLinks({ key, silenceMs: SILENCE_MS, log, admit })
+  const addresses = options.addresses ?? ownAddresses()
 
   // The node that an agent is on, or why it is not wanted.
-  function placeOf(hello: Hello, from: string): number | LeetError {
+  function nodeOf(hello: Message & { readonly kind: 'hello' }, from: string): number | LeetError {
     const where = hello.names[0] ?? from
     const no = (what: string, hint?: string) => new LeetError({ code: 'LEET_E_AGENT', what, where, hint })
     if (hello.version !== version) {
@@ -122,8 +92,8 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
       refuse(error)
       return error
     }
-    const node = hello.node >= 0 ? hello.node : nodes.findIndex((name) => hello.names.some(isSameHost(name)))
-    if (node < 0 || node >= nodes.length) {
+    const node = hello.node >= 0 ? hello.node : numberOf(hello.names)
+    if (node === undefined || node >= nodes.length) {
       strangers.push(where)
       return no('an agent came from a node that is not of this job')
     }
@@ -132,7 +102,7 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
 
   function admit(link: Link, hello: Message, from: string): void {
     if (hello.kind !== 'hello') throw new Error('it did not say hello')
-    const node = placeOf(hello, from)
+    const node = nodeOf(hello, from)
     if (node instanceof LeetError) {
       link.send({ kind: 'refused', error: toWire(node) })
       link.close()
@@ -143,42 +113,74 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
     link.listen({
       message(message, body) {
         if (worker.take(message, body) || exchange.take(node, message, body)) return
+        if (takePlacing(node, message)) return
         if (message.kind !== 'signalled') throw new Error(`the agent sent ${message.kind}`)
         options.onSignal(node, message.signal as NodeJS.Signals)
       },
-      closed(why) {
-        const error = new LeetError({
-          code: 'LEET_E_AGENT_LOST',
-          what: 'the agent of this node is gone',
-          where: nodes[node],
-          why,
-          hint: 'its node may be down, or something killed it; see the scheduler’s log of that node',
-        })
-        worker.detach(error)
-        exchange.detach(node, error)
-        if (closing) return
-        refuse(error)
-        options.onLost(node, error)
-      },
+      closed: (why) => lose(node, why),
     })
     worker.attach(link, window)
     exchange.attach(node, link)
-    link.send({ kind: 'welcome', node, window })
-    if (links.size === nodes.length) {
-      // Connections that exist go on; nobody else gets in.
-      server.close()
-      arrived()
+    link.send({ kind: 'welcome', node, window, ...tree })
+    const door = doors.get(parentOf(node, tree))
+    if (door) link.send(door)
+    if (links.size < nodes.length) return
+    // Connections that exist go on; nobody else gets in.
+    listener.stop()
+    arrived()
+  }
+
+  function takePlacing(node: number, message: Message): boolean {
+    switch (message.kind) {
+      case 'listening': {
+        const door = { kind: 'parent', address: message.address, port: message.port } as const
+        doors.set(node, door)
+        for (const child of childrenOf(node, tree)) links.get(child)?.send(door)
+        return true
+      }
+      case 'astray': {
+        // If the neighbour is gone that will be seen, and told, by its own link; else the way between the two is broken.
+        const timer = setTimeout(() => {
+          timers.delete(timer)
+          links.get(message.node)?.end(`${nodes[node]} cannot reach it: ${message.why}`)
+        }, ASTRAY_MS)
+        timers.add(timer)
+        return true
+      }
+      default:
+        return false
     }
   }
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port: 0, backlog: BACKLOG }, resolve)
-  })
-  const { port } = server.address() as AddressInfo
+  function lose(node: number, why: string): void {
+    const error = new LeetError({
+      code: 'LEET_E_AGENT_LOST',
+      what: 'the agent of this node is gone',
+      where: nodes[node],
+      why,
+      hint: 'its node may be down, or something killed it; see the scheduler’s log of that node',
+    })
+    workers[node]?.detach(error)
+    if (closing) return
+    exchange.detach(node, error)
+    refuse(error)
+    options.onLost(node, error)
+  }
+
+  // Why not all agents are there.
+  function missing(): LeetError {
+    const absent = nodes.filter((_, node) => !links.has(node))
+    const shown = absent.slice(0, 8).join(', ') + (absent.length > 8 ? `, … (${absent.length} in all)` : '')
+    return new LeetError({
+      code: 'LEET_E_AGENT',
+      what: `no agent came from ${shown}`,
+      why: strangers.length > 0 ? `agents came from ${strangers.slice(0, 8).join(', ')} instead` : undefined,
+      hint: `can these nodes reach port ${listener.port} of this one (${addresses.join(', ')})?`,
+    })
+  }
 
   return {
-    invitation: { addresses: options.addresses ?? ownAddresses(), port, key },
+    invitation: { addresses, port: listener.port, key },
     exchange,
     workers,
     async ready({ deadline, signal }) {
@@ -188,31 +190,24 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
     },
     async close() {
       closing = true
-      server.close()
+      for (const timer of timers) clearTimeout(timer)
       for (const link of links.values()) link.close()
-      if (sockets.size === 0) return
-      const subject = { what: 'the agents to close their links' }
-      await waitFor(drained, { deadline: Deadline.after(CLOSE_MS) }, subject).catch(() => {})
-      for (const socket of sockets) socket.destroy()
+      await listener.close()
     },
-  }
-
-  function missing(): LeetError {
-    const absent = nodes.filter((_, node) => !links.has(node))
-    const shown = absent.slice(0, 8).join(', ') + (absent.length > 8 ? `, … (${absent.length} in all)` : '')
-    return new LeetError({
-      code: 'LEET_E_AGENT',
-      what: `no agent came from ${shown}`,
-      why: strangers.length > 0 ? `agents came from ${strangers.slice(0, 8).join(', ')} instead` : undefined,
-      hint: `can these nodes reach port ${port} of this one (${(options.addresses ?? ownAddresses()).join(', ')})?`,
-    })
   }
 }
 
-// Schedulers and hosts do not agree whether a name has its domain.
-function isSameHost(name: string): (other: string) => boolean {
-  const short = (host: string) => host.split('.')[0]?.toLowerCase()
-  return (other) =>
-    other.toLowerCase() === name.toLowerCase() ||
-    (short(other) === short(name) && !(other.includes('.') && name.includes('.')))
+/** Finds nodes by their names: schedulers and hosts do not agree whether a name has its domain. */
+function nodeFinder(nodes: readonly string[]): (names: readonly string[]) => number | undefined {
+  const short = (name: string) => name.split('.')[0] as string
+  const byName = new Map(nodes.map((name, node) => [name.toLowerCase(), node]))
+  const byShort = new Map(nodes.map((name, node) => [short(name.toLowerCase()), node]))
+  const find = (name: string): number | undefined => {
+    const exact = byName.get(name)
+    if (exact !== undefined) return exact
+    const node = byShort.get(short(name))
+    // Two domains are two hosts.
+    return node !== undefined && name.includes('.') && nodes[node]?.includes('.') ? undefined : node
+  }
+  return (names) => names.map((name) => find(name.toLowerCase())).find((node) => node !== undefined)
 }

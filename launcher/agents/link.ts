@@ -16,12 +16,25 @@ export interface LinkListener {
 /** The largest message, in bytes. */
 export const MOST_MESSAGE = 512 * 2 ** 20
 
-/** Bodies up to this size are copied behind their head rather than sent as frames of their own. */
-const SMALL_BODY = 16 * 1024
+/** Messages up to this size are copied into one frame. */
+const SMALL = 4 * 1024
+/**
+ * Larger ones go in frames of at most this size, so that a link never has much encrypted and waiting for the network:
+ * OpenSSL's buffers of a connection stay as large as they once became (measured: 70 KiB less for each of 1,000 links).
+ */
+const FRAME = 16 * 1024
+/** While more than this waits for the network, large messages wait too, in memory that other links may share. */
+const HIGH_WATER = 16 * 1024
 // Silence is counted in turns of this process' own loop, so that one that was held up (suspended by the scheduler, short
 // of CPU) reads what has arrived before it judges.
 const TICK_MS = 500
 const TICKS_PER_BEAT = 2
+
+/** A piece of a message; `last` ends it. */
+interface Frame {
+  readonly data: Uint8Array
+  readonly last: boolean
+}
 
 /** One end of a link. */
 export class Link {
@@ -29,6 +42,8 @@ export class Link {
   readonly #connection: Socket
   readonly #timer: NodeJS.Timeout
   #listener: LinkListener
+  readonly #waiting: Frame[] = []
+  #joined = false
   #over = false
   #why: string | undefined
 
@@ -71,35 +86,20 @@ export class Link {
     this.#listener = listener
   }
 
-  get over(): boolean {
-    return this.#over
-  }
-
-  /** Bytes that were sent and have not left this process. */
-  get pending(): number {
-    return this.#socket.bufferedAmount
-  }
-
-  /** Sends a message with its body, given in parts. `sent` is called when it has left this process, or never will. */
-  send(message: Message, body: readonly Uint8Array[] = [], sent: () => void = () => {}): void {
-    if (this.#over) {
-      sent()
-      return
-    }
+  /**
+   * Sends a message with its body, given in parts. The parts are not copied when they are large: they must not change,
+   * and the same bytes may go to many links at once.
+   */
+  send(message: Message, body: readonly Uint8Array[] = []): void {
+    if (this.#over) return
     const head = encodeHead(message)
-    const size = body.reduce((sum, part) => sum + part.length, 0)
-    // Large bodies go as further frames of one message: not copied, and the same bytes may go to many links at once.
-    const frames =
-      size <= SMALL_BODY
-        ? [Buffer.concat([head, ...body])]
-        : [head, ...body.filter((part) => part.length > 0)]
-    const last = frames.length - 1
-    frames.forEach((frame, i) => {
-      this.#socket.send(frame, { binary: true, fin: i === last }, i === last ? () => sent() : () => {})
-    })
+    const size = body.reduce((sum, part) => sum + part.length, head.length)
+    if (size <= SMALL) this.#waiting.push({ data: Buffer.concat([head, ...body]), last: true })
+    else this.#waiting.push(...framesOf([head, ...body]))
+    this.#pass(size <= SMALL && this.#waiting.length === 1)
   }
 
-  /** Ends the link in order, after what was sent. */
+  /** Ends the link in order, after what has left this process; what still waits is not sent. */
   close(): void {
     this.#socket.close(1000)
   }
@@ -112,10 +112,46 @@ export class Link {
     this.#finish(why)
   }
 
+  // Frames go in their order; heartbeats pass between them. `now` sends one whatever waits for the network.
+  #pass(now: boolean): void {
+    const { OPEN } = this.#socket
+    while (this.#waiting.length > 0 && this.#socket.readyState === OPEN) {
+      if (!now && this.#socket.bufferedAmount >= HIGH_WATER) return
+      const { data, last } = this.#waiting.shift() as Frame
+      this.#join()
+      this.#socket.send(data, { binary: true, fin: last }, () => {
+        // Not at once: when the network takes all that it is given, nothing else would get its turn.
+        if (this.#waiting.length > 0) setImmediate(() => this.#pass(false))
+      })
+      if (now) return
+    }
+  }
+
+  // What is sent in one turn goes to the network in one piece: many small messages then cost little more than one.
+  #join(): void {
+    if (this.#joined) return
+    this.#joined = true
+    this.#connection.cork()
+    process.nextTick(() => {
+      this.#joined = false
+      this.#connection.uncork()
+    })
+  }
+
   #finish(how: string): void {
     if (this.#over) return
     this.#over = true
+    this.#waiting.length = 0
     clearInterval(this.#timer)
     this.#listener.closed(this.#why ?? how)
   }
+}
+
+function framesOf(parts: readonly Uint8Array[]): Frame[] {
+  const pieces = parts.flatMap((part) =>
+    Array.from({ length: Math.ceil(part.length / FRAME) }, (_, i) =>
+      part.subarray(i * FRAME, (i + 1) * FRAME),
+    ),
+  )
+  return pieces.map((data, i) => ({ data, last: i === pieces.length - 1 }))
 }

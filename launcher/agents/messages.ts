@@ -7,8 +7,8 @@ import { LeetError, type LeetErrorDetails, messageOf } from '../../common/index.
 import type { RankReport } from '../../mpi-bridge/index.ts'
 import type { NodeEvent } from '../node/worker.ts'
 
-/** What a NodeWorker is asked over a link, and answered. Arguments are a JSON array in the body. */
-export type CallMethod = 'boot' | 'openJob' | 'start' | 'stop'
+/** What a NodeWorker is asked over a link. The arguments are in the body, each as JSON; those of `packed` are deflated. */
+export type CallMethod = 'reserve' | 'boot' | 'openJob' | 'start' | 'stop'
 
 /** Events of a NodeWorker except output, which has its own message. Errors travel as `WireError`. */
 export type WireEvent = Exclude<NodeEvent, { kind: 'output' }>
@@ -20,10 +20,15 @@ export type WireError = Omit<LeetErrorDetails, 'cause'>
 export type Message =
   // Beginning: up, and down one of the two.
   | { kind: 'hello'; version: string; node: number; names: string[] }
-  | { kind: 'welcome'; node: number; window: number }
+  | { kind: 'welcome'; node: number; window: number; count: number; width: number }
   | { kind: 'refused'; error: WireError }
+  // Finding one's place in the tree of agents: `listening` and `astray` up, `parent` down; `child` between agents.
+  | { kind: 'listening'; address: string; port: number }
+  | { kind: 'parent'; address: string; port: number }
+  | { kind: 'child'; node: number }
+  | { kind: 'astray'; node: number; why: string }
   // Calls of the node's worker: down, `done` up.
-  | { kind: 'call'; id: number; method: CallMethod }
+  | { kind: 'call'; id: number; method: CallMethod; sizes: number[]; packed: number[] }
   | { kind: 'abort'; id: number; error: WireError }
   | { kind: 'done'; id: number; error?: WireError }
   // Ranks: down.
@@ -36,11 +41,12 @@ export type Message =
   | { kind: 'output'; task: number; stream: string }
   | { kind: 'event'; event: object }
   | { kind: 'signalled'; signal: string }
-  // The exchange. `fence` up, `met` or `unmet` down; `ask` up and `answer` down; `question` down and `reply` up;
-  // `broadcast` both ways; `report` up.
-  | { kind: 'fence'; id: string; agents: string }
+  // The exchange. `fence` up and `met` down, along the tree; `unmet` up and then down to all; `gone` down to all;
+  // `ask` up and `answer` down; `question` down and `reply` up; `broadcast` both ways; `report` up.
+  | { kind: 'fence'; id: string; agents: string; nodes: string; sizes: number[] }
   | { kind: 'met'; id: string; sizes: number[] }
   | { kind: 'unmet'; id: string; error: WireError }
+  | { kind: 'gone'; node: number; error: WireError }
   | { kind: 'ask'; id: number; to: number; topic: string }
   | { kind: 'answer'; id: number; error?: WireError }
   | { kind: 'question'; id: number; from: number; topic: string }
@@ -53,9 +59,13 @@ type Field = 'whole' | 'index' | 'text' | 'flag' | 'object' | 'wholes' | 'texts'
 // `index` is a node number or -1.
 const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>> } = {
   hello: { version: 'text', node: 'index', names: 'texts' },
-  welcome: { node: 'whole', window: 'whole' },
+  welcome: { node: 'whole', window: 'whole', count: 'whole', width: 'whole' },
   refused: { error: 'object' },
-  call: { id: 'whole', method: 'text' },
+  listening: { address: 'text', port: 'whole' },
+  parent: { address: 'text', port: 'whole' },
+  child: { node: 'whole' },
+  astray: { node: 'whole', why: 'text' },
+  call: { id: 'whole', method: 'text', sizes: 'wholes', packed: 'wholes' },
   abort: { id: 'whole', error: 'object' },
   done: { id: 'whole', error: 'object?' },
   input: { task: 'whole' },
@@ -66,9 +76,10 @@ const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>>
   output: { task: 'whole', stream: 'text' },
   event: { event: 'object' },
   signalled: { signal: 'text' },
-  fence: { id: 'text', agents: 'text' },
+  fence: { id: 'text', agents: 'text', nodes: 'text', sizes: 'wholes' },
   met: { id: 'text', sizes: 'wholes' },
   unmet: { id: 'text', error: 'object' },
+  gone: { node: 'whole', error: 'object' },
   ask: { id: 'whole', to: 'index', topic: 'text' },
   answer: { id: 'whole', error: 'object?' },
   question: { id: 'whole', from: 'index', topic: 'text' },
@@ -178,7 +189,8 @@ export function decodeNodes(text: string, count: number): number[] {
   return nodes
 }
 
-function malformed(why: string): LeetError {
+/** A message that cannot be read. */
+export function malformed(why: string): LeetError {
   return new LeetError({
     code: 'LEET_E_LINK',
     what: 'a message between controller and agent cannot be read',

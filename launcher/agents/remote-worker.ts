@@ -2,6 +2,8 @@
 import { abortReason, LeetError } from '../../common/index.ts'
 import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
 import type { BootOrder, NodeEvent, NodeWorker, RankOrder } from '../node/worker.ts'
+import type { JobPlan } from '../plan/plan.ts'
+import { encodeArguments, packOrders, shared } from './arguments.ts'
 import type { Link } from './link.ts'
 import { type CallMethod, fromWire, type Message, toWire } from './messages.ts'
 
@@ -50,6 +52,10 @@ export class RemoteWorker implements NodeWorker {
     this.#input.clear()
   }
 
+  reserve(plan: JobPlan, node: number, signal: AbortSignal): Promise<void> {
+    return this.#call('reserve', [shared(plan), node], signal)
+  }
+
   boot(order: BootOrder, signal: AbortSignal): Promise<void> {
     const { plan, ...own } = order
     return this.#call('boot', [shared(plan), own], signal)
@@ -60,7 +66,7 @@ export class RemoteWorker implements NodeWorker {
   }
 
   start(job: string, ranks: readonly RankOrder[], signal: AbortSignal): Promise<void> {
-    return this.#call('start', [job, ranks], signal)
+    return this.#call('start', [job, ...packOrders(ranks)], signal)
   }
 
   async stop(): Promise<void> {
@@ -150,7 +156,8 @@ export class RemoteWorker implements NodeWorker {
           settle(...result)
         }
       this.#calls.set(id, { resolve: settled(resolve), reject: settled(reject) })
-      link.send({ kind: 'call', id, method }, jsonArray(args))
+      const { sizes, packed, body } = encodeArguments(args)
+      link.send({ kind: 'call', id, method, sizes, packed }, body)
     })
   }
 }
@@ -162,30 +169,6 @@ export function eventToWire(event: Exclude<NodeEvent, { kind: 'output' }>): obje
 
 function eventFromWire(event: object, node: string): NodeEvent {
   return ('error' in event ? { ...event, error: fromWire(event.error, node) } : event) as NodeEvent
-}
-
-// Some arguments are the same for all nodes and grow with their number: they are turned into JSON once.
-const SHARED = new WeakMap<object, Uint8Array>()
-
-class SharedArgument {
-  readonly json: Uint8Array
-  constructor(json: Uint8Array) {
-    this.json = json
-  }
-}
-
-function shared(argument: object): SharedArgument {
-  const json = SHARED.get(argument) ?? Buffer.from(JSON.stringify(argument))
-  SHARED.set(argument, json)
-  return new SharedArgument(json)
-}
-
-function jsonArray(args: readonly unknown[]): Uint8Array[] {
-  const parts = args.flatMap((arg, i) => [
-    Buffer.from(i === 0 ? '[' : ','),
-    arg instanceof SharedArgument ? arg.json : Buffer.from(JSON.stringify(arg)),
-  ])
-  return [...parts, Buffer.from(args.length === 0 ? '[]' : ']')]
 }
 
 function absent(node: string): LeetError {

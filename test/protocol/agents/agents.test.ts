@@ -98,7 +98,7 @@ describe('calls', () => {
     const secrets = {} as BootOrder['secrets']
     const orders = [0, 1].map((node) => ({ plan, node, image: undefined, secrets }))
     await Promise.all(hub.workers.map((worker, node) => worker.boot(orders[node] as BootOrder, never)))
-    const ranks = [{ task: 3, argv: ['x', 'ü'] }] as unknown as RankOrder[]
+    const ranks = [{ task: 3, argv: ['x', 'ü'], environment: { A: '' } }] as unknown as RankOrder[]
     await hub.workers[1]?.openJob(layout, [{ key: 'k', value: 'v' }])
     await hub.workers[1]?.start('job', ranks, never)
     hub.workers[1]?.signal('SIGUSR1', [3])
@@ -248,6 +248,24 @@ describe('the exchange', () => {
     }
   })
 
+  it('carries fences along a tree of agents', async () => {
+    const { agents } = track(await connectedHub(9, 2))
+    const exchanges = agents.map(({ worker }) => worker.context.exchange)
+    for (const nodes of [
+      [0, 1, 2, 3, 4, 5, 6, 7, 8],
+      [3, 6, 7],
+      [8, 0],
+    ]) {
+      const id = `of ${nodes}`
+      const met = nodes.map((node) => exchanges[node]?.fence(id, nodes, bytes(`${id}: ${node}`), limits()))
+      for (const parts of await Promise.all(met)) {
+        expect(texts(parts ?? [])).toEqual(nodes.map((node) => `${id}: ${node}`))
+      }
+    }
+    const apart = [3, 6].map((node) => exchanges[node]?.fence('apart', [3, 6, node - 1], bytes(''), limits()))
+    for (const one of apart) await expect(one).rejects.toThrow(/do not agree who takes part/)
+  })
+
   it('breaks fences whose participants disagree', async () => {
     const { agents } = track(await connectedHub(3))
     const [a, b] = agents.map(({ worker }) => worker.context.exchange)
@@ -346,6 +364,25 @@ describe('loss', () => {
     // The others go on.
     const rest = [a, b].map((one) => one?.fence('h', [0, 1], bytes('h'), limits()))
     for (const met of await Promise.all(rest)) expect(texts(met ?? [])).toEqual(['h', 'h'])
+  })
+
+  it('of an agent above others in the tree is told as its own, and breaks what goes through it', async () => {
+    const { hub } = track({ hub: await observedHub(['a', 'b', 'c', 'd'], 1) })
+    const victim = agentProcess(encodeInvitation(hub.invitation), 1)
+    const agents = await Promise.all(['a', 'c', 'd'].map((name) => connectAgent(hub, [name])))
+    await hub.ready(limits())
+    const [a, c, d] = agents.map(({ worker }) => worker.context.exchange)
+    // b is between a and these two: once this has met, all links of the tree are there.
+    const first = [a, c, d].map((one) => one?.fence('first', [0, 2, 3], bytes('1'), limits()))
+    for (const met of await Promise.all(first)) expect(texts(met ?? [])).toEqual(['1', '1', '1'])
+    const fences = [a, d].map((one) => one?.fence('second', [0, 2, 3], bytes('2'), limits()))
+    const failures = fences.map((one) => expect(one).rejects.toThrow('b: the agent of this node is gone'))
+    victim.child.kill('SIGKILL')
+    await Promise.all(failures)
+    expect(hub.lost.map(({ node }) => node)).toEqual([1])
+    await expect(c?.fence('third', [0, 2], bytes(''), limits())).rejects.toThrow('b: the agent')
+    const below = [c, d].map((one) => one?.fence('below', [2, 3], bytes('x'), limits()))
+    for (const one of below) await expect(one).rejects.toThrow('b: the agent')
   })
 
   it('of a silent agent, or of its node, is noticed', async () => {

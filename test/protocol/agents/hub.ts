@@ -18,7 +18,7 @@ export interface ObservedHub extends AgentHub {
   readonly signals: { node: number; signal: NodeJS.Signals }[]
 }
 
-export async function observedHub(nodes: readonly string[]): Promise<ObservedHub> {
+export async function observedHub(nodes: readonly string[], width?: number): Promise<ObservedHub> {
   const seen = { events: [], reports: [], lost: [], signals: [] } as Pick<
     ObservedHub,
     'events' | 'reports' | 'lost' | 'signals'
@@ -32,6 +32,7 @@ export async function observedHub(nodes: readonly string[]): Promise<ObservedHub
     onLost: (node, error) => seen.lost.push({ node, error }),
     onSignal: (node, signal) => seen.signals.push({ node, signal }),
     addresses: ['127.0.0.1'],
+    ...(width === undefined ? {} : { width }),
   })
   return { ...hub, ...seen }
 }
@@ -64,9 +65,12 @@ export async function connectAgent(
 }
 
 /** A hub with an agent on each of `count` nodes `n0`…, all connected. */
-export async function connectedHub(count: number): Promise<{ hub: ObservedHub; agents: ObservedAgent[] }> {
+export async function connectedHub(
+  count: number,
+  width?: number,
+): Promise<{ hub: ObservedHub; agents: ObservedAgent[] }> {
   const names = Array.from({ length: count }, (_, n) => `n${n}`)
-  const hub = await observedHub(names)
+  const hub = await observedHub(names, width)
   const agents = await Promise.all(names.map((name) => connectAgent(hub, [name])))
   await hub.ready(limits())
   return { hub, agents }

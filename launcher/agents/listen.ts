@@ -1,0 +1,86 @@
+// Waits for links: at the controller for those of its agents, at an agent for those of its children in the tree.
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { Deadline, type Log, waitFor } from '../../common/index.ts'
+import { Link, MOST_MESSAGE } from './link.ts'
+import type { Message } from './messages.ts'
+import { serverTls } from './tls.ts'
+
+/** What a listener is made with. */
+export interface ListenOptions {
+  readonly key: Uint8Array
+  /** Silence after which the other end of a link counts as gone, in milliseconds. */
+  readonly silenceMs: number
+  readonly log: Log
+  /** The first message on a link, from the address `from`. Must listen to the link or close it; throwing ends it. */
+  readonly admit: (link: Link, first: Message, from: string) => void
+}
+
+/** A port at which holders of the job's key may connect. */
+export interface LinkListener {
+  readonly port: number
+  /** Lets nobody else in; links that exist go on. */
+  stop(): void
+  /** Stops, and waits a moment for links that are being closed; then all connections end. */
+  close(): Promise<void>
+}
+
+/** How long links may take to close in order, in milliseconds. */
+const CLOSE_MS = 1_000
+/** How long a connection may take to say what it is, in milliseconds. */
+const HELLO_MS = 10_000
+/** A thousand agents come at once. */
+const BACKLOG = 4096
+
+/** Opens a port of the system's choice, on all addresses of this node. */
+export async function listenForLinks({ key, silenceMs, log, admit }: ListenOptions): Promise<LinkListener> {
+  const [{ createServer }, { WebSocketServer }] = await Promise.all([import('node:https'), import('ws')])
+  const server = createServer({ ...serverTls(key), handshakeTimeout: HELLO_MS, headersTimeout: HELLO_MS })
+  const webSockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: MOST_MESSAGE })
+  const sockets = new Set<Socket>()
+  let drained: () => void = () => {}
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => {
+      sockets.delete(socket)
+      if (sockets.size === 0) drained()
+    })
+  })
+  // Whoever does not have the key is not worth more than a line.
+  server.on('tlsClientError', (error, socket) =>
+    log.detail(`refused a connection from ${socket.remoteAddress}: ${error.message}`),
+  )
+  webSockets.on('connection', (socket, request: IncomingMessage) => {
+    const from = request.socket.remoteAddress ?? 'somewhere'
+    const late = setTimeout(() => link.end('it did not say what it is'), HELLO_MS)
+    const link = new Link(socket, request.socket, silenceMs, {
+      message(message) {
+        clearTimeout(late)
+        admit(link, message, from)
+      },
+      closed(why) {
+        clearTimeout(late)
+        log.detail(`a connection from ${from} ended before it was a link: ${why}`)
+      },
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port: 0, backlog: BACKLOG }, resolve)
+  })
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: () => void server.close(),
+    async close() {
+      server.close()
+      if (sockets.size > 0) {
+        const empty = new Promise<void>((resolve) => {
+          drained = resolve
+        })
+        const subject = { what: 'the links to close' }
+        await waitFor(empty, { deadline: Deadline.after(CLOSE_MS) }, subject).catch(() => {})
+      }
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}

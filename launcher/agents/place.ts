@@ -1,0 +1,96 @@
+// An agent's place in the tree of agents: it lets its children connect and connects to the one above, while guests boot.
+// In a job of few nodes the controller is above all of them and there is nothing to do.
+import { Deadline, type Log, messageOf } from '../../common/index.ts'
+import type { AgentExchange } from './agent-exchange.ts'
+import { connect } from './connect.ts'
+import { Link } from './link.ts'
+import { type LinkListener, listenForLinks } from './listen.ts'
+import type { Message } from './messages.ts'
+import { childrenOf, parentOf, type Tree } from './tree.ts'
+
+/** What a place is made with. */
+export interface PlaceOptions {
+  readonly node: number
+  readonly tree: Tree
+  readonly key: Uint8Array
+  readonly exchange: AgentExchange
+  /** The link to the controller. */
+  readonly control: Link
+  /** The address by which this node reaches the controller: the others reach it there. */
+  readonly address: string
+  readonly log: Log
+}
+
+/** The links of an agent to its neighbours in the tree. */
+export interface Place {
+  /** Takes a message of the controller; false when it is not about the tree. */
+  take(message: Message): boolean
+  close(): void
+}
+
+/** Neighbours are watched as the controller watches agents: it will have missed one that is gone before they do. */
+const SILENCE_MS = 15_000
+/** There is time while guests boot. */
+const CONNECT_MS = 60_000
+
+/** Starts to take a place in the tree. */
+export function takePlace({ node, tree, key, exchange, control, address, log }: PlaceOptions): Place {
+  const parent = parentOf(node, tree)
+  const awaited = new Set(childrenOf(node, tree))
+  const neighbours: Link[] = []
+  let listener: LinkListener | undefined
+  let closed = false
+
+  const attach = (link: Link, other: number) => {
+    neighbours.push(link)
+    link.listen({
+      message(message, body) {
+        if (!exchange.take(message, body)) throw new Error(`a neighbour sent ${message.kind}`)
+      },
+      closed: (why) => astray(other, why),
+    })
+  }
+  // The controller knows whether the neighbour is gone, or only the way to it.
+  const astray = (other: number, why: string) => {
+    if (!closed) control.send({ kind: 'astray', node: other, why })
+  }
+
+  async function listen(): Promise<void> {
+    listener = await listenForLinks({
+      key,
+      log,
+      silenceMs: SILENCE_MS,
+      admit(link, first) {
+        if (first.kind !== 'child' || !awaited.delete(first.node))
+          throw new Error('not a child of this agent')
+        exchange.attachChild(first.node, link)
+        attach(link, first.node)
+      },
+    })
+    control.send({ kind: 'listening', address, port: listener.port })
+  }
+
+  async function climb(to: string, port: number): Promise<void> {
+    const invitation = { addresses: [to], port, key }
+    const whom = `the agent of node ${parent}`
+    const { socket, connection } = await connect(invitation, Deadline.after(CONNECT_MS), whom)
+    const link = new Link(socket, connection, SILENCE_MS, { message() {}, closed() {} })
+    link.send({ kind: 'child', node })
+    attach(link, parent)
+    exchange.attachParent(link)
+  }
+
+  if (awaited.size > 0) listen().catch((error) => control.end(messageOf(error)))
+  return {
+    take(message) {
+      if (message.kind !== 'parent') return false
+      climb(message.address, message.port).catch((error) => astray(parent, messageOf(error)))
+      return true
+    },
+    close() {
+      closed = true
+      for (const link of neighbours) link.close()
+      listener?.close().catch(() => {})
+    },
+  }
+}
