@@ -32,7 +32,7 @@ export function withFile<T>(path: string, use: (source: ByteSource) => T): T {
   }
 }
 
-/** e_machine values by name; only x86-64 guests are made so far. */
+/** e_machine of x86-64, the one kind of guest so far. */
 export const MACHINE_X86_64 = 62
 
 interface Segment {

@@ -22,7 +22,7 @@ const MODE_BITS = { directory: 0o040000, file: 0o100000, symlink: 0o120000 } as 
 const DIRENT_TYPE = { file: 1, directory: 2, symlink: 7 } as const
 
 /** By this name in the superblock the guest's init knows the disk. At most 16 bytes. */
-export const DISK_LABEL = 'leet-root'
+const DISK_LABEL = 'leet-root'
 
 interface Node {
   readonly path: string

@@ -3,7 +3,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { LeetError } from '../../common/index.ts'
-import { isElf, withFile } from './elf.ts'
+import { isElf, MACHINE_X86_64, withFile } from './elf.ts'
 import { hostLoaderSettings, LinkMap, type LoaderSettings, type MissingLibrary } from './loader.ts'
 import { findMpi, type MpiFacts } from './mpi.ts'
 
@@ -39,14 +39,19 @@ export async function inspectProgram(
   env: Environment,
   directory: string = process.cwd(),
 ): Promise<ProgramFacts> {
-  const opened = openProgram(findProgram(program, env, directory), env, hostLoaderSettings(env, directory))
-  return factsOf(opened)
+  const path = findProgram(program, env, directory)
+  return factsOf(openProgram(path, env, hostLoaderSettings(env, directory)))
 }
 
 /** The facts of an opened program. */
-export function factsOf({ path, kind, map, interpreters }: OpenedProgram): ProgramFacts {
-  const missing = [map, ...interpreters.map((i) => i.map)].flatMap((m) => m.missing)
-  return { path, kind, mpi: findMpi(map), missing }
+export function factsOf(opened: OpenedProgram): ProgramFacts {
+  const { path, kind, map } = opened
+  return { path, kind, mpi: findMpi(map), missing: missingOf(opened) }
+}
+
+/** Libraries that an opened program, or a script's interpreters, would not find. */
+function missingOf({ map, interpreters }: OpenedProgram): MissingLibrary[] {
+  return [...map.missing, ...interpreters.filter((i) => i.map !== map).flatMap(missingOf)]
 }
 
 /** Absolute path of a program as execvp(3) finds it: with a slash it is a path, else PATH is searched. */
@@ -81,6 +86,12 @@ export function openProgram(
   const head = withFile(path, (source) => source.read(0, Math.min(256, source.size)))
   if (isElf(head)) {
     const map = new LinkMap(path, settings)
+    if (map.program.elf.machine !== MACHINES[process.arch]) {
+      throw programError(
+        path,
+        `is a program for another kind of processor than this host's (${process.arch})`,
+      )
+    }
     return {
       path,
       kind: map.program.elf.interpreter === undefined ? 'static' : 'dynamic',

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import { writeCpio } from './cpio.ts'
+import { isElf, withFile } from './elf.ts'
 import { writeErofs } from './erofs.ts'
 import { guestInitPath } from './guest-init.ts'
 import { addModules, addSettings, addSkeleton, addTools, moduleList, TOOL_DIRECTORIES } from './guest-root.ts'
@@ -16,7 +17,7 @@ import { findKernel, KERNEL_DIRECTORIES, type Kernel, ROOT_MODULES, readKernel }
 import { hostLoaderSettings, LD_CACHE } from './loader.ts'
 import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
-import type { MpiFacts } from './mpi.ts'
+import { findMpi, type MpiFacts } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
 import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
 import { ImageTree, stampOf } from './tree.ts'
@@ -44,18 +45,14 @@ export async function composeLinuxImage(
   if (known) return { ...known, programs: remembered.programs, mpi: remembered.mpi, composed: false }
 
   const opened = openPrograms(request)
-  const programs = opened.map(
-    (program, i): ImageProgram => ({
-      name: request.programs[i] as string,
-      path: program.path,
-      mpi: factsOf(program).mpi,
-    }),
-  )
-  const mpi = onlyMpi(programs)
   const kernel = findKernel(request.kernel)
   const tree = new ImageTree(request.shared)
   addSkeleton(tree)
   const searched = addPrograms(tree, opened, request, context.log)
+  const programs = opened.map(
+    ({ path, map }, i): ImageProgram => ({ name: request.programs[i] as string, path, mpi: findMpi(map) }),
+  )
+  const mpi = onlyMpi(programs)
   await addTools(tree, request.starter.path, context)
   await addModules(tree, kernel, context)
   addSettings(tree)
@@ -147,12 +144,23 @@ function addPrograms(
   log: Log,
 ): string[] {
   const { env, directory } = request
+  for (const { source, destination } of request.files ?? []) {
+    const from = resolve(directory, source)
+    if (destination === undefined) tree.host(from)
+    else tree.copy(from, destination)
+  }
+  const libraries = sharedObjects(tree)
   const searched: string[] = []
   const add = ({ path, kind, map, interpreters }: OpenedProgram) => {
     tree.host(path)
     // A mounted directory's files are not in the tree, but decide what else is.
     searched.push(path, ...map.objects.map((object) => object.path))
     if (kind === 'script') return interpreters.forEach(add)
+    // What the user adds, a program may load: extensions of an interpreter, say, with what those need.
+    for (const library of map.program.elf.dynamic ? libraries : []) {
+      const missing = map.openPlugin(library, map.program)
+      if (missing) log.warn(`${library} is in the image, but not ${missing.name}, which it needs`)
+    }
     const { data, leftOut, searched: folders } = loadPlugins(map, env)
     for (const object of map.objects) tree.host(object.path)
     for (const file of data) tree.host(file)
@@ -160,12 +168,17 @@ function addPrograms(
     searched.push(...folders, ...map.searched)
   }
   opened.forEach(add)
-  for (const { source, destination } of request.files ?? []) {
-    const from = resolve(directory, source)
-    if (destination === undefined) tree.host(from)
-    else tree.copy(from, destination)
-  }
   return searched
+}
+
+/** Host paths of the tree's files that are shared objects by name and content. */
+function sharedObjects(tree: ImageTree): string[] {
+  return [...tree.entries.values()].flatMap((entry) => {
+    if (entry.kind !== 'file' || entry.content.kind !== 'host') return []
+    const { path } = entry.content
+    if (!/\.so(\.[\d.]+)?$/.test(path)) return []
+    return withFile(path, (source) => isElf(source.read(0, 4))) ? [path] : []
+  })
 }
 
 /** One MPI for all programs of an image, else none of them could talk to the others. */
