@@ -86,11 +86,8 @@ export function openProgram(
   const head = withFile(path, (source) => source.read(0, Math.min(256, source.size)))
   if (isElf(head)) {
     const map = new LinkMap(path, settings)
-    if (map.program.elf.machine !== MACHINES[process.arch]) {
-      throw programError(
-        path,
-        `is a program for another kind of processor than this host's (${process.arch})`,
-      )
+    if (map.program.elf.machine !== MACHINE_X86_64) {
+      throw programError(path, 'is a program for another kind of processor than x86-64')
     }
     return {
       path,
