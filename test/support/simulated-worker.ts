@@ -35,6 +35,9 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
     takeInput: async (task, data) => {
       inputOf(task).data.push(Buffer.from(data))
     },
+    async reserve(plan, node) {
+      note('reserve', plan, node)
+    },
     async boot(order, signal) {
       note('boot', order)
       await worker.answers.boot?.(signal)
