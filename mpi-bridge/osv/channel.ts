@@ -78,8 +78,8 @@ class Channel implements OsvChannel {
   #polling = false
   /** What the console said of the program that ended the whole guest. */
   #lastWord: RankEnd | undefined
-  /** Variables that OSv itself set, and must keep: known after the first start. */
-  #kept: ReadonlySet<string> | undefined
+  /** Variables of the guest that are not OSv's own: asked for once, since then this channel alone changes them. */
+  #present: Set<string> | undefined
   /** Lines of the kernel log that have been taken for a rank's, by program. */
   readonly #claimed = new Map<string, number>()
 
@@ -123,7 +123,7 @@ class Channel implements OsvChannel {
     this.#closing = true
     this.#ending.abort()
     await this.#queue
-    if (this.#running().length > 0) await this.#powerOff(limits)
+    if (!this.#over && this.#running().length > 0) await this.#powerOff(limits)
     this.#over = true
   }
 
@@ -221,13 +221,18 @@ class Channel implements OsvChannel {
       const given = Object.entries({ ...env, PWD: '/' }).filter(([, value]) => value !== '')
       wanted = { ...Object.fromEntries(given), ...variables }
     }
-    const present = (await rest.environment(this.#limits())).map((entry) =>
-      entry.slice(0, entry.indexOf('=')),
-    )
-    this.#kept ??= new Set(present.filter((name) => name.startsWith('OSV_')))
-    const surplus = present.filter((name) => !Object.hasOwn(wanted, name) && !this.#kept?.has(name))
-    for (const name of surplus) await rest.unsetVariable(name, this.#limits())
+    if (!this.#present) {
+      const entries = await rest.environment(this.#limits())
+      const names = entries.map((entry) => entry.slice(0, entry.indexOf('=')))
+      this.#present = new Set(names.filter((name) => !name.startsWith('OSV_')))
+    }
+    for (const name of this.#present) {
+      if (Object.hasOwn(wanted, name)) continue
+      await rest.unsetVariable(name, this.#limits())
+      this.#present.delete(name)
+    }
     for (const [name, value] of Object.entries(wanted)) {
+      this.#present.add(name)
       await rest.setVariable(name, value, this.#limits())
     }
   }
