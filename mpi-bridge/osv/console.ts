@@ -44,6 +44,11 @@ const CHATTER: readonly RegExp[] = [
   /^Powering off\.$/,
 ]
 
+/** Whether a line says that the seed, or a part of it, was not applied. */
+export function isSeedFailure(line: string): boolean {
+  return readConsoleLine(line, '').kind === 'seed-failed'
+}
+
 /** Says what a line is. `nonce` is the job's, as given to the compatibility library. */
 export function readConsoleLine(line: string, nonce: string): ConsoleLine {
   const mark = `leet-exit ${nonce} `
@@ -63,6 +68,11 @@ export function readConsoleLine(line: string, nonce: string): ConsoleLine {
   if (CRASH.some((pattern) => pattern.test(line))) return { kind: 'crash', text: line }
   if (CHATTER.some((pattern) => pattern.test(line))) return { kind: 'chatter' }
   return { kind: 'output', text: line }
+}
+
+/** Whether a line says that a seed was not applied, wholly or from some key on; the guest goes on booting. */
+export function isSeedFailure(line: string): boolean {
+  return readConsoleLine(line, '').kind === 'seed-failed'
 }
 
 /** Statuses that `program PATH returned N` tells in a kernel log, in its order. */
