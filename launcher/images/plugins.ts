@@ -69,8 +69,8 @@ const RULES: readonly PluginRule[] = [
     }),
   },
 ]
-// Not looked for: hwloc's plug-ins and the drivers of libibverbs. Both only look for devices that these guests do not
-// have (GPUs, displays, RDMA adapters), and opening them makes MPI_Init several times slower under emulation.
+// Not looked for: hwloc's plug-ins and the drivers of libibverbs. They only look for devices that these guests do not
+// have (GPUs, displays, RDMA adapters), and with what they need (X11, OpenCL, ICU) are larger than an MPI library.
 
 /** Maps what the libraries of `map` would load by name into it, until nothing new asks for more. */
 export function loadPlugins(map: LinkMap, env: Environment): Plugins {
