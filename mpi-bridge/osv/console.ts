@@ -70,11 +70,6 @@ export function readConsoleLine(line: string, nonce: string): ConsoleLine {
   return { kind: 'output', text: line }
 }
 
-/** Whether a line says that a seed was not applied, wholly or from some key on; the guest goes on booting. */
-export function isSeedFailure(line: string): boolean {
-  return readConsoleLine(line, '').kind === 'seed-failed'
-}
-
 /** Statuses that `program PATH returned N` tells in a kernel log, in its order. */
 export function returnedStatuses(kernelLog: string, path: string): number[] {
   const prefix = `program ${path} returned `
