@@ -1,37 +1,60 @@
 // Whose process is at the other end of a connection from this machine: the kernel's socket tables say it (proc(5),
 // /proc/net/tcp). Other users of a login or compute node must not speak for a rank, whatever they guess.
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { pause } from '../common/index.ts'
 
 /** Whether the peer may be a rank: `foreign` belongs to another user, `unknown` cannot be told. */
 export type PeerVerdict = 'own' | 'foreign' | 'unknown'
 
-/** Asks about connections; answers of one reading of the tables are shared by all who asked before it. */
-export type PeerCheck = (socket: Socket) => Promise<PeerVerdict>
+/** A reading takes milliseconds, more where thousands of sockets are: the pause after it is so many times as long. */
+const PAUSE_FACTOR = 2
+/** Bounds of the pause, in milliseconds. */
+const LEAST_PAUSE = 10
+const MOST_PAUSE = 100
 
-const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
+/**
+ * Reads the tables for whoever asks: who asks while a reading is under way shares the one after it, and readings keep
+ * a distance, so that many ranks that connect one after the other are answered by few of them.
+ */
+class TableReader {
+  #next: Promise<Tables> | undefined
+  #notBefore = 0
 
-/** Makes the check. Peers may belong to the users of `uids` and to root. */
-export function createPeerCheck(uids: ReadonlySet<number>): PeerCheck {
-  let next: Promise<Buffer[]> | undefined
-  let last: Promise<unknown> = Promise.resolve()
-  const tables = (): Promise<Buffer[]> => {
-    // One reading at a time; whoever asks while one is under way shares the one after it.
-    next ??= last.then(() => {
-      next = undefined
-      const reading = Promise.all(TABLES.map((path) => readFile(path).catch(() => Buffer.alloc(0))))
-      last = reading
-      return reading
-    })
-    return next
+  tables(): Promise<Tables> {
+    this.#next ??= this.#read()
+    return this.#next
   }
-  return async (socket) => {
-    const { remoteAddress, remotePort, localAddress, localPort } = socket
-    if (!remoteAddress || !localAddress || !remotePort || !localPort) return 'unknown'
-    const ours = endpoint(localAddress, localPort)
-    const theirs = endpoint(remoteAddress, remotePort)
-    if (!ours || !theirs) return 'unknown'
-    return verdictOf(await tables(), ours, theirs, uids)
+
+  async #read(): Promise<Tables> {
+    await pause(Math.max(0, this.#notBefore - performance.now()))
+    this.#next = undefined
+    const begin = performance.now()
+    const tables = new Tables(readTable('tcp'), () => readTable('tcp6'))
+    const end = performance.now()
+    this.#notBefore = end + Math.min(MOST_PAUSE, Math.max(LEAST_PAUSE, (end - begin) * PAUSE_FACTOR))
+    return tables
+  }
+}
+
+/** One for all process managers of this process: the tables are the machine's. */
+const reader = new TableReader()
+
+/** Whose the other end of a connection from this machine is; peers may belong to the users of `uids` and to root. */
+export async function checkPeer(socket: Socket, uids: ReadonlySet<number>): Promise<PeerVerdict> {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket
+  if (!remoteAddress || !localAddress || !remotePort || !localPort) return 'unknown'
+  const ours = endpoint(localAddress, localPort)
+  const theirs = endpoint(remoteAddress, remotePort)
+  return ours && theirs ? (await reader.tables()).verdict(ours, theirs, uids) : 'unknown'
+}
+
+/** At once: the kernel gives 4 KiB at a time, and so many trips through a thread pool take long on a busy machine. */
+function readTable(name: 'tcp' | 'tcp6'): Buffer {
+  try {
+    return readFileSync(`/proc/net/${name}`)
+  } catch {
+    return Buffer.alloc(0)
   }
 }
 
@@ -50,32 +73,61 @@ export function endpoint(address: string, port: number): string | undefined {
   return `${bytes.map((byte) => hex(byte, 2)).join('')}:${hex(port, 4)}`
 }
 
-/** Reads the verdict from socket tables: that of IPv4, then that of IPv6, where IPv4 peers are mapped. */
-export function verdictOf(
-  tables: readonly Buffer[],
-  ours: string,
-  theirs: string,
-  uids: ReadonlySet<number>,
-): PeerVerdict {
-  const mapped = '0000000000000000FFFF0000'
-  const rows = (a: string, b: string) => [`${a} ${b} `, `${mapped}${a} ${mapped}${b} `]
-  const uid = ownerOf(tables, rows(theirs, ours))
-  if (uid !== undefined) return uid === 0 || uids.has(uid) ? 'own' : 'foreign'
-  // Our own end is listed, the other is not: it is in another network namespace, or gone.
-  return ownerOf(tables, rows(ours, theirs)) === undefined ? 'unknown' : 'foreign'
+/** What the tables said at one time. */
+export class Tables {
+  readonly #ipv4: Buffer
+  readonly #readIpv6: () => Buffer
+  #ipv6: Buffer | undefined
+  /** Rows of one of our ports, found once for all of its connections. */
+  readonly #ports = new Map<string, PortRows>()
+
+  /** The table of IPv4; that of IPv6, where few programs have IPv4 connections, is read when it is needed. */
+  constructor(ipv4: Buffer, readIpv6: () => Buffer) {
+    this.#ipv4 = ipv4
+    this.#readIpv6 = readIpv6
+  }
+
+  /** Whose the other end of the connection between `ours` and `theirs` is. */
+  verdict(ours: string, theirs: string, uids: ReadonlySet<number>): PeerVerdict {
+    let rows = this.#ports.get(ours)
+    if (!rows) {
+      rows = rowsOf(this.#ipv4, ours)
+      this.#ports.set(ours, rows)
+    }
+    let uid = rows.owners.get(theirs)
+    if (uid === undefined) {
+      this.#ipv6 ??= this.#readIpv6()
+      uid = rowsOf(this.#ipv6, MAPPED + ours).owners.get(MAPPED + theirs)
+    }
+    if (uid !== undefined) return uid === 0 || uids.has(uid) ? 'own' : 'foreign'
+    // Our own end is listed, the other is not: it is in another network namespace, or gone.
+    return rows.peers.has(theirs) ? 'foreign' : 'unknown'
+  }
 }
 
-/** The uid of the first row that has one of the address pairs. */
-function ownerOf(tables: readonly Buffer[], pairs: readonly string[]): number | undefined {
-  for (const table of tables) {
-    for (const pair of pairs) {
-      const at = table.indexOf(pair, 0, 'latin1')
-      if (at < 0) continue
-      // After the addresses: state, queues, timer, retransmits, uid.
-      const fields = table.toString('latin1', at + pair.length, at + pair.length + 80).split(/ +/)
-      const uid = Number(fields[4])
-      if (Number.isSafeInteger(uid)) return uid
-    }
+interface PortRows {
+  /** Users of the other ends, by their endpoint. */
+  readonly owners: ReadonlyMap<string, number>
+  /** The other ends that our own rows name. */
+  readonly peers: ReadonlySet<string>
+}
+
+/** What goes before an IPv4 endpoint in the table of IPv6. */
+const MAPPED = '0000000000000000FFFF0000'
+
+function rowsOf(table: Buffer, ours: string): PortRows {
+  const owners = new Map<string, number>()
+  const peers = new Set<string>()
+  // A table may have a hundred thousand rows of others: only those with our endpoint are looked at.
+  for (let at = table.indexOf(ours); at >= 0; at = table.indexOf(ours, at)) {
+    const begin = table.lastIndexOf(10, at) + 1
+    const end = table.indexOf(10, at)
+    at = end < 0 ? table.length : end
+    // Number, local and remote address, state, queues, timer, retransmits, uid.
+    const [, local, remote, , , , , uid] = table.toString('latin1', begin, at).trim().split(/ +/)
+    if (local === undefined || remote === undefined) continue
+    if (remote === ours && Number.isSafeInteger(Number(uid))) owners.set(local, Number(uid))
+    if (local === ours) peers.add(remote)
   }
-  return undefined
+  return { owners, peers }
 }

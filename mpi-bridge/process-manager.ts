@@ -15,7 +15,7 @@ import type {
 import type { Exchange } from './exchange.ts'
 import type { JobLayout, RankReport } from './job.ts'
 import { remoteNames } from './names.ts'
-import { createPeerCheck, isLocalPeer } from './peer.ts'
+import { checkPeer, isLocalPeer } from './peer.ts'
 import type { FinalizeRescue } from './pmi/job.ts'
 import { createPmiService } from './pmi/service.ts'
 import { createPmixService } from './pmix/service.ts'
@@ -63,7 +63,7 @@ export interface ProcessManager {
   close(): Promise<void>
 }
 
-/** Connections of one guest that have not yet said who they are, besides one for each of its ranks. */
+/** Connections of one guest that may be silent at a time, besides one for each of its ranks. */
 const MORE_PENDING = 64
 
 interface JobState {
@@ -82,8 +82,17 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
   const connections = new Set<Socket>()
   const pendings = new Map<number, Pending>()
   const ended = new AbortController()
-  const checkPeer = createPeerCheck(new Set(options.uids ?? [process.getuid?.() ?? 0]))
+  const uids = new Set(options.uids ?? [process.getuid?.() ?? 0])
   const limits = { deadline: Deadline.never, signal: ended.signal }
+
+  const pendingOf = (guest: number): Pending => {
+    let pending = pendings.get(guest)
+    if (!pending) {
+      pending = new Pending(handshakeMs)
+      pendings.set(guest, pending)
+    }
+    return pending
+  }
 
   const report = (what: RankReport) => {
     if (!ended.signal.aborted) exchange.report(what)
@@ -143,15 +152,20 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
     }
     pending.add(socket)
     socket.setNoDelay(true)
-    const verdict = isLocalPeer(socket.remoteAddress, socket.localAddress) ? checkPeer(socket) : undefined
+    const verdict = isLocalPeer(socket.remoteAddress, socket.localAddress)
+      ? checkPeer(socket, uids)
+      : undefined
     socket.once('data', async (first: Buffer) => {
       socket.pause()
+      // What we take our time for is not the client's fault.
+      pending.rest(socket)
       if ((await verdict) === 'foreign') {
         log.warn(`guest ${guest}: a connection of another user's process is closed`)
         socket.destroy()
         return
       }
       if (socket.destroyed) return
+      pending.wait(socket)
       const service = serviceFor(first)
       if (service) return service.accept(socket, first, guest)
       log.detail(`guest ${guest}: a connection that speaks neither PMI nor PMIx is closed`)
@@ -164,7 +178,9 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
       if (jobs.has(layout.id)) throw new LeetError({ code: 'LEET_E_JOB', what: 'a job was announced twice' })
       const guestOf = new Map<number, number>()
       for (const { guest, agent, ranks } of layout.guests) {
-        if (agent === exchange.agent) for (const rank of ranks) guestOf.set(rank, guest)
+        if (agent !== exchange.agent) continue
+        for (const rank of ranks) guestOf.set(rank, guest)
+        pendingOf(guest).ranks += ranks.length
       }
       jobs.set(layout.id, { layout, name: Buffer.from(layout.id, 'utf8'), guestOf, ranks: new Map() })
       for (const service of services) service.addJob(layout, preput)
@@ -174,24 +190,14 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
       const job = jobs.get(id)
       if (!job) return
       jobs.delete(id)
+      for (const guest of job.guestOf.values()) pendingOf(guest).ranks--
       for (const rank of job.ranks.values()) rank.replace()
       for (const service of services) service.removeJob(job.layout)
     },
 
     async listen(guest, host, { peer } = {}) {
-      let pending = pendings.get(guest)
-      if (!pending) {
-        const ranks = () => {
-          let count = 0
-          for (const { guestOf } of jobs.values())
-            for (const each of guestOf.values()) if (each === guest) count++
-          return count
-        }
-        pending = new Pending(handshakeMs, () => ranks() + MORE_PENDING)
-        pendings.set(guest, pending)
-      }
-      const waiting = pending
-      const server = createServer((socket) => accept(socket, guest, waiting, peer))
+      const pending = pendingOf(guest)
+      const server = createServer((socket) => accept(socket, guest, pending, peer))
       servers.add(server)
       return new Promise<ServiceAddress>((resolve, reject) => {
         server.once('error', (cause) => {
@@ -241,38 +247,47 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
 
 /** Connections of a guest that have not yet said who they are. */
 class Pending {
+  /** Ranks that may connect. */
+  ranks = 0
   readonly #handshakeMs: number
-  readonly #limit: () => number
   readonly #timers = new Map<Socket, NodeJS.Timeout>()
 
-  constructor(handshakeMs: number, limit: () => number) {
+  constructor(handshakeMs: number) {
     this.#handshakeMs = handshakeMs
-    this.#limit = limit
   }
 
   add(socket: Socket): void {
-    if (this.#timers.size >= this.#limit()) {
+    if (this.#timers.size >= this.ranks + MORE_PENDING) {
       // A rank says who it is at once: the oldest silent connection is none.
       const [oldest] = this.#timers.keys()
       oldest?.destroy()
       if (oldest) this.settle(oldest)
     }
+    this.wait(socket)
+    socket.once('close', () => this.settle(socket))
+  }
+
+  /** From now on the client has its time to say who it is. */
+  wait(socket: Socket): void {
     this.#timers.set(
       socket,
       setTimeout(() => socket.destroy(), this.#handshakeMs),
     )
-    socket.once('close', () => this.settle(socket))
+  }
+
+  /** The client's time does not run. */
+  rest(socket: Socket): void {
+    clearTimeout(this.#timers.get(socket))
   }
 
   /** The connection is a rank's, or gone. */
   settle(socket: Socket): void {
-    clearTimeout(this.#timers.get(socket))
+    this.rest(socket)
     this.#timers.delete(socket)
   }
 
   close(): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer)
-    this.#timers.clear()
+    for (const socket of this.#timers.keys()) this.settle(socket)
   }
 }
 

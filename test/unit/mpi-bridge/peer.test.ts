@@ -1,6 +1,6 @@
 // Whose process is at the other end: read from the kernel's socket tables.
 import { describe, expect, it } from 'vitest'
-import { endpoint, isLocalPeer, verdictOf } from '../../../mpi-bridge/peer.ts'
+import { endpoint, isLocalPeer, Tables } from '../../../mpi-bridge/peer.ts'
 
 const HEAD =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n'
@@ -27,8 +27,19 @@ describe('the owner of a peer', () => {
     ['in another namespace', row(OURS, THEIRS, 1000), '', 'foreign'],
     ['that no table knows', row('0100007F:0016', '00000000:0000', 0), '', 'unknown'],
   ])('%s', (_, tcp, tcp6, verdict) => {
-    const tables = [Buffer.from(HEAD + tcp), Buffer.from(HEAD + tcp6)]
-    expect(verdictOf(tables, OURS, THEIRS, new Set([1000]))).toBe(verdict)
+    const tables = new Tables(Buffer.from(HEAD + tcp), () => Buffer.from(HEAD + tcp6))
+    expect(tables.verdict(OURS, THEIRS, new Set([1000]))).toBe(verdict)
+  })
+
+  it('is told for each of many connections to one port', () => {
+    const peers = Array.from({ length: 50 }, (_, nth) => endpoint('127.0.0.1', 30_000 + nth) as string)
+    const rows = peers.flatMap((peer, nth) => [row(peer, OURS, 1000 + (nth % 2)), row(OURS, peer, 1000)])
+    const tables = new Tables(Buffer.from(HEAD + rows.join('')), () => {
+      throw new Error('not needed')
+    })
+    expect(peers.map((peer) => tables.verdict(OURS, peer, new Set([1000])))).toEqual(
+      peers.map((_, nth) => (nth % 2 === 0 ? 'own' : 'foreign')),
+    )
   })
 
   it('can only be told of this machine', () => {

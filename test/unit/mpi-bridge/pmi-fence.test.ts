@@ -6,6 +6,7 @@ import type { Exchange } from '../../../mpi-bridge/exchange.ts'
 import { createLocalExchange } from '../../../mpi-bridge/local-exchange.ts'
 import { PmiJob } from '../../../mpi-bridge/pmi/job.ts'
 import { KeyValueSpace } from '../../../mpi-bridge/pmi/kvs.ts'
+import { MessagePairs } from '../../../mpi-bridge/pmi/pairs.ts'
 import { createExchangeNet } from '../../simulators/exchange-net.ts'
 import { layoutOf, turn } from './pmi-sessions.ts'
 
@@ -45,6 +46,30 @@ describe('the key-value spaces of several nodes', () => {
     space.put(0, 'a', '1', 2)
     expect(Buffer.from(space.takeFresh()).toString()).toBe('a\x001')
     expect(space.takeFresh()).toHaveLength(0)
+  })
+
+  it('let a later put of another node win over an earlier local one', () => {
+    const space = new KeyValueSpace(true)
+    space.put(0, 'a', 'ours', 5)
+    space.receive(Buffer.from('b\0x\0a\0theirs'))
+    expect([space.get('a'), space.get('b'), space.get('')]).toEqual(['theirs', 'x', undefined])
+  })
+
+  it('find every pair among many, the latest of each key', () => {
+    const pairs = new MessagePairs()
+    const truth = new Map<string, string>()
+    for (let message = 0; message < 5; message++) {
+      const words: string[] = []
+      for (let nth = 0; nth < 3000; nth++) {
+        const [key, value] = [`key-${(nth * 7919 + message) % 5000}`, `${message}/${nth}`]
+        words.push(key, value)
+        truth.set(key, value)
+      }
+      expect(pairs.add(Buffer.from(words.join('\0')))).toBe(message + 1)
+    }
+    expect(truth.size).toBe(5000)
+    for (const [key, value] of truth) expect(pairs.get(key)).toBe(value)
+    for (const key of ['', 'key-', 'key-5000', 'ey-1', 'key-1\0']) expect(pairs.get(key)).toBeUndefined()
   })
 
   it('let a later local put win over what came before', () => {
