@@ -49,7 +49,19 @@ export async function addTools(tree: ImageTree, starter: string, limits: WaitLim
     if (/^(usr\/)?s?bin\/[^/]+$/.test(path)) tree.symlink(join('/', path), '/leet/busybox')
   }
   tree.symlink('/bin/sh', '/leet/busybox')
+  tree.file('/leet/dhcp', DHCP_SCRIPT, 0o755)
 }
+
+/** What busybox's udhcpc runs with an answer in its environment; init starts it for interfaces without an address. */
+const DHCP_SCRIPT = `#!/leet/busybox sh
+[ "$1" = bound ] || exit 0
+/leet/busybox ifconfig "$interface" "$ip" netmask "$subnet" || exit 1
+for gateway in $router; do
+  /leet/busybox route add default gw "$gateway" dev "$interface"
+  break
+done
+for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+`
 
 /** Modules that init loads from the disk, each set as a list in load order; `optional` ones begin with `-`. */
 export async function addModules(tree: ImageTree, kernel: Kernel, limits: WaitLimits): Promise<void> {

@@ -22,6 +22,8 @@ export const KERNEL_DIRECTORIES = ['/boot', '/lib/modules']
 /** Modules a guest cannot be without: the root disk, the writable root, the network, the working directory. */
 export const ROOT_MODULES = ['virtio_pci', 'virtio_blk', 'erofs', 'overlay']
 const NETWORK_MODULES = ['virtio_net']
+/** Built into many kernels: the socket of DHCP clients, random numbers, the seed's file system. */
+const OTHER_MODULES = ['af_packet', 'virtio_rng', 'isofs']
 const SHARE_MODULES = ['9p', '9pnet_virtio']
 
 /**
@@ -29,7 +31,7 @@ const SHARE_MODULES = ['9p', '9pnet_virtio']
  * seed's mount makes that mount fail, and init says so.
  */
 export const MODULE_SETS: Readonly<Record<string, readonly string[]>> = {
-  base: [...NETWORK_MODULES, 'virtio_rng', 'isofs'],
+  base: [...NETWORK_MODULES, ...OTHER_MODULES],
   '9p': SHARE_MODULES,
   virtiofs: ['virtiofs'],
   nfs: ['nfs', 'nfsv3'],
@@ -77,6 +79,7 @@ function unusable(modules: string): string | undefined {
     ...ROOT_MODULES,
     ...NETWORK_MODULES,
     ...SHARE_MODULES,
+    'isofs',
   ])
   return unknown.length > 0 ? `the kernel has no ${unknown.join(', ')}` : undefined
 }

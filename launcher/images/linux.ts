@@ -2,7 +2,7 @@
 // programs need, shared by all guests of a node so that it costs its memory once. Nothing is done twice: what an image
 // would be made of is compared with what was made before by names, sizes and times, and made only when that is new.
 import { createHash } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
@@ -39,7 +39,7 @@ export async function composeLinuxImage(
 ): Promise<LinuxImage> {
   const store = new ImageStore(join(context.cacheDir ?? cacheDirectory(request.env), 'linux'))
   const init = await guestInitPath(context)
-  const key = requestKey(request, FORMAT)
+  const key = requestKey(request)
   const remembered = stillTrue(await store.recall('requests', key))
   const known = remembered && imageOf(store, remembered.image)
   if (known) return { ...known, programs: remembered.programs, mpi: remembered.mpi, composed: false }
@@ -69,6 +69,8 @@ export async function composeLinuxImage(
     ...(request.env.PATH ?? '').split(':').map((folder) => resolve(request.directory, folder)),
     ...searched,
     ...tree.sources,
+    // Another version of this program may make something else of the same.
+    ...readdirSync(import.meta.dirname).map((name) => join(import.meta.dirname, name)),
   ])
   const boot = await makeBoot(store, kernel, init, context)
   const disk = await makeDisk(store, tree, context)

@@ -23,14 +23,14 @@ export interface Remembered {
 const VARIABLES =
   /^(PATH|LD_LIBRARY_PATH|LD_PRELOAD|(OPAL|PMIX)_(PREFIX|LIBDIR|PKGLIBDIR)|UCX_MODULE_DIR|FI_PROVIDER_PATH)$/
 
-/** A name for requests that ask for the same; `format` changes when the composer does something else with them. */
-export function requestKey(request: LinuxImageRequest, format: number): string {
+/** A name for requests that ask for the same. */
+export function requestKey(request: LinuxImageRequest): string {
   const env = Object.entries(request.env)
     .filter(([name]) => VARIABLES.test(name))
     .sort()
   const { programs, files, directory, starter, kernel, shared } = request
   return createHash('sha256')
-    .update(JSON.stringify([format, programs, files, directory, starter.path, kernel, shared, env]))
+    .update(JSON.stringify([programs, files, directory, starter.path, kernel, shared, env]))
     .digest('hex')
 }
 

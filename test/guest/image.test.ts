@@ -238,16 +238,26 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
     expect((await runOverSsh(login(), 'exit 7', limits())).status).toBe(7)
   })
 
-  it('keeps its keys out of a home that is the node’s', async () => {
+  it('asks for an address when its seed has none, and keeps its keys out of a home that is the node’s', async () => {
+    const dhcp = { name: 'eth0', mac: NIC.mac, ipv4: 'dhcp' } as const
     const root = { name: 'root', uid: 0, gid: 0, group: 'root', groups: [], home: '/root', shell: '/bin/sh' }
     const lines = await boot(
-      seedIso(seedOf({ user: root, files: [], mounts: [{ ...mountOf('leet_work', '/root') }] }), {
-        kind: 'cloud-config',
-      }),
+      seedIso(
+        seedOf({ user: root, files: [], interfaces: [dhcp], mounts: [mountOf('leet_work', '/root')] }),
+        {
+          kind: 'cloud-config',
+        },
+      ),
     )
     expect(lines.at(-1)?.kind).toBe('ready')
     expect((await runOverSsh(login(), 'cat /root/mpi.c', limits())).stdout).toContain('MPI_Init')
     expect(readdirSync(work)).not.toContain('.ssh')
+    const { stdout } = await runOverSsh(
+      login(),
+      'ip -4 addr show eth0; ip route; cat /etc/resolv.conf',
+      limits(),
+    )
+    expect(stdout).toMatch(/inet 10\.0\.2\.15\/24[\s\S]*default via 10\.0\.2\.2[\s\S]*nameserver 10\.0\.2\.3/)
   })
 
   it('ends, and says why, when a required mount fails; goes on without one that is not', async () => {

@@ -172,7 +172,11 @@ describeWith(['busybox'], 'cpio', () => {
       { path: 'dev', kind: 'directory', mode: 0o755 },
       { path: 'dev/console', kind: 'character', mode: 0o600, major: 5, minor: 1 },
     ])
-    const list = execFileSync('busybox', ['cpio', '-itv'], { input: archive, encoding: 'utf8' })
+    const list = execFileSync('busybox', ['cpio', '-itv'], {
+      input: archive,
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
     expect(list).toMatch(/^crw-------.*dev\/console$/m)
     // Its device: fields 10 and 11 of the header.
     const header = archive.toString('latin1', archive.lastIndexOf('070701', archive.indexOf('dev/console')))

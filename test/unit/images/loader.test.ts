@@ -153,6 +153,22 @@ describeWith(['gcc', 'ldd'], 'the loader, against ld.so', () => {
   )
 })
 
+describeWith(['musl-gcc'], 'the loader of musl', () => {
+  it('is itself the C library', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'leet-musl-'))
+    try {
+      writeFileSync(join(folder, 'main.c'), 'int main(void) { return 0; }')
+      execFileSync('musl-gcc', ['-o', 'main', 'main.c'], { cwd: folder })
+      const map = new LinkMap(join(folder, 'main'), hostLoaderSettings({}, '/'))
+      expect(map.missing).toEqual([])
+      expect(map.objects.map(({ path }) => path)).toEqual([join(folder, 'main'), map.program.elf.interpreter])
+      expect(map.program.elf.needed).not.toEqual([])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+})
+
 describe('programs', () => {
   const folder = mkdtempSync(join(tmpdir(), 'leet-program-'))
   afterAll(() => rmSync(folder, { recursive: true }))
