@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { LeetError, type Log, lineLog, usageError } from '../../common/index.ts'
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
+import { configPaths, loadConfigs } from '../config/load.ts'
 import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, planEvent, Timings } from '../job/events.ts'
@@ -19,7 +20,8 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   const words = parseCommandWords(OPTIONS, argv)
   if (words.options.has('help')) return showHelp()
   if (words.options.has('version')) return showVersion()
-  const settings = readSettings(words, process.env)
+  const files = await loadConfigs(configPaths(process.env, process.cwd()), OPTIONS)
+  const settings = readSettings(words, process.env, files)
   const log = lineLog((text) => process.stderr.write(text), 'leet: ', settings.verbose)
 
   const [programs, allocation] = await Promise.all([

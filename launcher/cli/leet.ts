@@ -15,6 +15,7 @@ export async function leet(argv: readonly string[]): Promise<number> {
   addImageCommands(program)
   addReap(program)
   addExplain(program)
+  addConfig(program)
   try {
     await program.parseAsync(argv as string[], { from: 'user' })
     return Number(process.exitCode ?? 0)
@@ -96,6 +97,30 @@ function addExplain(program: Command): void {
       const { explainAllocation } = await import('../../scheduler-adapters/index.ts')
       const { findAllocation } = await import('../plan/facts.ts')
       for (const line of explainAllocation(await findAllocation(wishes, process.env))) print(line)
+    })
+}
+
+function addConfig(program: Command): void {
+  program
+    .command('config')
+    .description('settings of leet-mpirun here, and where each came from')
+    .option('--schema', 'the JSON schema of leet.yaml instead')
+    .action(async ({ schema }: { schema?: true }) => {
+      const { OPTIONS } = await import('./options.ts')
+      if (schema) {
+        const { configSchema } = await import('../config/schema.ts')
+        print(JSON.stringify(configSchema(OPTIONS), undefined, 2))
+        return
+      }
+      const { configPaths, loadConfigs } = await import('../config/load.ts')
+      const { showConfig } = await import('../config/show.ts')
+      const { readSettings } = await import('./settings.ts')
+      const paths = configPaths(process.env, process.cwd())
+      const files = await loadConfigs(paths, OPTIONS)
+      const flags = new Map()
+      for (const line of showConfig(OPTIONS, { flags, environment: process.env, files }, paths)) print(line)
+      // Values that leet-mpirun would refuse are refused here too.
+      readSettings({ options: flags, programs: [{ options: flags, argv: ['true'] }] }, process.env, files)
     })
 }
 

@@ -1,13 +1,8 @@
 // From words to settings: each option's words are checked once, here, and become typed values.
 import { parseCount, parseDuration, parseSize, usageError } from '../../common/index.ts'
-import {
-  type CommandWords,
-  dashed,
-  nearest,
-  type OptionSpec,
-  type OptionWords,
-} from '../../mpi-bridge/index.ts'
+import { type CommandWords, nearest, type OptionSpec } from '../../mpi-bridge/index.ts'
 import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
+import { type ConfigFile, type OptionSources, whatWasSaid } from '../config/sources.ts'
 import { DEFAULT_SUBNET, parseSubnet } from '../networks/addresses.ts'
 import type { AllocationWishes } from '../plan/facts.ts'
 import { type MountRequest, SHARE_WAYS } from '../plan/mounts.ts'
@@ -69,11 +64,15 @@ export interface Settings {
 
 const DEFAULT_BOOT_TIMEOUT_MS = 120_000
 
-/** Checks a command line, completed by the environment; a refusal is a usage error (exit status 2). */
-export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv): Settings {
-  const job = reader(words.options, environment)
+/** Checks a command line, completed by the environment and files; a refusal is a usage error (exit status 2). */
+export function readSettings(
+  words: CommandWords,
+  environment: NodeJS.ProcessEnv,
+  files: readonly ConfigFile[] = [],
+): Settings {
+  const job = reader({ flags: words.options, environment, files })
   const programs = words.programs.map((program, index) => {
-    const own = reader(program.options, {})
+    const own = reader({ flags: program.options, environment, files })
     if (program.argv.length === 0) {
       throw usageError(
         index === 0 && words.programs.length === 1
@@ -112,9 +111,7 @@ export function readSettings(words: CommandWords, environment: NodeJS.ProcessEnv
       subnet: job.value('network.subnet', checkSubnet) ?? DEFAULT_SUBNET,
     },
     mounts: {
-      wishes: job
-        .all('mounts')
-        .map(([text]) => ({ text: text as string, where: '--mount', source: 'flags' })),
+      wishes: job.said('mounts').map(({ words: [text], ...from }) => ({ text: text as string, ...from })),
       shareBy: job.value('share-by', choice(SHARE_WAYS)) ?? 'auto',
     },
     image: {
@@ -166,17 +163,16 @@ function checkSubnet(text: string, where: string): string {
 
 type OptionReader = ReturnType<typeof reader>
 
-function reader(words: OptionWords, environment: NodeJS.ProcessEnv) {
-  const specOf = (key: string) => OPTIONS.find((option) => option.key === key) as OptionSpec
+function reader(sources: OptionSources) {
+  const said = (key: string) =>
+    whatWasSaid(OPTIONS.find((option) => option.key === key) as OptionSpec, sources)
   return {
-    has: (key: string) => words.has(key),
-    all: (key: string) => words.get(key) ?? [],
+    said,
+    has: (key: string) => said(key).length > 0,
+    all: (key: string) => said(key).map(({ words }) => words),
     value<T>(key: string, parse: (text: string, where: string) => T): T | undefined {
-      const spec = specOf(key)
-      const flagged = words.get(key)?.at(-1)?.[0]
-      if (flagged !== undefined) return parse(flagged, dashed(spec))
-      const fromEnvironment = spec.environment ? environment[spec.environment] : undefined
-      return fromEnvironment ? parse(fromEnvironment, spec.environment as string) : undefined
+      const last = said(key).at(-1)
+      return last && parse(last.words[0] as string, last.where)
     },
   }
 }

@@ -8,25 +8,25 @@ export interface MountFailure {
 
 /** `reason` is the guest's: the system's error text with the call before it. `source` is `ADDRESS:/export`. */
 export function explainNfsFailure(reason: string, source: string): MountFailure {
-  const [server, directory] = [source.slice(0, source.indexOf(':')), source.slice(source.indexOf(':') + 1)]
-  // EACCES comes from version 3's mount service, EPERM from version 4.
-  if (/Permission denied|Operation not permitted/.test(reason)) {
+  const colon = source.indexOf(':')
+  const [server, directory] = [source.slice(0, colon), source.slice(colon + 1)]
+  // Linux: EACCES from version 3's mount service, EPERM from version 4. nfs-ganesha 4.3: EACCES from version 3 whether
+  // the export is not there or not for this client, ENOENT from version 4 in both cases.
+  const refused = /Permission denied|Operation not permitted/.test(reason)
+  if (refused || /No such file or directory/.test(reason)) {
+    const what = refused ? `the server refuses ${directory}` : `the server shows no export ${directory}`
     return {
-      why: `${reason}; the server sees this node and a port above 1023, which it takes only for exports with \`insecure\``,
-      hint: `the option \`insecure\` for ${directory} on ${server} (nfs-ganesha: PrivilegedPort = false) and this node among its clients, or --share-by 9p for what this node has mounted itself`,
-    }
-  }
-  if (/No such file or directory/.test(reason)) {
-    return {
-      why: `${reason}; the server has no export ${directory}, or none for this node`,
-      hint: `showmount -e ${server} lists what it exports by version 3`,
+      why: `${reason}: ${what} to this node, or only to ports below 1024, which guests cannot have behind it`,
+      hint:
+        `is it exported to this node (showmount -e ${server}), and with the option \`insecure\` ` +
+        '(nfs-ganesha: PrivilegedPort = false)? Directories that the node has mounted itself can be shared with --share-by 9p',
     }
   }
   if (/Protocol not supported|Invalid argument/.test(reason)) {
     return {
-      why: `${reason}; the server or the guest's kernel has not this version of NFS, or not these options`,
+      why: `${reason}: the server or the guest's kernel has not this version of NFS, or not these options`,
       hint: 'vers=3 or vers=4 among the options of the mount, and no others to begin with',
     }
   }
-  return { why: reason, hint: `is the server ${server} up, and does it answer the guest's node?` }
+  return { why: reason, hint: `is the server ${server} up, and does it answer this node?` }
 }
