@@ -81,8 +81,8 @@ export interface Lab {
   processes(host: string): HostProcess[]
   /** Whatever is on the head or a node that was not there when the lab was ready. */
   leftovers(): Finding[]
-  /** Waits until there are no leftovers; rejects with their list. */
-  waitClean(limits?: Partial<WaitLimits>): Promise<void>
+  /** Waits until there are no leftovers (among those that matter); rejects with their list. */
+  waitClean(limits?: Partial<WaitLimits>, matters?: (finding: Finding) => boolean): Promise<void>
   /** The NFS server, when there is one: `stop` kills it as a crash does. */
   readonly nfs?: { readonly address: string; stop(): Promise<void>; start(): Promise<void> }
   /** Ends and removes everything. */
@@ -291,11 +291,11 @@ async function startServices(
     },
     processes: (name) => processesOf(host(name)),
     leftovers,
-    waitClean: async (limits = { deadline: Deadline.after(10_000) }) => {
-      await poll(() => (leftovers().length === 0 ? true : undefined), 100, limitsOf(limits), {
-        what: 'clean hosts',
-      }).catch(() => {
-        const list = leftovers().map((finding) => `  ${key(finding)}`)
+    waitClean: async (limits = { deadline: Deadline.after(10_000) }, matters = () => true) => {
+      const left = () => leftovers().filter(matters)
+      const clean = () => (left().length === 0 ? true : undefined)
+      await poll(clean, 100, limitsOf(limits), { what: 'clean hosts' }).catch(() => {
+        const list = left().map((finding) => `  ${key(finding)}`)
         if (list.length > 0) throw labError(`left behind:\n${list.join('\n')}`)
       })
     },

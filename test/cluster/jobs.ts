@@ -1,0 +1,102 @@
+// Jobs of leet-mpirun in the lab: a shared directory with programs and input, batch scripts, and their processes.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Deadline, poll, runCommand } from '../../common/index.ts'
+import { guestInitPath } from '../../launcher/images/guest-init.ts'
+import { starterPath } from '../../mpi-bridge/index.ts'
+import type { LabUser } from './lab/hosts.ts'
+import type { HostProcess } from './lab/inspect.ts'
+import type { Lab } from './lab/lab.ts'
+
+/** leet-mpirun as the hosts of the lab see it. */
+export const LEET_MPIRUN = '/srv/leet/launcher/bin/leet-mpirun'
+/** Options for Linux guests on all nodes: joined to the hosts' bridge, with the shared directory by NFS. */
+export const GUESTS = [
+  ...['--network', 'bridge=br0', '--guest-memory', '384M', '--guest-cpus', '1'],
+  ...['--mount', 'nfs:/export/project:/srv/project', '--mount', 'nfs:/export/home:/home'],
+]
+/** Options for ranks on the bare nodes. */
+export const BARE = ['--guest', 'host']
+
+export type Mpi = 'mpich' | 'openmpi'
+
+const TEN_MINUTES = 600_000
+const limits = () => ({ deadline: Deadline.after(TEN_MINUTES) })
+
+/** A submitted job. */
+export interface LabJob {
+  readonly id: number
+  /** All that it wrote so far. */
+  output(): string
+  /** Waits until its output matches. */
+  says(pattern: RegExp): Promise<void>
+}
+
+/** Builds what a checkout builds when it is first needed: on the hosts it is read-only. */
+export async function buildCheckout(): Promise<void> {
+  await Promise.all([starterPath(limits()), guestInitPath(limits())])
+}
+
+/** A new directory of a user below /srv/project with `share.MPI` and its input; returns its path on the hosts. */
+export async function makeCase(lab: Lab, name: string, user: LabUser): Promise<string> {
+  const path = `/srv/project/${name}`
+  mkdirSync(lab.path(path))
+  writeFileSync(join(lab.path(path), 'input'), `what ${name} needs\n`)
+  const source = fileURLToPath(new URL('programs/share.c', import.meta.url))
+  for (const mpi of ['mpich', 'openmpi'] as const satisfies readonly Mpi[]) {
+    const program = join(lab.path(path), `share.${mpi}`)
+    const { status, stderr } = await runCommand([`mpicc.${mpi}`, '-o', program, source], limits())
+    if (status !== 0) throw new Error(stderr)
+  }
+  await lab.run('head', ['chown', '-R', `${user.uid}:${user.gid}`, path])
+  return path
+}
+
+/** Submits `leet-mpirun ARGV` as a batch job in `directory`. */
+export async function submit(
+  lab: Lab,
+  argv: readonly string[],
+  { user, directory, options = [] }: { user: LabUser; directory: string; options?: readonly string[] },
+): Promise<LabJob> {
+  const words = [LEET_MPIRUN, ...argv].map((word) => `'${word}'`).join(' ')
+  const id = await lab.sbatch(`#!/bin/sh\nexec ${words}\n`, {
+    user,
+    cwd: directory,
+    options: ['-N3', '--ntasks-per-node=2', '-o', `${directory}/job.%j`, ...options],
+  })
+  const output = () => {
+    try {
+      return readFileSync(lab.path(`${directory}/job.${id}`), 'utf8')
+    } catch {
+      return ''
+    }
+  }
+  return {
+    id,
+    output,
+    says: async (pattern) => {
+      // A job that is over says nothing more.
+      const probe = async () => {
+        const over = ['COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT'].includes((await lab.job(id)).state)
+        if (pattern.test(output())) return true
+        if (over) throw new Error(`job ${id} ended without ${pattern}:\n${output()}`)
+        return undefined
+      }
+      await poll(probe, 100, limits(), { what: `${pattern} in the output of job ${id}` })
+    },
+  }
+}
+
+/** The processes of a host that are node agents, controllers or hypervisors. */
+export function leetProcesses(
+  lab: Lab,
+  host: string,
+  kind: 'leet-agent' | 'leet-mpirun' | 'qemu',
+): HostProcess[] {
+  return lab
+    .processes(host)
+    .filter(({ argv }) =>
+      kind === 'qemu' ? argv[0]?.includes('qemu-system') : argv[1]?.endsWith('start.js') && argv[2] === kind,
+    )
+}
