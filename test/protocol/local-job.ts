@@ -3,11 +3,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { Deadline, endOf, silentLog, waitFor, withParentDeathSignal } from '../../common/index.ts'
+import type { Preput, ServiceAddress } from '../../mpi-bridge/context.ts'
 import type { Exchange } from '../../mpi-bridge/exchange.ts'
 import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import { answerNames, createNameServer } from '../../mpi-bridge/names.ts'
-import { openProcessManager, type ProcessManagerOptions } from '../../mpi-bridge/process-manager.ts'
+import {
+  openProcessManager,
+  type ProcessManager,
+  type ProcessManagerOptions,
+} from '../../mpi-bridge/process-manager.ts'
+import { answerSpawn } from '../../mpi-bridge/spawn.ts'
 
 /** A job to run. */
 export interface LocalJob {
@@ -32,12 +38,20 @@ export interface RankEnd {
 /** How the job ended. */
 export interface LocalJobEnd {
   readonly ranks: readonly RankEnd[]
+  /** Ranks of the jobs that were spawned, one list a job. */
+  readonly spawned: readonly (readonly RankEnd[])[]
   readonly reports: readonly RankReport[]
 }
 
 const LIMIT_MS = 45_000
 
-/** Runs the job to its end. */
+/** What one rank runs. */
+interface Start {
+  readonly argv: readonly string[]
+  readonly cwd?: string
+}
+
+/** Runs the job, and jobs that it spawns, to their end. */
 export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
   const reports: RankReport[] = []
   const children: ChildProcess[] = []
@@ -49,61 +63,88 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
     if (what.kind === 'aborted' || what.kind === 'lost') killAll()
   }
   const exchanges = job.exchanges?.(report) ?? [createLocalExchange(report)]
-  const size = job.guests.flat().length
-  const layout: JobLayout = {
-    id: `leet-${randomBytes(16).toString('hex')}`,
-    size,
-    guests: job.guests.map((ranks, guest) => ({
-      guest,
-      name: `guest${guest}`,
-      agent: guest % exchanges.length,
-      ranks,
-    })),
-    appnums: Array.from({ length: size }, () => 0),
-    ...(job.universeSize === undefined ? {} : { universeSize: job.universeSize }),
-  }
-  const names = createNameServer()
-  answerNames(exchanges[0] as Exchange, names)
   const managers = exchanges.map((exchange) =>
     openProcessManager({ exchange, log: silentLog, finalizeRescue: job.finalizeRescue }),
   )
-  try {
-    for (const manager of managers) manager.addJob(layout)
-    const starts: { rank: number; env: Record<string, string> }[] = []
-    for (const { guest, agent, ranks } of layout.guests) {
-      const manager = managers[agent] as (typeof managers)[number]
-      const address = await manager.listen(guest, '127.0.0.1')
-      for (const rank of ranks) starts.push({ rank, env: manager.environment(layout.id, rank, address) })
-    }
-    starts.sort((a, b) => a.rank - b.rank)
-    const ends = starts.map(async ({ env }): Promise<RankEnd> => {
-      const [command, ...args] = withParentDeathSignal(job.argv) as [string, ...string[]]
-      const child = spawn(command, args, {
-        env: { PATH: process.env.PATH, HOME: '/tmp', ...job.env, ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
-      children.push(child)
-      let stdout = ''
-      let stderr = ''
-      child.stdout.on('data', (chunk) => {
-        stdout += chunk
-      })
-      child.stderr.on('data', (chunk) => {
-        stderr += chunk
-      })
-      const end = await endOf(child)
-      return end.kind === 'exit'
-        ? { status: end.status, signal: null, stdout, stderr }
-        : { status: null, signal: end.signal, stdout, stderr }
+  const agentOf = (guest: number) => guest % exchanges.length
+  const addresses = new Map<number, ServiceAddress>()
+  const jobs: Promise<RankEnd[]>[] = []
+
+  const startRank = async ({ argv, cwd }: Start, env: Record<string, string>): Promise<RankEnd> => {
+    const [command, ...args] = withParentDeathSignal(argv) as [string, ...string[]]
+    const child = spawn(command, args, {
+      cwd,
+      env: { PATH: process.env.PATH, HOME: '/tmp', ...job.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const ranks = await waitFor(
-      Promise.all(ends),
-      { deadline: Deadline.after(LIMIT_MS) },
-      {
-        what: 'the ranks of a test job to end',
-      },
+    children.push(child)
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk
+    })
+    const end = await endOf(child)
+    return end.kind === 'exit'
+      ? { status: end.status, signal: null, stdout, stderr }
+      : { status: null, signal: end.signal, stdout, stderr }
+  }
+
+  /** Starts a job whose rank `n` runs `starts[n]`. */
+  const startJob = (layout: JobLayout, preput: readonly Preput[], starts: readonly Start[]): void => {
+    for (const manager of managers) manager.addJob(layout, preput)
+    jobs.push(
+      Promise.all(
+        starts.map((start, rank) => {
+          const { guest = 0 } = layout.guests.find(({ ranks }) => ranks.includes(rank)) ?? {}
+          const manager = managers[agentOf(guest)] as ProcessManager
+          const address = addresses.get(guest) as ServiceAddress
+          return startRank(start, manager.environment(layout.id, rank, address))
+        }),
+      ),
     )
-    return { ranks, reports }
+  }
+
+  const layoutOf = (guests: readonly (readonly number[])[], appnums: readonly number[]): JobLayout => ({
+    id: `leet-${randomBytes(16).toString('hex')}`,
+    size: appnums.length,
+    guests: guests.map((ranks, guest) => ({ guest, name: `guest${guest}`, agent: agentOf(guest), ranks })),
+    appnums,
+    ...(job.universeSize === undefined ? {} : { universeSize: job.universeSize }),
+  })
+
+  const names = createNameServer()
+  answerNames(exchanges[0] as Exchange, names)
+  answerSpawn(exchanges[0] as Exchange, async ({ job: parent, rank, commands, preput }) => {
+    const starts = commands.flatMap(({ argv, maxprocs, cwd }) => Array<Start>(maxprocs).fill({ argv, cwd }))
+    // The ranks of a spawned job are dealt out to the guests in turn.
+    const guests = job.guests.map((_, guest) =>
+      starts.flatMap((_, child) => (child % job.guests.length === guest ? [child] : [])),
+    )
+    const appnums = commands.flatMap(({ maxprocs }, app) => Array<number>(maxprocs).fill(app))
+    const layout: JobLayout = { ...layoutOf(guests, appnums), spawnedBy: { job: parent, rank } }
+    startJob(layout, preput, starts)
+    return { job: layout.id, errcodes: starts.map(() => 0) }
+  })
+
+  try {
+    for (const guest of job.guests.keys()) {
+      addresses.set(guest, await (managers[agentOf(guest)] as ProcessManager).listen(guest, '127.0.0.1'))
+    }
+    const size = job.guests.flat().length
+    startJob(layoutOf(job.guests, Array(size).fill(0)), [], Array<Start>(size).fill({ argv: job.argv }))
+    const limits = { deadline: Deadline.after(LIMIT_MS) }
+    const ends: RankEnd[][] = []
+    // A job may spawn another while it is waited for.
+    for (let nth = 0; nth < jobs.length; nth++) {
+      ends.push(
+        await waitFor(jobs[nth] as Promise<RankEnd[]>, limits, { what: 'the ranks of a test job to end' }),
+      )
+    }
+    const [ranks = [], ...spawned] = ends
+    return { ranks, spawned, reports }
   } finally {
     killAll()
     names.close()
@@ -112,7 +153,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
 }
 
 /** Everything that the ranks printed, line by line, sorted. */
-export function linesOf({ ranks }: LocalJobEnd): string[] {
+export function linesOf({ ranks }: Pick<LocalJobEnd, 'ranks'>): string[] {
   return ranks
     .flatMap((rank) => rank.stdout.split('\n'))
     .filter((line) => line !== '')
