@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, expect, it } from 'vitest'
 import { makeSshKeyPair } from '../../../contextualise/index.ts'
+import { bufferSource, readElf } from '../../../launcher/images/elf.ts'
 import { parseInitLine } from '../../../launcher/images/init-lines.ts'
 import { describeWith } from '../../support/needs.ts'
 
@@ -163,6 +164,24 @@ describeWith(['dropbearconvert', 'gcc'], 'host keys', () => {
         stdio: 'pipe',
       })
       expect(readFileSync(join(folder, 'ours'))).toEqual(readFileSync(join(folder, 'theirs')))
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+})
+
+describeWith(['musl-gcc'], 'the binary', () => {
+  it('is the same each time it is built, static and small', { timeout: 60_000 }, () => {
+    const folder = mkdtempSync(join(tmpdir(), 'leet-build-'))
+    try {
+      const script = join(import.meta.dirname, '../../../launcher/guest-init/build.sh')
+      const [one, other] = ['a', 'b/c'].map((name) => {
+        execFileSync('sh', [script, join(folder, name)], { stdio: 'pipe' })
+        return readFileSync(join(folder, name, 'init'))
+      }) as [Buffer, Buffer]
+      expect(one.equals(other)).toBe(true)
+      expect(readElf(bufferSource(one), 'init')).toMatchObject({ interpreter: undefined, dynamic: false })
+      expect(one.length).toBeLessThan(200_000)
     } finally {
       rmSync(folder, { recursive: true })
     }
