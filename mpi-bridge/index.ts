@@ -26,6 +26,11 @@ export {
 } from './mpirun/grammar.ts'
 export { type MappingRequest, mapRanks } from './mpirun/mapping.ts'
 export { answerNames, createNameServer } from './names.ts'
+export { type OsvChannel, openOsvChannel } from './osv/channel.ts'
+export { isSeedFailure } from './osv/console.ts'
+export { osvSettings } from './osv/environment.ts'
+export { OsvRest } from './osv/rest.ts'
+export { planStageIn, type StagedIn, stagedPath, stageIn, stageOut } from './osv/staging.ts'
 export {
   describeEnd,
   type Outcome,

@@ -116,20 +116,38 @@ export function rankFailure(rank: RankObservation, othersWait: boolean): RankFai
 
 /** The outcome of a job whose ranks have all ended or been given up. */
 export function outcomeOf({ ranks, stoppedAt, stoppedFor }: JobObservation): Outcome {
-  const before = (at: number) => stoppedAt === undefined || at <= stoppedAt
   const waiting = new Set(ranks.filter((rank) => rank.connected && !rank.finalised).map((rank) => rank.job))
   const firstFailure = ranks
-    .map((rank) => rankFailure(rank, waiting.has(rank.job)))
+    .map((rank) => rankFailure(asOf(rank, stoppedAt), waiting.has(rank.job)))
     .filter((failure) => failure !== undefined)
-    .filter((failure) => before(failure.at))
     .toSorted((one, other) => one.at - other.at)[0]
-  const error = stoppedFor ?? firstFailure?.error ?? unconnectedError(ranks)
+  const error = stoppedFor ?? firstFailure?.error ?? unconnectedError(ranks) ?? stoppedError(stoppedAt)
   return {
     ranks: ranks.map((rank) => resultOf(rank, stoppedAt)),
     status: error ? exitByte(error.exitCode) : 0,
     firstFailure,
     summary: error ? describeError(error).split('\n') : [],
   }
+}
+
+// A rank as it was known when the job was ended: what it did after that was LEET's doing. Of a rank that was lost before,
+// the reason for which its guest went is told even when it became known later.
+function asOf(rank: RankObservation, stoppedAt: number | undefined): RankObservation {
+  const { end, error, endedAt, aborted, lost, ...rest } = rank
+  const known = (at: number | undefined) => at !== undefined && (stoppedAt === undefined || at <= stoppedAt)
+  const wasLost = lost !== undefined && known(lost.at)
+  return {
+    ...rest,
+    ...(aborted && known(aborted.at) ? { aborted } : {}),
+    ...(wasLost ? { lost } : {}),
+    ...(known(endedAt) ? { end, error, endedAt } : wasLost && error ? { error, endedAt: lost.at } : {}),
+  }
+}
+
+/** A job that was ended is never a success, even if nobody can say why. */
+function stoppedError(stoppedAt: number | undefined): LeetError | undefined {
+  if (stoppedAt === undefined) return undefined
+  return new LeetError({ code: 'LEET_E_STOPPED', what: 'the job was ended before its ranks were done' })
 }
 
 /**

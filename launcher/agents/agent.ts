@@ -183,6 +183,8 @@ async function perform(
       const [job, ...packed] = args as [string, ...Parameters<typeof unpackOrders>]
       return worker.start(job, unpackOrders(...packed), signal)
     }
+    case 'collect':
+      return worker.collect(signal)
     case 'stop':
       return worker.stop()
     default:

@@ -69,6 +69,10 @@ export class RemoteWorker implements NodeWorker {
     return this.#call('start', [job, ...packOrders(ranks)], signal)
   }
 
+  collect(signal: AbortSignal): Promise<void> {
+    return this.#call('collect', [], signal)
+  }
+
   async stop(): Promise<void> {
     // What is gone has stopped: agents end their node when they lose the controller.
     if (this.#link) await this.#call('stop', [])

@@ -67,6 +67,16 @@ function addImageCommands(program: Command): void {
       const { listLinuxImages } = await import('../images/find.ts')
       for (const found of await listLinuxImages(process.env)) print(`${found.id}  ${found.disk}`)
     })
+  image
+    .command('import <kind> <dir>')
+    .description('take what OSv’s own build left (kind: osv) as the base of OSv images')
+    .action(async (kind: string, directory: string) => {
+      if (kind !== 'osv') throw usageError(`"${kind}" cannot be imported`, 'leet image import osv DIR')
+      const { importOsvBase, osvStore } = await import('../images/osv/base.ts')
+      const { base, lacks } = await importOsvBase(directory, { store: osvStore(process.env) })
+      print(`${base.id}${base.version ? ` (OSv ${base.version})` : ''}`)
+      for (const sentence of lacks) print(`  lacks: ${sentence}`)
+    })
 }
 
 function addReap(program: Command): void {

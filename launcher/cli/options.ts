@@ -77,7 +77,7 @@ export const OPTIONS: readonly OptionSpec[] = [
       environment: 'LEET_MPI',
     },
   ),
-  option('guest.kind', 'guest', 'KIND', GUEST, 'linux or host (default: linux)', {
+  option('guest.kind', 'guest', 'KIND', GUEST, 'linux, osv or host (default: linux)', {
     environment: 'LEET_GUEST',
   }),
   option('guests', 'guests', 'N', GUEST, 'guests of the whole job (default: one per node)', {
@@ -146,6 +146,17 @@ export const OPTIONS: readonly OptionSpec[] = [
   option('modules', 'modules', 'DIR', GUEST, 'its modules, such as /lib/modules/VERSION', {
     environment: 'LEET_MODULES',
   }),
+  option(
+    'osv.base',
+    'osv-base',
+    'BASE',
+    GUEST,
+    'OSv base by id or directory (default: the one imported last)',
+    {
+      environment: 'LEET_OSV_BASE',
+    },
+  ),
+  option('osv.compat', 'no-osv-compat', '', GUEST, 'leave the compatibility library out of OSv images'),
   option(
     'finalize-rescue',
     'no-finalize-rescue',

@@ -9,7 +9,7 @@ import { type MountRequest, SHARE_WAYS } from '../plan/mounts.ts'
 import { OPTIONS } from './options.ts'
 
 /** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
-export type GuestKind = 'linux' | 'host'
+export type GuestKind = 'linux' | 'osv' | 'host'
 
 /** Which process manager's environment the ranks are given; `auto` asks the program's libraries. */
 export type MpiChoice = 'auto' | 'openmpi' | 'mpich' | 'none'
@@ -51,6 +51,10 @@ export interface Settings {
     readonly files: readonly string[]
     readonly kernel: string | undefined
     readonly modules: string | undefined
+    /** Of OSv: its base, by id, or the directory that its build wrote; undefined: the one imported last. */
+    readonly osvBase: string | undefined
+    /** Put the compatibility library into OSv images. */
+    readonly osvCompat: boolean
   }
   readonly finalizeRescue: boolean
   /** Milliseconds. */
@@ -100,7 +104,7 @@ export function readSettings(
     ppn: job.value('ppn', (text, where) => parseCount(text, where)),
     mpi: job.value('mpi', choice(['auto', 'openmpi', 'mpich', 'none'])) ?? 'auto',
     guest: {
-      kind: job.value('guest.kind', choice(['linux', 'host'])) ?? 'linux',
+      kind: job.value('guest.kind', choice(['linux', 'osv', 'host'])) ?? 'linux',
       count: job.value('guests', (text, where) => parseCount(text, where, 1, 4096)),
       memory: job.value('guest.memory', parseGuestMemory),
       cpus: job.value('guest.cpus', (text, where) => parseCount(text, where, 1, 255)),
@@ -119,6 +123,8 @@ export function readSettings(
       files: job.all('file').map(([text]) => text as string),
       kernel: job.value('kernel', nonEmpty),
       modules: job.value('modules', nonEmpty),
+      osvBase: job.value('osv.base', nonEmpty),
+      osvCompat: !job.has('osv.compat'),
     },
     finalizeRescue: !job.has('finalize-rescue'),
     timeout: job.value('timeout', parseDuration),

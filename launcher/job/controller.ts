@@ -293,6 +293,12 @@ export function createController(context: ControllerContext): Controller {
     return job
   }
 
+  // After a failure what can still be had is brought back, but the failure is what the user is told.
+  async function collect(signal: AbortSignal): Promise<void> {
+    const collected = Promise.all(workers.map((worker) => worker.collect(signal)))
+    await (stoppedAt === undefined ? collected : collected.catch(() => {}))
+  }
+
   async function spawn(request: SpawnRequest): Promise<SpawnResult> {
     if (stoppedAt !== undefined) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'the job is ending' })
     const parent = jobs.get(request.job)
@@ -361,6 +367,7 @@ export function createController(context: ControllerContext): Controller {
         launched = true
         finishIfDone()
         await finished
+        await collect(signal)
         onEvent({ event: 'phase', phase: 'run', state: 'end' })
       } finally {
         signal.removeEventListener('abort', onAbort)

@@ -5,6 +5,9 @@ import { type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
 import type { ImageFile, LinuxImage } from '../images/image.ts'
 import { composeLinuxImage } from '../images/linux.ts'
+import { importOsvBase, type OsvBase, openOsvBase, osvStore } from '../images/osv/base.ts'
+import { composeOsvImage, type OsvImage } from '../images/osv/compose.ts'
+import type { ImageStore } from '../images/store.ts'
 
 /** What an image is to be made of, in the user's words. */
 export interface ImageWishes {
@@ -55,4 +58,45 @@ function parseFile(text: string, directory: string): ImageFile {
   const source = resolve(directory, destination === undefined ? text : text.slice(0, colon))
   if (!existsSync(source)) throw usageError(`${source} cannot be found`, undefined, '--file')
   return destination === undefined ? { source } : { source, destination }
+}
+
+/** What an OSv image is to be made of, in the user's words. */
+export interface OsvImageWishes {
+  readonly programs: readonly string[]
+  /** `SRC[:DST]` each. */
+  readonly files: readonly string[]
+  /** Id of a base, or the directory that OSv's build wrote; undefined: the base imported last. */
+  readonly base: string | undefined
+  readonly compat: boolean
+  /** Directories on which the guest mounts something. */
+  readonly mountPoints: readonly string[]
+}
+
+/** Composes an OSv image, or finds that it is there already. */
+export async function composeOsvForPrograms(
+  wishes: OsvImageWishes,
+  { log }: WaitLimits & { readonly log: Log },
+): Promise<OsvImage> {
+  const directory = process.cwd()
+  const store = osvStore(process.env)
+  return composeOsvImage(
+    {
+      programs: wishes.programs,
+      files: wishes.files.map((file) => parseFile(file, directory)),
+      env: process.env,
+      directory,
+      base: await findOsvBase(store, wishes.base, log),
+      // OSv mounts memory on /tmp.
+      mountPoints: ['/tmp', ...wishes.mountPoints],
+      ...(wishes.compat ? {} : { compat: false as const }),
+    },
+    { store, log },
+  )
+}
+
+async function findOsvBase(store: ImageStore, word: string | undefined, log: Log): Promise<OsvBase> {
+  if (word === undefined || !word.includes('/')) return openOsvBase(store, word)
+  const { base, lacks } = await importOsvBase(resolve(word), { store })
+  for (const sentence of lacks) log.detail(sentence)
+  return base
 }

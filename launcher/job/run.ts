@@ -1,21 +1,22 @@
 // One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
 // outcome, and takes everything apart again whatever happened.
 import { constants } from 'node:os'
-import { Deadline, LeetError, type Log } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import {
+  type ExplainedVariable,
   exportedVariables,
   forwardEnvironment,
   forwardInput,
   mpiSettings,
+  osvSettings,
   RankOutput,
-  type RankSurroundings,
   rankTable,
 } from '../../mpi-bridge/index.ts'
 import type { Allocation } from '../../scheduler-adapters/index.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
-import type { BootOrder, JobSecrets, LinuxImageFiles } from '../node/worker.ts'
+import type { BootOrder, GuestImage, JobSecrets } from '../node/worker.ts'
 import { isMounted } from '../plan/mounts.ts'
 import { surroundingsOf } from '../plan/network.ts'
 import type { JobPlan, PlanProgram } from '../plan/plan.ts'
@@ -86,7 +87,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
       exchange: nodes.exchange,
       bootOrder: (node, addresses): BootOrder => ({ plan, node, image, addresses, secrets }),
       environmentOf: (program, guest, addresses) =>
-        environmentOf(plan, program, surroundingsOf(plan, addresses, guest), forwarded.variables),
+        environmentOf(plan, program, settingsFor(plan, program, addresses, guest), forwarded.variables),
       onEvent,
       onOutput: (task, stream, data) => output.write(task, stream, data),
       onTaskEnd: (task) => output.end(task),
@@ -145,17 +146,30 @@ function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSi
   return AbortSignal.any([...cancels, late.signal])
 }
 
+// What the MPI library needs in that guest.
+function settingsFor(
+  plan: JobPlan,
+  { mpi }: PlanProgram,
+  addresses: readonly string[],
+  guest: number,
+): ExplainedVariable[] {
+  const where = surroundingsOf(plan, addresses, guest)
+  if (plan.guestKind !== 'osv') return mpiSettings(mpi, where)
+  const address = addresses[guest] as string
+  return osvSettings({ mpi, address, ...(where.segment ? { cidr: where.segment.cidr } : {}) })
+}
+
 // From weak to strong: what the MPI library needs, the user's own variables, what -x says.
 function environmentOf(
   plan: JobPlan,
   program: PlanProgram,
-  where: RankSurroundings,
+  settings: readonly ExplainedVariable[],
   user: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const variables: Record<string, string> = {}
-  for (const { name, value } of mpiSettings(program.mpi, where)) variables[name] = value
+  for (const { name, value } of settings) variables[name] = value
   Object.assign(variables, user)
-  if (where.inGuest) {
+  if (plan.guestKind !== 'host') {
     // The home is there, made by the guest; a temporary directory of the node is there only if it is shared.
     variables.HOME = plan.user.home
     for (const name of ['TMPDIR', 'TMP', 'TEMP']) {
@@ -166,27 +180,61 @@ function environmentOf(
   return Object.assign(variables, { PWD: program.workDir }, exportedVariables(program.exports, process.env))
 }
 
-async function findImage({ plan, settings, log, cancel, onEvent }: JobOrder): Promise<LinuxImageFiles> {
+async function findImage(order: JobOrder): Promise<GuestImage> {
+  const { plan, log, cancel, onEvent } = order
   onEvent({ event: 'phase', phase: 'image', state: 'begin' })
-  const { composeForPrograms } = await import('./image.ts')
-  const { findLinuxImage } = await import('../images/find.ts')
+  const limits = { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel }
+  const programs = plan.programs.map((program) => program.argv[0])
   const image =
-    settings.image.name === undefined
-      ? await composeForPrograms(
-          {
-            programs: plan.programs.map((program) => program.argv[0]),
-            files: settings.image.files,
-            kernel: settings.image.kernel,
-            modules: settings.image.modules,
-            shared: plan.mounts.map(({ path }) => path),
-          },
-          { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel },
-        )
-      : await findLinuxImage(settings.image.name, process.env, process.cwd())
-  log.detail(`image ${image.id}`)
+    plan.guestKind === 'osv'
+      ? await osvImage(order, programs, limits)
+      : await linuxImage(order, programs, limits)
   onEvent({ event: 'phase', phase: 'image', state: 'end' })
   return image
 }
+
+async function linuxImage(
+  { plan, settings, log }: JobOrder,
+  programs: string[],
+  limits: ComposeLimits,
+): Promise<GuestImage> {
+  const { composeForPrograms } = await import('./image.ts')
+  const { findLinuxImage } = await import('../images/find.ts')
+  const { name, files, kernel, modules } = settings.image
+  const shared = plan.mounts.map(({ path }) => path)
+  const image =
+    name === undefined
+      ? await composeForPrograms({ programs, files, kernel, modules, shared }, limits)
+      : await findLinuxImage(name, process.env, process.cwd())
+  log.detail(`image ${image.id}`)
+  return { kind: 'linux', kernel: image.kernel, initrd: image.initrd, disk: image.disk }
+}
+
+async function osvImage(
+  { plan, settings, log }: JobOrder,
+  programs: string[],
+  limits: ComposeLimits,
+): Promise<GuestImage> {
+  const { composeOsvForPrograms } = await import('./image.ts')
+  const { files, osvBase, osvCompat } = settings.image
+  const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
+  const image = await composeOsvForPrograms(
+    { programs, files, base: osvBase, compat: osvCompat, mountPoints },
+    limits,
+  )
+  log.detail(`image ${image.id}`)
+  for (const warning of image.warnings) log.warn(warning)
+  return {
+    kind: 'osv',
+    kernel: image.kernel,
+    disk: image.disk,
+    compat: image.compat,
+    mountTool: image.base.nfs,
+    programs: Object.fromEntries(image.programs.map(({ path }, index) => [programs[index] as string, path])),
+  }
+}
+
+type ComposeLimits = WaitLimits & { readonly log: Log }
 
 /** A cold store of a large program on a slow disk takes a while; more is a hang. */
 const COMPOSE_MS = 600_000

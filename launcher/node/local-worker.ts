@@ -27,6 +27,8 @@ const RESCUE_GRACE_MS = 1_000
 /** How long a channel may take to be there, and guests and ranks to be gone, in milliseconds. */
 const CHANNEL_MS = 30_000
 const STOP_MS = 10_000
+/** How long results may take to come back from guests. */
+const COLLECT_MS = 600_000
 /** How long the reason of a guest's end may come after the end of its channel. */
 const LOSS_MS = 1_000
 
@@ -62,7 +64,9 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
   // When a guest dies its channel breaks first, but why it died says more.
   async function tellLoss(guest: NodeGuest, channelError: LeetError): Promise<void> {
-    const error = await Promise.race([guest.lost, pause(LOSS_MS).then(() => channelError)])
+    const error = guest.channelExplains
+      ? channelError
+      : await Promise.race([guest.lost, pause(LOSS_MS).then(() => channelError)])
     if (!stopping) emit({ kind: 'guest-lost', guest: guest.index, error })
   }
 
@@ -140,9 +144,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
           await channel.start(
             own.map((order) => ({
               rank: order.task,
-              argv: order.argv,
+              ...placeRank(guest, order),
               env: { ...order.environment, ...processManager().environment(job, order.rank, address) },
-              cwd: order.workDir,
               stdin: order.stdin,
               terminal: order.terminal,
               ...(guest.switchesUser && plan
@@ -183,6 +186,11 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         for (const channel of open) hold ? channel.pause() : channel.resume()
       })
     },
+    async collect(signal) {
+      const limits = { deadline: Deadline.after(COLLECT_MS), signal }
+      await Promise.all([...guests.values()].map((guest) => guest.collect?.(limits)))
+    },
+
     async stop() {
       stopping = true
       const limits = { deadline: Deadline.after(STOP_MS) }
@@ -209,8 +217,7 @@ async function guestsOf(
     if (!guest) return { boot: async () => [], stop: async () => {} }
     return hostGuests(guest, journal)
   }
-  const { linuxGuests } = await import('./linux-guests.ts')
-  if (!image || !network) throw new Error('a Linux guest without an image or a network')
+  if (!image || !network) throw new Error('a guest without an image or a network')
   if (!existsSync(image.disk)) {
     throw new LeetError({
       code: 'LEET_E_IMAGE_MISSING',
@@ -219,5 +226,16 @@ async function guestsOf(
       hint: 'set XDG_CACHE_HOME to a directory that all nodes share',
     })
   }
-  return linuxGuests({ plan, guests: own, image, network, addresses, secrets, journal, log })
+  const context = { plan, guests: own, network, addresses, journal, log }
+  if (image.kind === 'osv') {
+    const { osvGuests } = await import('./osv-guests.ts')
+    return osvGuests({ ...context, image })
+  }
+  const { linuxGuests } = await import('./linux-guests.ts')
+  return linuxGuests({ ...context, image, secrets })
+}
+
+function placeRank(guest: NodeGuest, { argv, workDir }: RankOrder) {
+  const placed = guest.place?.(argv, workDir) ?? { argv, workDir }
+  return { argv: placed.argv, cwd: placed.workDir }
 }

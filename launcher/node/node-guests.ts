@@ -12,10 +12,19 @@ export interface NodeGuest {
   readonly serviceHost: string
   /** The address at which the guest reaches that port. */
   readonly serviceAddress: string
+  /** What a rank is started as in this guest, where that differs: paths may be others. */
+  place?(
+    argv: readonly [string, ...string[]],
+    workDir: string,
+  ): { readonly argv: readonly [string, ...string[]]; readonly workDir: string }
+  /** Brings back what ranks wrote, from a guest that shares no directory with its node. */
+  collect?(limits: WaitLimits): Promise<void>
   /** Opens the way to its ranks; once per guest. */
   openChannel(listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
   /** Resolves with the reason when the guest is gone without having been told to. */
   readonly lost: Promise<LeetError>
+  /** Its channel says by itself why the guest was lost; `lost` need not be waited for. */
+  readonly channelExplains?: boolean
   /** Whether ranks are started as the user's account (false: they are the user's processes already). */
   readonly switchesUser: boolean
   stop(limits: WaitLimits): Promise<void>

@@ -18,12 +18,29 @@ export interface LinuxImageFiles {
   readonly disk: string
 }
 
+/** Where the parts of an OSv image lie on a node, and what it can do. */
+export interface OsvImageFiles {
+  readonly kernel: string
+  readonly disk: string
+  /** Programs run with the compatibility library. */
+  readonly compat: boolean
+  readonly mountTool: 'mount-fs.so' | 'mount-nfs.so' | undefined
+  /** Path in the guest of each program, by its path on the node. */
+  readonly programs: Readonly<Record<string, string>>
+}
+
+/** The image of a job, by the kind of its guests. */
+export type GuestImage =
+  | ({ readonly kind: 'linux' } & LinuxImageFiles)
+  | ({ readonly kind: 'osv' } & OsvImageFiles)
+
 /** What a node is told before it boots its guests. */
 export interface BootOrder {
   readonly plan: JobPlan
   /** Index of the node. */
   readonly node: number
-  readonly image: LinuxImageFiles | undefined
+  /** undefined on the bare host. */
+  readonly image: GuestImage | undefined
   /** Address of each guest of the job, by its index, as all nodes told them. */
   readonly addresses: readonly string[]
   readonly secrets: JobSecrets
@@ -81,6 +98,8 @@ export interface NodeWorker {
   signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void
   /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
   holdOutput(hold: boolean): void
+  /** Brings back what the ranks wrote in guests that cannot share a directory with their node. After the last rank. */
+  collect(signal: AbortSignal): Promise<void>
   /** Ends ranks and guests and leaves nothing. */
   stop(): Promise<void>
 }

@@ -1,8 +1,8 @@
 // The working directory carried into an OSv guest and back over /file, for guests that cannot share it: OSv's NFS aborts
 // a guest in which more than one rank uses it. What the ranks changed or made comes back, and nothing else.
 import { createHash } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { chmod, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { LeetError, type WaitLimits } from '../../common/index.ts'
@@ -126,20 +126,36 @@ export async function stageOut(
     if (status.type === 'DIRECTORY') await mkdir(join(directory, path), { recursive: true })
     else if (isChanged(before, path, status)) changed.push({ path, status })
   }
+  const brought: string[] = []
   await inParallel(changed, async ({ path, status }) => {
     const target = join(directory, path)
-    const temporary = `${target}.leet-${process.pid}`
+    // Several guests may bring the same file.
+    const temporary = `${target}.${rest.endpoint.guest}-${process.pid}`
     await mkdir(dirname(target), { recursive: true })
     try {
       const body = await rest.downloadFile(`${before.guestDirectory}/${path}`, limits)
       await pipeline(body, createWriteStream(temporary, { flags: 'wx' }))
+      const old = await stat(target).catch(() => undefined)
+      if (old?.size === status.length && (await sameBytes(target, temporary))) return
+      // The guest knows nothing of permissions: what was executable stays so.
+      if (old) await chmod(temporary, old.mode & 0o7777)
       await utimes(temporary, status.modified, status.modified)
       await rename(temporary, target)
+      brought.push(path)
     } finally {
       await rm(temporary, { force: true })
     }
   })
-  return changed.map(({ path }) => path)
+  return brought.sort()
+}
+
+async function sameBytes(one: string, other: string): Promise<boolean> {
+  const digest = async (path: string) => {
+    const hash = createHash('sha256')
+    await pipeline(createReadStream(path), hash)
+    return hash.digest('hex')
+  }
+  return (await digest(one)) === (await digest(other))
 }
 
 /** Times of the guest have seconds only: what was written in the second of the last upload counts as changed. */

@@ -57,6 +57,9 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
     holdOutput(hold) {
       worker.held = hold
     },
+    async collect() {
+      note('collect')
+    },
     async stop() {
       note('stop')
       await worker.answers.stop?.(never)

@@ -62,6 +62,7 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
     endInput() {},
     signal() {},
     holdOutput() {},
+    async collect() {},
     async stop() {},
   }
 }
