@@ -23,25 +23,15 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-/**
- * A frame to a client in one buffer: clients lose a header of which one `read()` gives only a part, so header and
- * payload must reach the kernel in one write.
- */
-export function encodeFrame(tag: number, ...payload: readonly Uint8Array[]): Buffer {
-  let length = 0
-  for (const part of payload) length += part.length
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
+/** The header of a message to a client. */
+export function frameHeader(tag: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES)
   // The index that a server gives itself is of no interest to clients.
-  frame.writeInt32BE(-1, 0)
-  frame.writeUInt32BE(tag, 4)
-  frame.writeUInt32BE(length, 8)
-  frame.writeUInt32BE(0, 12)
-  let at = HEADER_BYTES
-  for (const part of payload) {
-    frame.set(part, at)
-    at += part.length
-  }
-  return frame
+  header.writeInt32BE(-1, 0)
+  header.writeUInt32BE(tag, 4)
+  header.writeUInt32BE(length, 8)
+  header.writeUInt32BE(0, 12)
+  return header
 }
 
 /**

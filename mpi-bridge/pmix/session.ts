@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import type { RankConnection } from '../context.ts'
 import { Status } from './constants.ts'
-import { EVENT_TAG, encodeFrame, FIRST_REQUEST_TAG, type Frame } from './frames.ts'
+import { EVENT_TAG, FIRST_REQUEST_TAG, type Frame, frameHeader } from './frames.ts'
 import { replyWith } from './requests.ts'
 import type { Proc } from './values.ts'
 import { type Format, Writer } from './wire.ts'
@@ -30,6 +30,12 @@ export type Answer = number | Writer | readonly Uint8Array[] | Promise<number | 
 /** Answers requests. Never throws. */
 export type RequestHandler = (session: Session, frame: Frame) => void
 
+/** A header and the parts of its payload. */
+interface Message {
+  readonly bytes: number
+  readonly parts: readonly Uint8Array[]
+}
+
 /** A connected rank. */
 export class Session {
   readonly proc: Proc
@@ -43,7 +49,7 @@ export class Session {
   finalised = false
   private readonly socket: Socket
   private readonly handler: RequestHandler
-  private held: Buffer[] | undefined
+  private held: Message[] | undefined
   private heldBytes = 0
   private rest: NodeJS.Timeout | undefined
   private open = true
@@ -79,13 +85,13 @@ export class Session {
     }
     this.outstanding--
     if (answer === 'none') return
-    if (typeof answer === 'number') this.send(encodeFrame(tag, replyWith(this.format, answer, 16).result()))
-    else if (answer instanceof Writer) this.send(encodeFrame(tag, answer.result()))
-    else this.send(encodeFrame(tag, ...answer))
+    if (typeof answer === 'number') this.send(tag, [replyWith(this.format, answer, 16).result()])
+    else if (answer instanceof Writer) this.send(tag, [answer.result()])
+    else this.send(tag, answer)
   }
 
   sendEvent(payload: Uint8Array): void {
-    this.send(encodeFrame(EVENT_TAG, payload))
+    this.send(EVENT_TAG, [payload])
   }
 
   /** The socket has closed. */
@@ -97,33 +103,46 @@ export class Session {
     this.waits.clear()
   }
 
-  private send(frame: Buffer): void {
+  private send(tag: number, payload: readonly Uint8Array[]): void {
     if (!this.open) return
-    if (this.held) {
-      this.held.push(frame)
-      this.heldBytes += frame.length
-    } else {
-      this.write(frame)
-    }
+    const bytes = payload.reduce((sum, part) => sum + part.length, 0)
+    this.pass({ bytes, parts: [frameHeader(tag, bytes), ...payload] })
     if (this.socket.writableLength + this.heldBytes > MAX_UNREAD_BYTES) {
       this.connection.drop('it does not read what it asked for')
     }
   }
 
-  private write(frame: Buffer): void {
+  private pass(message: Message): void {
+    if (this.held) {
+      this.held.push(message)
+      this.heldBytes += message.bytes
+    } else {
+      this.write(message)
+    }
+  }
+
+  private write({ bytes, parts }: Message): void {
+    const large = bytes >= LARGE_MESSAGE_BYTES
+    if (large) {
+      // Parts of large messages are shared by many clients. Corked, they go to the system in one call.
+      this.socket.cork()
+      for (const part of parts) this.socket.write(part)
+      this.socket.uncork()
+      this.held = []
+      this.rest = setTimeout(() => this.release(), LARGE_MESSAGE_REST_MS)
+    } else {
+      this.socket.write(Buffer.concat(parts))
+    }
     // A client that asks faster than it reads is not listened to until it has read.
-    if (!this.socket.write(frame)) this.socket.pause()
-    if (frame.length < LARGE_MESSAGE_BYTES) return
-    this.held = []
-    this.rest = setTimeout(() => this.release(), LARGE_MESSAGE_REST_MS)
+    if (this.socket.writableNeedDrain) this.socket.pause()
   }
 
   private release(): void {
     clearTimeout(this.rest)
-    const frames = this.held ?? []
+    const messages = this.held ?? []
     this.held = undefined
     this.heldBytes = 0
     // One that is large itself holds up those after it again.
-    for (const frame of frames) this.send(frame)
+    for (const message of messages) this.pass(message)
   }
 }
