@@ -5,7 +5,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { LeetError, type Log, messageOf } from '../../../common/index.ts'
+import { LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
 import type { ImageFile, ImageProgram } from '../image.ts'
 import { type Environment, factsOf, findProgram, type OpenedProgram, openProgram } from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
@@ -31,8 +31,8 @@ export interface OsvImageRequest {
   readonly directory: string
   readonly base: OsvBase
   /**
-   * Directories on which something will be mounted in the guest. Programs and libraries that lie below one on this host
-   * would be hidden by the mount and are kept in `/leet/hidden` instead.
+   * Directories on which something will be mounted in the guest, besides /tmp, /dev, /proc and /sys. Programs and libraries
+   * that lie below one on this host would be hidden by the mount and are kept in `/leet/hidden` instead.
    */
   readonly mountPoints?: readonly string[]
   /**
@@ -190,9 +190,13 @@ function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
   })
 }
 
+/** What OSv itself mounts over the image at boot. */
+const OWN_MOUNTS = ['/dev', '/proc', '/sys', '/tmp']
+
 /** The path in the guest of a path of this host: its own, unless a mount will hide it. */
 function placeBeside(mountPoints: readonly string[]): (path: string) => string {
-  const isHidden = (path: string) => mountPoints.some((point) => path.startsWith(`${point}/`))
+  const points = [...OWN_MOUNTS, ...mountPoints]
+  const isHidden = (path: string) => points.some((point) => path.startsWith(`${point}/`))
   return (path) => (isHidden(path) || isHidden(realpathSync(path)) ? join(HIDDEN, path) : path)
 }
 
@@ -278,6 +282,13 @@ function fill(
 function addFiles(tree: ImageTree, { files = [], directory }: OsvImageRequest): void {
   for (const { source, destination } of files) {
     const from = resolve(directory, source)
+    if (OWN_MOUNTS.some((point) => (destination ?? from).startsWith(`${point}/`))) {
+      throw usageError(
+        `OSv mounts over ${destination ?? from}: nobody would see the file there`,
+        '--file SOURCE:DESTINATION with another destination',
+        '--file',
+      )
+    }
     if (destination === undefined) tree.host(from)
     else tree.copy(from, destination)
   }

@@ -1,0 +1,260 @@
+// Real OSv guests for tests: an imported base, composed images, machines, channels, and a process manager for MPI jobs.
+// The base is what LEET_OSV_BASE names, a directory that OSv's build left; none can be had everywhere.
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Deadline, poll, silentLog, waitFor } from '../../common/index.ts'
+import { osvSeed, type Seed, seedIso } from '../../contextualise/index.ts'
+import { importOsvBase, type OsvBase } from '../../launcher/images/osv/base.ts'
+import {
+  OSV_MACHINE_TYPE,
+  OSV_REST_PORT,
+  osvCommandLine,
+  osvDisks,
+  osvSeedDisk,
+} from '../../launcher/images/osv/boot.ts'
+import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
+import { ImageStore } from '../../launcher/images/store.ts'
+import { Journal } from '../../launcher/journal/journal.ts'
+import { type Machine, startMachine } from '../../launcher/machines/machine.ts'
+import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import { parseSubnet } from '../../launcher/networks/addresses.ts'
+import { localNetwork, userNetwork } from '../../launcher/networks/guest-network.ts'
+import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
+import type { RankEvent, RankStart } from '../../mpi-bridge/channels/channel.ts'
+import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
+import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
+import { type OsvChannel, openOsvChannel } from '../../mpi-bridge/osv/channel.ts'
+import { osvSettings } from '../../mpi-bridge/osv/environment.ts'
+import { OsvRest } from '../../mpi-bridge/osv/rest.ts'
+import { openProcessManager } from '../../mpi-bridge/process-manager.ts'
+
+const SUBNET = parseSubnet('10.77.0.0/16', 'test')
+const limits = () => ({ deadline: Deadline.after(120_000) })
+
+/** Where a base is to be had; undefined: say so, and skip. */
+export const osvBuild: string | undefined = process.env.LEET_OSV_BASE
+
+/** One booted guest. */
+export interface RealGuest {
+  readonly rest: OsvRest
+  readonly channel: OsvChannel
+  readonly machine: Machine
+  readonly events: readonly RankEvent[]
+  readonly lines: readonly string[]
+  /** Address for the other guests, and their network. */
+  readonly address: string
+  readonly cidr?: string
+  /** Address of this machine in the guest. */
+  readonly host: string
+  /** Waits for an event that `test` likes. */
+  until(test: (event: RankEvent) => boolean): Promise<RankEvent>
+  text(): string
+}
+
+/** Everything that one test file makes; `close` removes it all. */
+export class OsvBench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'leet-osv-test-'))
+  readonly store = new ImageStore(join(this.folder, 'store'))
+  #base: OsvBase | undefined
+  #journal: Journal | undefined
+  readonly #stops: (() => Promise<unknown>)[] = []
+
+  static async open(): Promise<OsvBench> {
+    const bench = new OsvBench()
+    bench.#journal = await Journal.open({ jobId: 'test', root: join(bench.folder, 'root') })
+    const { base, lacks } = await importOsvBase(osvBuild as string, { store: bench.store })
+    if (lacks.length > 0) console.warn(`the OSv base lacks something: ${lacks.join('; ')}`)
+    bench.#base = base
+    return bench
+  }
+
+  get base(): OsvBase {
+    return this.#base as OsvBase
+  }
+
+  compose(request: Partial<OsvImageRequest> & { readonly programs: readonly string[] }, store = this.store) {
+    return composeOsvImage(
+      { env: process.env, directory: this.folder, base: this.base, ...request },
+      { store, log: silentLog },
+    )
+  }
+
+  /** Boots `count` guests, joined by a segment when there are several. */
+  async boot(image: OsvImage, count = 1, cpus = 1, seed: Partial<Seed> | 'none' = {}): Promise<RealGuest[]> {
+    const journal = this.#journal as Journal
+    const segment = count > 1 ? await startLocalSegment({ journal, guests: count, ...limits() }) : undefined
+    return Promise.all(
+      Array.from({ length: count }, async (_, guest) => {
+        const network = segment
+          ? localNetwork({
+              subnet: SUBNET,
+              node: 0,
+              guest,
+              socketDirectory: segment.socketDirectory,
+              controlPort: OSV_REST_PORT,
+            })
+          : userNetwork(OSV_REST_PORT)
+        const name = `g${guest}-${randomBytes(3).toString('hex')}`
+        const whole: Seed = {
+          instanceId: name,
+          hostname: name,
+          hosts: [],
+          interfaces: network.interfaces,
+          mounts: [],
+          files: [],
+          commands: [],
+          ...(seed === 'none' ? {} : seed),
+        }
+        const seedFile = join(this.folder, `${name}.iso`)
+        const mountTool = image.base.nfs
+        writeFileSync(seedFile, osvSeedDisk(seedIso(whole, { kind: 'osv', mountTool })), { mode: 0o600 })
+        const events: RankEvent[] = []
+        const lines: string[] = []
+        const waiting = new Set<() => void>()
+        let channel: OsvChannel | undefined
+        const machine = await startMachine(
+          {
+            name,
+            memory: 512 << 20,
+            cpus,
+            machineType: OSV_MACHINE_TYPE,
+            kernel: {
+              image: image.kernel,
+              commandLine: osvCommandLine({ network: osvSeed(whole, mountTool).commandLine }),
+            },
+            disks: osvDisks(image.disk, seed === 'none' ? undefined : seedFile),
+            nics: network.nics,
+            shares: [],
+            consoleFile: join(this.folder, `${name}.console`),
+          },
+          {
+            journal,
+            log: silentLog,
+            qemu: findQemu(),
+            accelerator: 'tcg',
+            ...limits(),
+            onConsoleLine: (line) => {
+              lines.push(line)
+              channel?.consoleLine(line)
+            },
+          },
+        )
+        this.#stops.push(() => machine.stop(limits()))
+        const { nic, port } = network.control
+        const rest = new OsvRest({ guest: name, host: '127.0.0.1', port: machine.forwardedPort(nic, port) })
+        const answers = () =>
+          rest.operatingSystem('version', { deadline: Deadline.after(500) }).catch(() => undefined)
+        await poll(answers, 20, limits(), { what: `REST of ${name}` })
+        const opened = openOsvChannel({
+          rest,
+          listener: (event) => {
+            events.push(event)
+            for (const wake of waiting) wake()
+          },
+          log: silentLog,
+          compat: image.compat,
+          nonce: randomBytes(8).toString('hex'),
+        })
+        channel = opened
+        void machine.exited.then(({ reason }) => opened.guestEnded(reason))
+        return {
+          rest,
+          channel: opened,
+          machine,
+          events,
+          lines,
+          address: network.address,
+          ...(network.segment ? { cidr: network.segment.cidr } : {}),
+          host: network.serviceAddress,
+          until: (test: (event: RankEvent) => boolean) => {
+            const found = Promise.withResolvers<RankEvent>()
+            const look = () => {
+              const event = events.find(test)
+              if (event) found.resolve(event)
+            }
+            waiting.add(look)
+            look()
+            return waitFor(found.promise, limits(), {
+              what: 'an event of the channel',
+              where: lines.join('\n'),
+            })
+          },
+          text: () =>
+            events
+              .flatMap((event) => (event.kind === 'output' ? [Buffer.from(event.data).toString()] : []))
+              .join(''),
+        }
+      }),
+    )
+  }
+
+  /** Runs an MPI job in booted guests, `perGuest` ranks in each, until every rank has ended or a guest is lost. */
+  async runJob(
+    guests: readonly RealGuest[],
+    image: OsvImage,
+    perGuest: number,
+    args: readonly string[] = [],
+    onReport: (report: RankReport) => void = () => {},
+  ): Promise<{ readonly ends: Record<number, RankEvent>; readonly reports: readonly RankReport[] }> {
+    const reports: RankReport[] = []
+    const manager = openProcessManager({
+      exchange: createLocalExchange((report) => {
+        reports.push(report)
+        onReport(report)
+      }),
+      log: silentLog,
+    })
+    try {
+      const size = guests.length * perGuest
+      const ranksOf = (guest: number) => Array.from({ length: perGuest }, (_, i) => guest * perGuest + i)
+      const layout: JobLayout = {
+        id: `leet-${randomBytes(8).toString('hex')}`,
+        size,
+        guests: guests.map((_, guest) => ({ guest, name: `g${guest}`, agent: 0, ranks: ranksOf(guest) })),
+        appnums: Array.from({ length: size }, () => 0),
+      }
+      manager.addJob(layout)
+      const mpi = image.mpi.flavour
+      const ends: Record<number, RankEvent> = {}
+      await Promise.all(
+        guests.map(async (guest, index) => {
+          const { port } = await manager.listen(index, '127.0.0.1')
+          const settings = osvSettings({ mpi, address: guest.address, cidr: guest.cidr })
+          const starts = ranksOf(index).map(
+            (rank): RankStart => ({
+              rank,
+              argv: [image.programs[0]?.path as string, ...args],
+              env: {
+                ...Object.fromEntries(settings.map(({ name, value }) => [name, value])),
+                ...manager.environment(layout.id, rank, { host: guest.host, port }),
+              },
+              cwd: '/tmp',
+              stdin: false,
+              terminal: false,
+            }),
+          )
+          await guest.channel.start(starts)
+          for (const rank of ranksOf(index)) {
+            ends[rank] = await guest.until(
+              (event) =>
+                event.kind === 'lost' ||
+                ((event.kind === 'ended' || event.kind === 'failed') && event.rank === rank),
+            )
+          }
+        }),
+      )
+      return { ends, reports }
+    } finally {
+      await manager.close()
+    }
+  }
+
+  /** Stops all machines, and removes everything. */
+  async close(): Promise<void> {
+    for (const stop of this.#stops.splice(0).reverse()) await stop()
+    await this.#journal?.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
