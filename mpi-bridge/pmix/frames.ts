@@ -3,7 +3,7 @@
 import { malformed } from './wire.ts'
 
 /** Bytes of a header. */
-export const HEADER_BYTES = 16
+const HEADER_BYTES = 16
 
 /** Tag of events, server to client. */
 export const EVENT_TAG = 0

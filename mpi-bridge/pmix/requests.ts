@@ -5,7 +5,7 @@ import { type App, type Info, type Proc, readApp, readInfo, readProc, Type } fro
 import { type Format, formatOf, malformed, Reader, Writer } from './wire.ts'
 
 /** A piece of committed data: packs of KVALs as the client wrote them. A view of the message. */
-export interface CommittedPart {
+interface CommittedPart {
   readonly scope: number
   readonly format: Format
   readonly bytes: Buffer

@@ -24,7 +24,8 @@ import {
   wantsReply,
 } from './requests.ts'
 import { type Answer, MAX_OUTSTANDING, Session } from './session.ts'
-import { spawnRequestOf, unicode } from './spawning.ts'
+import { spawnRequestOf } from './spawning.ts'
+import { printable } from './strings.ts'
 import { type Proc, readProc, Type, text, UnknownTypeError, writeProc } from './values.ts'
 import { formatOf, Reader, Writer } from './wire.ts'
 
@@ -166,7 +167,7 @@ class Service implements PmixService {
     const { rank, format, version } = handshake
     const connection = this.context.claim({ socket, guest, job, rank })
     if (!connection) return undefined
-    this.context.log.detail(`rank ${rank} speaks PMIx ${version}`)
+    this.context.log.detail(`rank ${rank} speaks PMIx ${printable(version)}`)
     this.jobs.get(job.id)?.modex.setEnded(rank, false)
     socket.write(acceptance(this.peerIndex++))
     const session = new Session(socket, connection, format, (from, frame) => this.handle(from, frame))
@@ -261,7 +262,9 @@ class Service implements PmixService {
       case 'log':
         for (const info of request.data) {
           const line = text(info)
-          if (line !== undefined) log.note(`rank ${session.proc.rank}: ${unicode(line).trimEnd()}`)
+          if (line === undefined) continue
+          for (const each of printable(line).trimEnd().split('\n'))
+            log.note(`rank ${session.proc.rank}: ${each}`)
         }
         return Status.SUCCESS
       case 'other':
@@ -323,7 +326,7 @@ class Service implements PmixService {
     }
     // Answered first: the rank may be ended at once.
     session.reply(tag, Status.SUCCESS)
-    session.connection.abort(status, unicode(message))
+    session.connection.abort(status, printable(message))
     return 'later'
   }
 

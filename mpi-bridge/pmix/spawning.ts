@@ -2,6 +2,7 @@
 import type { SpawnCommand, SpawnRequest } from '../spawn.ts'
 import { Attribute } from './constants.ts'
 import type { Request } from './requests.ts'
+import { unicode } from './strings.ts'
 import { type App, type Info, type Proc, text } from './values.ts'
 
 /** PMIx's names of what MPI_Info says in MPI's words; the rest goes by its own name. */
@@ -55,9 +56,4 @@ function infoTexts(infos: readonly Info[]): Record<string, string> {
       return value === undefined ? [] : [[INFO_NAMES[info.key] ?? info.key, unicode(value)] as const]
     }),
   )
-}
-
-/** A string of the wire, one byte per character, as text. */
-export function unicode(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8')
 }

@@ -86,12 +86,12 @@ export interface Published extends KeyValue {
   readonly proc: Proc
 }
 
-export interface DataArray {
+interface DataArray {
   readonly elements: number
   readonly items: readonly Data[]
 }
 
-export interface EnvironmentVariable {
+interface EnvironmentVariable {
   readonly name: string
   readonly value: string | null
   readonly separator: number
@@ -107,17 +107,17 @@ export interface App {
   readonly info: readonly Info[]
 }
 
-export interface Query {
+interface Query {
   readonly keys: readonly string[]
   readonly qualifiers: readonly Info[]
 }
 
-export interface TaggedBytes {
+interface TaggedBytes {
   readonly tag: number
   readonly bytes: Uint8Array
 }
 
-export interface Timeval {
+interface Timeval {
   readonly seconds: bigint
   readonly microseconds: bigint
 }

@@ -26,11 +26,6 @@ export function formatOf(flex: boolean, described: boolean): Format {
   return formats[(flex ? 1 : 0) + (described ? 2 : 0)] as Format
 }
 
-/** The number by which OpenPMIx names a kind of buffer. */
-export function bufferType(format: Format): number {
-  return format.described ? 2 : 1
-}
-
 /** A message that is not what the format says. */
 export function malformed(what: string): LeetError {
   return new LeetError({

@@ -626,10 +626,12 @@ describe('the rest', () => {
     const [a] = ranks as [Client]
     const status = a.status(Command.LOG, (writer) => {
       writer.pack(Type.TIME).u64(0n)
-      packInfos(writer, [{ key: 'pmix.log.stderr', flags: 0, type: Type.STRING, data: 'hello\n' }])
+      packInfos(writer, [
+        { key: 'pmix.log.stderr', flags: 0, type: Type.STRING, data: 'hello\x1b[2J\nGr\xc3\xbc\xc3\x9fe\n' },
+      ])
       packInfos(writer, [])
     })
-    expect([status, world.lines]).toEqual([Status.SUCCESS, ['rank 0: hello']])
+    expect([status, world.lines]).toEqual([Status.SUCCESS, ['rank 0: hello?[2J', 'rank 0: Grüße']])
   })
 
   it.each([
