@@ -21,6 +21,11 @@ export interface IsoOptions {
 }
 
 const SECTOR = 2048
+/**
+ * Empty sectors at the end, as mkisofs has them: OSv (v0.57.0-398-g0e34e4dc) cannot open a disk of 128 KiB or less
+ * (`error reading PVD sector`), one of 200 KiB it can.
+ */
+const PADDING = 150
 /** Directory depth of ECMA-119 section 6.8.2.1, the root included. */
 const LEVELS = 8
 /**
@@ -78,6 +83,7 @@ export function writeIso({ label, files, date = new Date(Date.UTC(1980, 0, 1)) }
     leaf.sector = next
     next += sectors(leaf.content.length)
   }
+  next += PADDING
   if (next * SECTOR > IMAGE_LIMIT)
     throw refusal('the image', `it would have ${next * SECTOR} bytes, at most ${IMAGE_LIMIT}`)
 

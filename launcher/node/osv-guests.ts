@@ -47,6 +47,8 @@ export interface OsvGuestsContext {
 /** One try of a request to a guest that may not be up: QEMU accepts connections before its guest does. */
 const TRY_MS = 500
 const TRY_PAUSE_MS = 20
+/** How long a guest whose REST server answers may take to apply its seed. */
+const SEED_MS = 10_000
 /** How long a mount may take to show the server's entries. */
 const MOUNT_MS = 15_000
 /** Of a guest's memory, what staged files may take: its /tmp is memory. */
@@ -233,6 +235,11 @@ class OsvGuest implements NodeGuest {
     const { plan } = this.#context
     const rest = this.#rest as OsvRest
     await this.#retry(limits, (each) => rest.uptime(each))
+    // A disk that OSv cannot read is no failure to it. The host name is the last that every seed says.
+    await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
+      const name = await rest.operatingSystem('hostname', each)
+      if (name !== this.#guest.name) throw this.#error('did not apply its seed', `its host name is ${name}`)
+    })
     for (const mount of plan.mounts) {
       if (mount.kind !== 'nfs') continue
       const deadline = limits.deadline.within(MOUNT_MS)
