@@ -204,7 +204,11 @@ function placeBeside(mountPoints: readonly string[]): (path: string) => string {
 function fingerprint(request: OsvImageRequest, parts: readonly Part[], compat: string | undefined): string {
   const hash = createHash('sha256')
   const tell = (...words: readonly unknown[]) => hash.update(`${JSON.stringify(words)}\n`)
-  tell(FORMAT, request.base.id, compat === undefined ? 'none' : stampOf(statSync(compat)))
+  tell(
+    FORMAT,
+    request.base.id,
+    compat === undefined ? 'none' : createHash('sha256').update(readFileSync(compat)).digest('hex'),
+  )
   tell(request.components ?? 'complete', request.mountPoints ?? [])
   const read = new ImageTree()
   for (const { program, data } of parts) {

@@ -1,0 +1,217 @@
+// Bases and images for OSv guests, made from a build that looks like OSv's: its kernel is a library with a few symbols.
+// What a real kernel makes of such images is tested in test/guest/osv.test.ts.
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { LeetError, silentLog } from '../../common/index.ts'
+import { bufferSource, readElf } from '../../launcher/images/elf.ts'
+import { importOsvBase, type OsvBase, openOsvBase } from '../../launcher/images/osv/base.ts'
+import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
+import { type RofsNode, readRofs } from '../../launcher/images/rofs.ts'
+import { ImageStore } from '../../launcher/images/store.ts'
+import { describeWith } from '../support/needs.ts'
+
+/** Names that a kernel may answer to stand in it as texts. */
+const KERNEL = `
+const char *osv_version(void) { return "\\0v0.99.0-1-gabcdef1\\0" + 1; }
+const char *const supplied[] = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0"};
+void puts(void) {} void printf(void) {} void __libc_start_main(void) {} void exit(void) {}
+`
+
+describeWith(['cc'], 'OSv images', () => {
+  let folder: string
+  let build: string
+  let store: ImageStore
+  let base: OsvBase
+  const cc = (...words: string[]) => execFileSync('cc', ['-w', ...words], { cwd: folder })
+  const write = (path: string, text: string) => {
+    mkdirSync(join(folder, path, '..'), { recursive: true })
+    writeFileSync(join(folder, path), text)
+  }
+
+  const MANIFEST = [
+    '[manifest]',
+    '/libenviron.so: libenviron.so',
+    '/libhttpserver-api.so: ->/usr/lib/libhttpserver-api.so',
+    '/usr/lib/libhttpserver-api.so: server.so',
+    '/usr/lib/libssl.so.3: %(nobody_knows)s/libc.so.6',
+    ...['app', 'env', 'file', 'os', 'fs', 'network', 'hardware'].map(
+      (name) => `/usr/mgmt/plugins/libhttpserver-api_${name}.so: plugin.so`,
+    ),
+    '/usr/mgmt/cloud-init.so: plugin.so',
+    '/usr/bin/iso-read.so: plugin.so',
+    '/init/00-cmdline: ../modules/cmdline',
+    '/usr/lib/fs/nfs.so: plugin.so',
+    '/tools/mount-fs.so: plugin.so',
+    '/&/etc/hosts: ../static/&',
+    '/dev: ../static',
+    '/tmp: ../static',
+  ]
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'leet-images-'))
+    build = join(folder, 'build')
+    write('kernel.c', KERNEL)
+    write('empty.c', '')
+    write('build/.keep', '')
+    cc('-shared', '-fPIC', '-nostdlib', '-fno-builtin', '-o', 'build/loader-stripped.elf', 'kernel.c')
+    cc('-shared', '-o', 'build/libssl.so.3', '-nostdlib', '-Wl,-soname,libssl.so.3', 'empty.c')
+    cc('-shared', '-nostdlib', '-o', 'build/server.so', 'empty.c', '-Wl,--no-as-needed', 'build/libssl.so.3')
+    cc('-shared', '-nostdlib', '-o', 'build/plugin.so', 'empty.c')
+    cc('-shared', '-nostdlib', '-o', 'build/libenviron.so', 'empty.c')
+    write('modules/cmdline', '/usr/mgmt/cloud-init.so;\n')
+    write('static/etc/hosts', '127.0.0.1 localhost\n')
+    write('build/usr.manifest', MANIFEST.join('\n'))
+    store = new ImageStore(join(folder, 'store'))
+    base = (await importOsvBase(build, { store })).base
+
+    write(
+      'lib.c',
+      'const char *say(void) { return "hello"; } const char *unused(void) { return missing_one(); }',
+    )
+    write('main.c', 'int main(void) { puts(say()); return 0; }')
+    cc('-shared', '-fPIC', '-o', 'libsay.so.1', '-Wl,-soname,libsay.so.1', 'lib.c')
+    cc('-o', 'program', 'main.c', 'libsay.so.1', '-Wl,-rpath,$ORIGIN', '-Wl,--unresolved-symbols=ignore-all')
+    cc('-static', '-o', 'static-program', '-x', 'c', '-', '-nostartfiles', '-nostdlib', '-e', '0')
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  const compose = (request: Partial<OsvImageRequest>, where = store): Promise<OsvImage> =>
+    composeOsvImage(
+      {
+        programs: [join(folder, 'program')],
+        env: {},
+        directory: folder,
+        base,
+        compat: library(),
+        ...request,
+      },
+      { store: where, log: silentLog },
+    )
+  const read = ({ disk }: OsvImage) => readRofs(bufferSource(readFileSync(disk)))
+  const bytes = (node: RofsNode | undefined) => (node?.kind === 'file' ? node.read() : undefined)
+
+  it('takes a base from a build, and the same again', async () => {
+    expect(base).toMatchObject({
+      tls: true,
+      cloudInit: true,
+      nfs: 'mount-fs.so',
+      version: 'v0.99.0-1-gabcdef1',
+    })
+    expect(base.entries).toContainEqual({
+      guest: '/libhttpserver-api.so',
+      kind: 'symlink',
+      target: '/usr/lib/libhttpserver-api.so',
+    })
+    expect(base.entries).toContainEqual({ guest: '/dev', kind: 'directory' })
+    const again = await importOsvBase(folder.concat('/build'), { store })
+    expect([again.base.id, again.lacks]).toEqual([base.id, []])
+    expect(await openOsvBase(store)).toEqual(base)
+    expect(await openOsvBase(store, base.id)).toEqual(base)
+  })
+
+  it('says precisely what a base lacks, and what will not work', async () => {
+    const lines = MANIFEST.filter((line) => !/mount-fs|iso-read|api_file|libssl/.test(line))
+    writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
+    const elsewhere = new ImageStore(join(folder, 'poor'))
+    const { base: poor, lacks } = await importOsvBase(build, { store: elsewhere })
+    writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
+    expect(poor).toMatchObject({ tls: false, cloudInit: false })
+    expect(poor.nfs).toBeUndefined()
+    expect(lacks).toEqual([
+      '/usr/mgmt/plugins/libhttpserver-api_file.so is missing: no files can be copied into guests or back, and mounts cannot be checked',
+      '/usr/bin/iso-read.so is missing: seeds are not applied, so guests get neither files nor mounts',
+      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted',
+      'libssl.so.3, which /usr/lib/libhttpserver-api.so needs, is missing: /usr/lib/libhttpserver-api.so does not work',
+      'libssl is missing: the REST server cannot be protected by TLS',
+    ])
+  })
+
+  it('refuses, with all reasons at once, what is no base', async () => {
+    const lines = MANIFEST.filter((line) => !/api_app|libenviron/.test(line))
+    writeFileSync(join(build, 'usr.manifest'), [...lines, '/x: nowhere/x'].join('\n'))
+    const error = await importOsvBase(build, { store }).catch((e) => e)
+    writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
+    expect(error).toMatchObject({ code: 'LEET_E_OSV_BASE' })
+    expect(error.message).toContain('nowhere/x for /x, which is not there')
+    expect(error.message).toContain('cannot start programs')
+    expect(error.message).toContain('/libenviron.so is missing')
+    expect(await importOsvBase(tmpdir(), { store }).catch(({ code }) => code)).toBe('LEET_E_OSV_BASE')
+    expect(await openOsvBase(new ImageStore(join(folder, 'none'))).catch(({ code }) => code)).toBe(
+      'LEET_E_OSV_BASE',
+    )
+  })
+
+  it('has the program with what it needs, less what the kernel supplies', async () => {
+    const image = await compose({})
+    expect(image).toMatchObject({ composed: true, compat: true, kernel: base.kernel })
+    const nodes = read(image)
+    // The folder lies below /tmp, over which OSv mounts.
+    const program = `/leet/hidden${join(folder, 'program')}`
+    expect(image.programs.map(({ path }) => path)).toEqual([program])
+    expect(readElf(bufferSource(bytes(nodes.get(program)) as Buffer), 'program').needed).toEqual([
+      'libsay.so.1',
+      'libc.so.6',
+      'libleet-osv.so.1',
+    ])
+    expect(nodes.get('/usr/lib/libsay.so.1')).toEqual({
+      kind: 'symlink',
+      target: `/leet/hidden${join(folder, 'libsay.so.1')}`,
+    })
+    expect([...nodes.keys()].filter((path) => /libc\.so|ld-linux/.test(path))).toEqual([])
+    expect(bytes(nodes.get('/etc/hosts'))?.toString()).toBe('127.0.0.1 localhost\n')
+    expect(nodes.get('/tmp')).toEqual({ kind: 'directory' })
+    expect(nodes.get('/usr/lib/libleet-osv.so.1')?.kind).toBe('file')
+    expect((await compose({})).composed).toBe(false)
+  })
+
+  it('is the same bytes when made anew, and never the user’s own file', async () => {
+    const before = readFileSync(join(folder, 'program'))
+    const [one, other] = await Promise.all([compose({}), compose({}, new ImageStore(join(folder, 'anew')))])
+    expect(other.composed).toBe(true)
+    expect(readFileSync(other.disk).equals(readFileSync(one.disk))).toBe(true)
+    expect(readFileSync(join(folder, 'program')).equals(before)).toBe(true)
+  })
+
+  it('leaves the compatibility library out when told', async () => {
+    const image = await compose({ compat: false })
+    const nodes = read(image)
+    expect(image.compat).toBe(false)
+    expect([...nodes.keys()].some((path) => path.includes('leet-osv'))).toBe(false)
+    const program = bytes(nodes.get(image.programs[0]?.path as string))
+    expect(program?.equals(readFileSync(join(folder, 'program')))).toBe(true)
+  })
+
+  it('names the symbols that nobody has', async () => {
+    const { warnings } = await compose({})
+    expect(warnings).toEqual([
+      `${join(folder, 'libsay.so.1')} refers to missing_one, which neither the image nor the OSv kernel has: the program ends when it comes to use that`,
+    ])
+  })
+
+  it('warns of a static program, and refuses a script', async () => {
+    const { warnings } = await compose({ programs: [join(folder, 'static-program')] })
+    expect(warnings).toEqual([expect.stringContaining('is static')])
+    write('script', '#!/bin/sh\n')
+    chmodSync(join(folder, 'script'), 0o755)
+    expect(await compose({ programs: [join(folder, 'script')] }).catch((e) => e)).toBeInstanceOf(LeetError)
+  })
+
+  it('has mount points and the user’s files', async () => {
+    mkdirSync(join(folder, 'data/deep ä'), { recursive: true })
+    write('data/deep ä/file', 'content')
+    symlinkSync('deep ä/file', join(folder, 'data/link'))
+    const image = await compose({
+      mountPoints: ['/home/user/case'],
+      files: [{ source: 'data', destination: '/opt/data' }],
+    })
+    const nodes = read(image)
+    expect(nodes.get('/home/user/case')).toEqual({ kind: 'directory' })
+    expect(bytes(nodes.get('/opt/data/deep ä/file'))?.toString()).toBe('content')
+    expect(nodes.get('/opt/data/link')).toEqual({ kind: 'symlink', target: 'deep ä/file' })
+    const hidden = await compose({ files: [{ source: 'data' }] }).catch((e) => e)
+    expect(hidden).toMatchObject({ code: 'LEET_E_USAGE' })
+  })
+})
