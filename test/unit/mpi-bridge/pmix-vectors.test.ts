@@ -2,13 +2,14 @@
 // buffers. What the clients said is read and must mean what the recorder's log says it means; played to the server,
 // it must give the bytes that the clients were content with.
 import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Frame, FrameReader } from '../../../mpi-bridge/pmix/frames.ts'
 import { readHandshake } from '../../../mpi-bridge/pmix/handshake.ts'
 import { decodeRequest, type Request } from '../../../mpi-bridge/pmix/requests.ts'
 import { type Info, readKeyValue, Type } from '../../../mpi-bridge/pmix/values.ts'
 import { type Format, formatOf, Reader } from '../../../mpi-bridge/pmix/wire.ts'
-import { type Connection, layoutOf, requestFrame, World } from './pmix-world.ts'
+import { type Connection, flag, layoutOf, requestFrame, World } from './pmix-world.ts'
 
 const FILES: readonly [string, Format][] = [
   ['pmix-v41.txt', formatOf(true, false)],
@@ -145,5 +146,28 @@ describe.each(FILES)('%s', (file, format) => {
     const ended = world.agents.reports.filter(({ kind }) => kind !== 'initialised')
     if (file === 'pmix-abort.txt') expect(ended).toEqual([aborted])
     else expect(ended).toEqual(expect.arrayContaining(finalised))
+  })
+
+  it('survives with any bytes changed', () => {
+    const change = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 }))
+    fc.assert(
+      fc.property(fc.nat(), fc.array(change, { minLength: 1, maxLength: 4 }), (choice, changes) => {
+        const world = new World()
+        const job = layoutOf(nspace, [[0], [1]])
+        world.addJob(job)
+        const client = world.rank(job, 0, format)
+        const { bytes } = requests[choice % requests.length] as Line
+        const broken = Buffer.from(bytes)
+        for (const [at, value] of changes) broken[at % broken.length] = value
+        client.sendPayload(broken)
+        expect(client.frames().length).toBeLessThanOrEqual(1)
+        expect(world.lines.filter((line) => line.includes('failed:'))).toEqual([])
+        // Whatever it was, the next request is served.
+        client.get(client.proc, 'key', [flag('pmix.immediate')])
+        expect(client.frames()).toHaveLength(1)
+        world.service.close()
+      }),
+      { numRuns: 500 },
+    )
   })
 })
