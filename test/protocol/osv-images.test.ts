@@ -85,7 +85,7 @@ describeWith(['cc'], 'OSv images', () => {
         env: {},
         directory: folder,
         base,
-        compat: library(),
+        compat: join(folder, 'libleet-osv.so.1'),
         ...request,
       },
       { store: where, log: silentLog },
