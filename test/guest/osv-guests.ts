@@ -7,13 +7,7 @@ import { join } from 'node:path'
 import { Deadline, poll, silentLog, waitFor } from '../../common/index.ts'
 import { osvSeed, type Seed, seedIso } from '../../contextualise/index.ts'
 import { importOsvBase, type OsvBase } from '../../launcher/images/osv/base.ts'
-import {
-  OSV_MACHINE_TYPE,
-  OSV_REST_PORT,
-  osvCommandLine,
-  osvDisks,
-  osvSeedDisk,
-} from '../../launcher/images/osv/boot.ts'
+import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../../launcher/images/osv/boot.ts'
 import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
 import { ImageStore } from '../../launcher/images/store.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
@@ -109,7 +103,7 @@ export class OsvBench {
         }
         const seedFile = join(this.folder, `${name}.iso`)
         const mountTool = image.base.nfs
-        writeFileSync(seedFile, osvSeedDisk(seedIso(whole, { kind: 'osv', mountTool })), { mode: 0o600 })
+        writeFileSync(seedFile, seedIso(whole, { kind: 'osv', mountTool }), { mode: 0o600 })
         const events: RankEvent[] = []
         const lines: string[] = []
         const waiting = new Set<() => void>()

@@ -60,6 +60,7 @@ describeWith(['cc'], 'OSv images', () => {
     cc('-shared', '-o', 'build/libssl.so.3', '-nostdlib', '-Wl,-soname,libssl.so.3', 'empty.c')
     cc('-shared', '-nostdlib', '-o', 'build/server.so', 'empty.c', '-Wl,--no-as-needed', 'build/libssl.so.3')
     cc('-shared', '-nostdlib', '-o', 'build/plugin.so', 'empty.c')
+    cc('-shared', '-o', 'libleet-osv.so.1', '-Wl,-soname,libleet-osv.so.1', 'empty.c')
     cc('-shared', '-nostdlib', '-o', 'build/libenviron.so', 'empty.c')
     write('modules/cmdline', '/usr/mgmt/cloud-init.so;\n')
     write('static/etc/hosts', '127.0.0.1 localhost\n')

@@ -17,20 +17,6 @@ export function osvDisks(image: string, seed: string | undefined): Disk[] {
   return seed === undefined ? [root] : [root, { serial: 'leet-seed', path: seed, readonly: true }]
 }
 
-/** libcdio's buffer for one read (CDIO_STDIO_BUFSIZE). */
-const SEED_PADDING = 128 << 10
-
-/**
- * The bytes of a seed disk for OSv: the ISO image with room behind it. OSv's iso-read reads 128 KiB at a time, and OSv
- * answers a read that goes beyond the end of a device with an error instead of what there is (fs/vfs/vfs_bdev.cc), so that
- * a shorter disk counts as "not ISO image" and the seed is not applied.
- */
-export function osvSeedDisk(iso: Uint8Array): Uint8Array {
-  const disk = new Uint8Array(iso.length + SEED_PADDING)
-  disk.set(iso)
-  return disk
-}
-
 /** What an OSv guest is told on its command line, which every user of the node can read: no secrets. */
 export interface OsvBoot {
   /** Addresses and gateway in OSv's words, as `osvSeed` of contextualise writes them: `--ip=eth0,10.77.0.12,255.255.0.0`. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { osvCommandLine, osvDisks, osvSeedDisk } from '../../../launcher/images/osv/boot.ts'
+import { osvCommandLine, osvDisks } from '../../../launcher/images/osv/boot.ts'
 import { expandVariables, parseManifest } from '../../../launcher/images/osv/manifest.ts'
 
 describe('usr.manifest', () => {
@@ -81,10 +81,5 @@ describe('booting OSv', () => {
       ['/j/seed.iso', true, undefined],
     ])
     expect(osvDisks('/i/disk.img', undefined)).toHaveLength(1)
-  })
-
-  it('leaves room behind a seed', () => {
-    const disk = osvSeedDisk(new Uint8Array([1, 2, 3]))
-    expect([disk.length, ...disk.subarray(0, 4)]).toEqual([3 + 131_072, 1, 2, 3, 0])
   })
 })
