@@ -76,7 +76,7 @@ export class ControllerExchange implements Exchange {
         else {
           this.#answerHere(message.topic, body, node).then(
             (data) => answer(undefined, data),
-            (error) => answer(fromWire(toWire(error), 'controller'), new Uint8Array()),
+            (error) => answer(fromWire(toWire(error)), new Uint8Array()),
           )
         }
         return true

@@ -149,14 +149,16 @@ export function toWire(error: unknown): WireError {
   return details
 }
 
-/** An error that arrived. `where` is added to one that does not say where it happened. */
-export function fromWire(error: unknown, where?: string): LeetError {
+/** An error that arrived; `node`, where it came from, is named in it. */
+export function fromWire(error: unknown, node?: string): LeetError {
   const { code, what, ...more } = (error ?? {}) as Partial<Record<keyof WireError, unknown>>
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
+  const where = text(more.where)
+  const onNode = where && node && !where.includes(node) ? `${where} on ${node}` : where
   return new LeetError({
     code: /^LEET_E_[A-Z_]{1,64}$/.test(String(code)) ? (code as WireError['code']) : 'LEET_E_AGENT',
     what: text(what) ?? 'an agent failed',
-    where: text(more.where) ?? where,
+    where: onNode ?? node,
     why: text(more.why),
     hint: text(more.hint),
     ...(isWhole(more.exitCode) ? { exitCode: more.exitCode as number } : {}),

@@ -73,9 +73,10 @@ describe('messages between controller and agents', () => {
     } as const
     const arrived = fromWire(toWire(new LeetError({ ...details, cause: new Error('secret') })), 'node3')
     expect(arrived.details).toEqual({ ...details, where: 'node3' })
-    expect(fromWire(toWire(new LeetError({ ...details, where: 'guest g1' })), 'node3').details.where).toBe(
-      'guest g1',
-    )
+    const from = (where: string) =>
+      fromWire(toWire(new LeetError({ ...details, where })), 'node3').details.where
+    expect(from('guest g1')).toBe('guest g1 on node3')
+    expect(from('guest g1 of node3')).toBe('guest g1 of node3')
     expect(fromWire(toWire(new TypeError('odd')), 'node3').message).toBe('node3: odd')
     fc.assert(fc.property(fc.jsonValue(), (value) => fromWire(value) instanceof LeetError))
   })
