@@ -55,7 +55,11 @@ export function addressOfServer(servers: readonly NfsServer[], mount: NfsMount):
 }
 
 /** Tells the user when a server falls silent and when it is back, since ranks wait for it without a word. */
-export function watchNfsServers(servers: readonly NfsServer[], log: Log): { stop(): void } {
+export function watchNfsServers(
+  servers: readonly NfsServer[],
+  log: Log,
+  everyMs = WATCH_MS,
+): { stop(): void } {
   const stopped = new AbortController()
   const silent = new Set<NfsServer>()
   const ask = async (server: NfsServer) => {
@@ -77,7 +81,7 @@ export function watchNfsServers(servers: readonly NfsServer[], log: Log): { stop
   }
   const timer = setInterval(() => {
     for (const server of servers) void ask(server)
-  }, WATCH_MS)
+  }, everyMs)
   timer.unref()
   return {
     stop() {
