@@ -127,50 +127,54 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
     spawn: (request) => askSpawn(exchange, request, limits),
   }
 
-  const pmi = createPmiService(context, options.finalizeRescue)
+  /** Whether the peer may be a rank: on this machine, a process of our user. Asked only about who knows a secret. */
+  const mayBeRank = (socket: Socket, guest: number): Promise<boolean> | true => {
+    if (!isLocalPeer(socket.remoteAddress, socket.localAddress)) return true
+    const pending = pendings.get(guest)
+    // What we take our time for is not the client's fault.
+    pending?.rest(socket)
+    return checkPeer(socket, uids).then((verdict) => {
+      pending?.resume(socket)
+      if (verdict === 'foreign')
+        log.warn(`guest ${guest}: a process of another user spoke as a rank: refused`)
+      return verdict !== 'foreign' && !socket.destroyed
+    })
+  }
+
+  const pmi = createPmiService(context, mayBeRank, options.finalizeRescue)
   const pmix = createPmixService(context)
   const services: readonly WireUpService[] = [pmi, pmix]
-
-  /** Which service speaks the protocol of these first bytes. */
-  const serviceFor = (first: Buffer): WireUpService | undefined => {
-    // "cmd=…" is PMI.
-    if (first[0] === 0x63) return pmi
-    // A PMIx handshake has peer index -1 and tag -1 in its header.
-    if (first[0] === 0xff) return pmix
-    return undefined
-  }
 
   const accept = (socket: Socket, guest: number, pending: Pending, peer: string | undefined) => {
     connections.add(socket)
     // The 'close' that follows is what counts.
     socket.on('error', () => {})
     socket.once('close', () => connections.delete(socket))
-    if (peer !== undefined && socket.remoteAddress !== peer) {
-      log.detail(`guest ${guest}: a connection from ${socket.remoteAddress} is closed: it is not the guest`)
+    const refuse = (why: string) => {
+      log.detail(`guest ${guest}: a connection from ${socket.remoteAddress} is closed: ${why}`)
       socket.destroy()
-      return
     }
+    if (peer !== undefined && socket.remoteAddress !== peer) return refuse('it is not the guest')
     pending.add(socket)
     socket.setNoDelay(true)
-    const verdict = isLocalPeer(socket.remoteAddress, socket.localAddress)
-      ? checkPeer(socket, uids)
-      : undefined
     socket.once('data', async (first: Buffer) => {
       socket.pause()
-      // What we take our time for is not the client's fault.
-      pending.rest(socket)
-      if ((await verdict) === 'foreign') {
-        log.warn(`guest ${guest}: a connection of another user's process is closed`)
-        socket.destroy()
-        return
-      }
-      if (socket.destroyed) return
-      pending.wait(socket)
-      const service = serviceFor(first)
-      if (service) return service.accept(socket, first, guest)
-      log.detail(`guest ${guest}: a connection that speaks neither PMI nor PMIx is closed`)
-      socket.destroy()
+      // "cmd=…" is PMI.
+      if (first[0] === 0x63) return pmi.accept(socket, first, guest)
+      // A PMIx handshake has peer index -1 and tag -1 in its header.
+      if (first[0] !== 0xff) return refuse('it speaks neither PMI nor PMIx')
+      if (!mayNameJob(first)) return refuse('it names no job')
+      if (await mayBeRank(socket, guest)) pmix.accept(socket, first, guest)
+      else socket.destroy()
     })
+  }
+
+  /** Whether the first bytes of a PMIx client may hold the name of a job; they need not be all of its handshake. */
+  const mayNameJob = (first: Buffer): boolean => {
+    // The length of the payload, in the client's byte order (little endian on x86 and arm64), is at byte 8 of 16.
+    if (first.length < 16 || first.length < 16 + first.readUInt32LE(8)) return true
+    for (const { name } of jobs.values()) if (first.includes(name)) return true
+    return false
   }
 
   return {
@@ -263,12 +267,16 @@ class Pending {
       oldest?.destroy()
       if (oldest) this.settle(oldest)
     }
-    this.wait(socket)
+    this.#wait(socket)
     socket.once('close', () => this.settle(socket))
   }
 
-  /** From now on the client has its time to say who it is. */
-  wait(socket: Socket): void {
+  /** The client's time runs again, unless it is gone. */
+  resume(socket: Socket): void {
+    if (this.#timers.has(socket)) this.#wait(socket)
+  }
+
+  #wait(socket: Socket): void {
     this.#timers.set(
       socket,
       setTimeout(() => socket.destroy(), this.#handshakeMs),

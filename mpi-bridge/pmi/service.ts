@@ -20,8 +20,12 @@ interface Place {
   readonly rank: number
 }
 
-/** Makes the service. */
-export function createPmiService(context: ServiceContext, rescue: FinalizeRescue | undefined): WireUpService {
+/** Makes the service. `mayBeRank` judges the peer of a connection that knows a rank's id. */
+export function createPmiService(
+  context: ServiceContext,
+  mayBeRank: (socket: Socket, guest: number) => Promise<boolean> | true,
+  rescue: FinalizeRescue | undefined,
+): WireUpService {
   const jobs = new Map<JobLayout, { readonly job: PmiJob; readonly ids: ReadonlyMap<number, number> }>()
   /** Places of local ranks, by guest. */
   const places = new Map<number, Place[]>()
@@ -37,10 +41,20 @@ export function createPmiService(context: ServiceContext, rescue: FinalizeRescue
     }
   }
 
-  const claim = (id: number, guest: number, socket: Socket): Member | undefined => {
+  /** The place of a client that presents an id on a guest's port. */
+  const claim = (
+    id: number,
+    guest: number,
+    socket: Socket,
+  ): Promise<Member | undefined> | Member | undefined => {
     const place = findPlace(places.get(guest) ?? [], id)
-    const connection = place && context.claim({ socket, guest, job: place.job.layout, rank: place.rank })
-    return connection && new Member(connection, place.job)
+    if (!place) return undefined
+    const take = () => {
+      const connection = context.claim({ socket, guest, job: place.job.layout, rank: place.rank })
+      return connection && new Member(connection, place.job)
+    }
+    const allowed = mayBeRank(socket, guest)
+    return allowed === true ? take() : allowed.then((yes) => (yes ? take() : undefined))
   }
 
   return {
@@ -91,9 +105,12 @@ export function createPmiService(context: ServiceContext, rescue: FinalizeRescue
           else socket.destroy()
         },
         claim(id) {
-          const member = claim(id, guest, socket)
-          connection = member?.connection
-          return member
+          const keep = (member: Member | undefined) => {
+            connection = member?.connection
+            return member
+          }
+          const claimed = claim(id, guest, socket)
+          return claimed instanceof Promise ? claimed.then(keep) : keep(claimed)
         },
         names: context.names,
         spawn: (request) => context.spawn(request),

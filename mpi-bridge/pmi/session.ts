@@ -10,8 +10,8 @@ export interface SessionHost {
   send(text: string): void
   /** Closes the connection after what was sent, for `why`. */
   end(why: string): void
-  /** The rank of a PMI id; undefined when the id is unknown or the rank cannot connect. */
-  claim(id: number): Member | undefined
+  /** The rank of a PMI id; undefined when the id is unknown or the rank cannot connect. Does not reject. */
+  claim(id: number): Promise<Member | undefined> | Member | undefined
   readonly names: NameService
   spawn(request: SpawnRequest): Promise<SpawnResult>
 }

@@ -91,7 +91,6 @@ export function parseAbort(line: string): { readonly status: number; readonly me
 
 /** Whether a text can be a value: not empty, no space, newline or NUL. */
 export function isValue(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL and newline are what must be refused
   return text.length > 0 && !/[ \n\0]/.test(text)
 }
 

@@ -105,6 +105,14 @@ export class Pmi1Session implements PmiSession {
   #claim(line: string): string {
     const id = integerOf(fieldOf(line, 'pmiid'))
     const member = id === undefined ? undefined : this.#host.claim(id)
+    if (!(member instanceof Promise)) return this.#welcome(member)
+    return this.#wait(
+      member.then((found) => this.#welcome(found)),
+      NO_REPLY,
+    )
+  }
+
+  #welcome(member: Member | undefined): string {
     if (!member) return this.#end('unknown PMI id')
     this.#member = member
     // Exactly these lines in this order: MPICH reads them so.

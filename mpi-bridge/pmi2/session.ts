@@ -114,10 +114,17 @@ export class Pmi2Session implements PmiSession {
     }
   }
 
-  #claim(command: string, pairs: Fields): Fields | undefined {
+  #claim(command: string, pairs: Fields): Reply {
     const id = command === 'fullinit' ? integerOf(valueFor(pairs, 'pmirank')) : undefined
     const member = id === undefined ? undefined : this.#host.claim(id)
-    if (!member) return this.#end('unknown PMI id')
+    return member instanceof Promise ? member.then((found) => this.#welcome(found)) : this.#welcome(member)
+  }
+
+  #welcome(member: Member | undefined): Fields {
+    if (!member) {
+      this.#end('unknown PMI id')
+      return []
+    }
     this.#member = member
     member.connection.initialised()
     const { size, appnums, spawnedBy } = member.job.layout
