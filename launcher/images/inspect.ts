@@ -143,7 +143,12 @@ function checkExecutable(path: string): string {
 }
 
 function existsAsFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+  try {
+    return statSync(path).isFile()
+  } catch {
+    // PATH may lead through directories that are closed to this user.
+    return false
+  }
 }
 
 function programError(where: string, what: string, hint?: string, cause?: unknown): LeetError {

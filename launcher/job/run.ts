@@ -16,6 +16,7 @@ import type { Allocation } from '../../scheduler-adapters/index.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
+import { reap } from '../journal/reaper.ts'
 import type { BootOrder, GuestImage, JobSecrets } from '../node/worker.ts'
 import { isMounted } from '../plan/mounts.ts'
 import { surroundingsOf } from '../plan/network.ts'
@@ -49,6 +50,8 @@ const EXIT_TIMEOUT = 124
 /** Runs a job to its end. Rejects with LeetError when it could not be started. */
 export async function runJob(order: JobOrder): Promise<JobResult> {
   const { plan, settings, log, onEvent, cancel } = order
+  // What killed jobs of this user left is removed on the way; without any it costs one look at a directory.
+  for (const { failures } of await reap({ log })) for (const failure of failures) log.warn(failure)
   const journal = await Journal.open({ jobId: plan.jobId })
   let controller: Controller | undefined
   let nodes: JobNodes | undefined

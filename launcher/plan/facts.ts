@@ -1,7 +1,7 @@
 // Facts about the job's nodes and user that a plan needs.
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { availableParallelism, hostname, userInfo } from 'node:os'
+import { availableParallelism, hostname, type UserInfo, userInfo } from 'node:os'
 import { Deadline, runCommand } from '../../common/index.ts'
 import { type Allocation, resolveAllocation, type SchedulerName } from '../../scheduler-adapters/index.ts'
 import type { JobPlan, PlanNode } from './plan.ts'
@@ -53,7 +53,7 @@ export function planNodes({ nodes }: Allocation): [PlanNode, ...PlanNode[]] {
 
 /** The user who runs the command, as the guests shall know him. */
 export function thisUser(environment: NodeJS.ProcessEnv): JobPlan['user'] {
-  const { username, uid, gid, homedir, shell } = userInfo()
+  const { username, uid, gid, homedir, shell } = account()
   return {
     name: username,
     uid,
@@ -61,6 +61,16 @@ export function thisUser(environment: NodeJS.ProcessEnv): JobPlan['user'] {
     group: groupName(gid) ?? username,
     home: environment.HOME?.startsWith('/') ? environment.HOME : homedir,
     shell: shell ?? '/bin/sh',
+  }
+}
+
+// On nodes of some sites a user has no entry in the password database; his numbers are all that counts.
+function account(): Pick<UserInfo<string>, 'username' | 'uid' | 'gid' | 'homedir' | 'shell'> {
+  try {
+    return userInfo()
+  } catch {
+    const uid = process.getuid?.() ?? 0
+    return { username: `user${uid}`, uid, gid: process.getgid?.() ?? 0, homedir: '/tmp', shell: null }
   }
 }
 
