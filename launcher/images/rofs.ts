@@ -105,7 +105,7 @@ export function layoutRofs(entries: readonly RofsEntry[]): RofsLayout {
 }
 
 /** First sector of the partition in a disk that `writeRofsDisk` makes: 4 KiB, so that host pages are not straddled. */
-export const ROFS_PARTITION_SECTOR = 8
+const ROFS_PARTITION_SECTOR = 8
 
 /**
  * Writes a disk with the file system as its second partition, which OSv mounts as /dev/vblk0.1 (loader.cc), to a new file

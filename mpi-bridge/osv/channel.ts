@@ -5,7 +5,7 @@ import { Deadline, LeetError, type Log, messageOf, pause, type WaitLimits } from
 import type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from '../channels/channel.ts'
 import { quoteCommand } from './command.ts'
 import { readConsoleLine, returnedStatuses } from './console.ts'
-import { PACKED_ENVIRONMENT, packEnvironment } from './environment.ts'
+import { harmfulInOsv, PACKED_ENVIRONMENT, packEnvironment } from './environment.ts'
 import { OsvRefusal, type OsvRest } from './rest.ts'
 
 /** What a channel into an OSv guest is made with. */
@@ -208,8 +208,18 @@ class Channel implements OsvChannel {
   }
 
   /** Brings the guest's environment to what this rank, and no other, is to have. */
-  async #prepare({ rank, env, cwd }: RankStart, variables: Readonly<Record<string, string>>): Promise<void> {
+  async #prepare(
+    { rank, env: asked, cwd }: RankStart,
+    variables: Readonly<Record<string, string>>,
+  ): Promise<void> {
     const { rest, compat, nonce, log } = this.#options
+    const env = Object.fromEntries(
+      Object.entries(asked).filter(([name, value]) => {
+        const why = harmfulInOsv(name, value)
+        if (why !== undefined) log.warn(`${name}=${value} is left out for rank ${rank}: ${why}`)
+        return why === undefined
+      }),
+    )
     let wanted: Record<string, string>
     if (compat) {
       const told = { ...env, PWD: cwd, LEET_OSV_CWD: cwd, LEET_OSV_NONCE: nonce, LEET_OSV_RANK: String(rank) }

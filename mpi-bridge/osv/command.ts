@@ -12,7 +12,7 @@ export interface QuotedCommand {
 }
 
 /** Variables for words that cannot be written: `LEET_OSV_ARG0`, `LEET_OSV_ARG1`, … */
-export const ARGUMENT_PREFIX = 'LEET_OSV_ARG'
+const ARGUMENT_PREFIX = 'LEET_OSV_ARG'
 
 /**
  * `argv` so quoted that the program gets exactly it. Words with `$` or with characters outside ASCII travel as variables.

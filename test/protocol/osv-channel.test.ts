@@ -115,6 +115,18 @@ describe('the channel into an OSv guest', () => {
     expect(guest.environment.get('OSV_CPUS')).toBe('1')
   })
 
+  it('leaves out, and says so, what crashes Open MPI in OSv', async () => {
+    const warnings: string[] = []
+    const { channel, until, text } = await open({
+      log: { ...silentLog, warn: (line) => warnings.push(line) },
+    })
+    const env = { OMPI_MCA_opal_event_include: 'poll', OMPI_MCA_btl: 'tcp,self' }
+    await channel.start([script(0, 'env | grep OMPI', env)])
+    await until(ended(0))
+    expect(text()).toBe('OMPI_MCA_btl=tcp,self\n')
+    expect(warnings).toHaveLength(1)
+  })
+
   it('needs few requests with the compatibility library', async () => {
     const { channel, guest, until } = await open()
     const env = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`V${i}`, 'x']))

@@ -76,7 +76,7 @@ const HIDDEN = '/leet/hidden'
 const FORMAT = 1
 
 /** Path of the compatibility library that came with leet. Not built: `LEET_E_OSV_COMPAT`. */
-export function compatLibrary(): string {
+function compatLibrary(): string {
   const path = fileURLToPath(new URL(`../../osv-compat/build/${COMPAT_NAME}`, import.meta.url))
   if (existsSync(path)) return path
   throw new LeetError({
