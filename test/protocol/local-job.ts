@@ -23,6 +23,8 @@ export interface LocalJob {
   readonly env: Readonly<Record<string, string>>
   readonly universeSize?: number
   readonly finalizeRescue?: ProcessManagerOptions['finalizeRescue']
+  /** Called when the ports are open, before the ranks start; what it gives is called when they have ended. */
+  readonly disturb?: (ports: readonly number[]) => Promise<() => Promise<void>>
   /** One exchange for each node that the guests are dealt out to, the first with the controller; one unless told. */
   readonly exchanges?: (report: (report: RankReport) => void) => readonly Exchange[]
 }
@@ -133,6 +135,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
     for (const guest of job.guests.keys()) {
       addresses.set(guest, await (managers[agentOf(guest)] as ProcessManager).listen(guest, '127.0.0.1'))
     }
+    const calm = await job.disturb?.([...addresses.values()].map(({ port }) => port))
     const size = job.guests.flat().length
     startJob(layoutOf(job.guests, Array(size).fill(0)), [], Array<Start>(size).fill({ argv: job.argv }))
     const limits = { deadline: Deadline.after(LIMIT_MS) }
@@ -143,6 +146,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
         await waitFor(jobs[nth] as Promise<RankEnd[]>, limits, { what: 'the ranks of a test job to end' }),
       )
     }
+    await calm?.()
     const [ranks = [], ...spawned] = ends
     return { ranks, spawned, reports }
   } finally {
