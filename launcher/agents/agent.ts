@@ -5,7 +5,7 @@ import type { BootOrder, NodeEvent, NodeWorker, WorkerContext } from '../node/wo
 import { AgentExchange } from './agent-exchange.ts'
 import { decodeArguments, unpackOrders } from './arguments.ts'
 import { connect } from './connect.ts'
-import type { Invitation } from './invitation.ts'
+import { type Invitation, ownAddresses } from './invitation.ts'
 import { Link } from './link.ts'
 import { fromWire, type Message, toWire } from './messages.ts'
 import { OutputValve } from './output-valve.ts'
@@ -46,8 +46,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const refused = (why: string) => reject(fromWire({ code: 'LEET_E_AGENT', what: why }, 'controller'))
     const link = new Link(socket, connection, SILENCE_MS, {
       message(message) {
-        if (message.kind === 'welcome')
-          return resolve(serve(link, message, connection.localAddress ?? '', options))
+        if (message.kind === 'welcome') {
+          // The address that faces the controller faces the other nodes too, most likely.
+          const facing = connection.localAddress ? [connection.localAddress] : []
+          resolve(serve(link, message, [...new Set([...facing, ...ownAddresses()])], options))
+          return
+        }
         link.close()
         if (message.kind === 'refused') reject(fromWire(message.error))
         else refused('it did not welcome this agent')
@@ -62,12 +66,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 function serve(
   link: Link,
   { node, window, count, width }: Message & { kind: 'welcome' },
-  address: string,
+  addresses: readonly string[],
   { makeWorker, log, invitation: { key } }: AgentOptions,
 ): Agent {
   const tree = { count, width }
   const exchange = new AgentExchange(node, tree, link)
-  const place = takePlace({ node, tree, key, exchange, control: link, address, log })
+  const place = takePlace({ node, tree, key, exchange, control: link, addresses, log })
   const valve = new OutputValve(window, (hold) => worker.holdOutput(hold))
   const calls = new Map<number, AbortController>()
   let stopped = false

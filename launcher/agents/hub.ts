@@ -133,12 +133,14 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
   function takePlacing(node: number, message: Message): boolean {
     switch (message.kind) {
       case 'listening': {
-        const door = { kind: 'parent', address: message.address, port: message.port } as const
+        const { addresses: at, port } = message
+        const door = { kind: 'parent', addresses: at, port } as const
         doors.set(node, door)
         for (const child of childrenOf(node, tree)) links.get(child)?.send(door)
         return true
       }
       case 'astray': {
+        if (closing) return true
         // If the neighbour is gone that will be seen, and told, by its own link; else the way between the two is broken.
         const timer = setTimeout(() => {
           timers.delete(timer)

@@ -23,8 +23,8 @@ export type Message =
   | { kind: 'welcome'; node: number; window: number; count: number; width: number }
   | { kind: 'refused'; error: WireError }
   // Finding one's place in the tree of agents: `listening` and `astray` up, `parent` down; `child` between agents.
-  | { kind: 'listening'; address: string; port: number }
-  | { kind: 'parent'; address: string; port: number }
+  | { kind: 'listening'; addresses: string[]; port: number }
+  | { kind: 'parent'; addresses: string[]; port: number }
   | { kind: 'child'; node: number }
   | { kind: 'astray'; node: number; why: string }
   // Calls of the node's worker: down, `done` up.
@@ -61,8 +61,8 @@ const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>>
   hello: { version: 'text', node: 'index', names: 'texts' },
   welcome: { node: 'whole', window: 'whole', count: 'whole', width: 'whole' },
   refused: { error: 'object' },
-  listening: { address: 'text', port: 'whole' },
-  parent: { address: 'text', port: 'whole' },
+  listening: { addresses: 'texts', port: 'whole' },
+  parent: { addresses: 'texts', port: 'whole' },
   child: { node: 'whole' },
   astray: { node: 'whole', why: 'text' },
   call: { id: 'whole', method: 'text', sizes: 'wholes', packed: 'wholes' },

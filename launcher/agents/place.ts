@@ -16,8 +16,8 @@ export interface PlaceOptions {
   readonly exchange: AgentExchange
   /** The link to the controller. */
   readonly control: Link
-  /** The address by which this node reaches the controller: the others reach it there. */
-  readonly address: string
+  /** Addresses at which the others may reach this node, the likeliest first. */
+  readonly addresses: readonly string[]
   readonly log: Log
 }
 
@@ -34,7 +34,7 @@ const SILENCE_MS = 15_000
 const CONNECT_MS = 60_000
 
 /** Starts to take a place in the tree. */
-export function takePlace({ node, tree, key, exchange, control, address, log }: PlaceOptions): Place {
+export function takePlace({ node, tree, key, exchange, control, addresses, log }: PlaceOptions): Place {
   const parent = parentOf(node, tree)
   const awaited = new Set(childrenOf(node, tree))
   const neighbours: Link[] = []
@@ -61,17 +61,19 @@ export function takePlace({ node, tree, key, exchange, control, address, log }: 
       log,
       silenceMs: SILENCE_MS,
       admit(link, first) {
-        if (first.kind !== 'child' || !awaited.delete(first.node))
+        if (first.kind !== 'child' || !awaited.delete(first.node)) {
           throw new Error('not a child of this agent')
+        }
         exchange.attachChild(first.node, link)
         attach(link, first.node)
+        if (awaited.size === 0) listener?.stop()
       },
     })
-    control.send({ kind: 'listening', address, port: listener.port })
+    control.send({ kind: 'listening', addresses: [...addresses], port: listener.port })
   }
 
-  async function climb(to: string, port: number): Promise<void> {
-    const invitation = { addresses: [to], port, key }
+  async function climb(to: readonly string[], port: number): Promise<void> {
+    const invitation = { addresses: to, port, key }
     const whom = `the agent of node ${parent}`
     const { socket, connection } = await connect(invitation, Deadline.after(CONNECT_MS), whom)
     const link = new Link(socket, connection, SILENCE_MS, { message() {}, closed() {} })
@@ -84,7 +86,7 @@ export function takePlace({ node, tree, key, exchange, control, address, log }: 
   return {
     take(message) {
       if (message.kind !== 'parent') return false
-      climb(message.address, message.port).catch((error) => astray(parent, messageOf(error)))
+      climb(message.addresses, message.port).catch((error) => astray(parent, messageOf(error)))
       return true
     },
     close() {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Deadline, endOf, LeetError, poll, waitFor } from '../../../common/index.ts'
 import { encodeInvitation, newJobKey } from '../../../launcher/agents/invitation.ts'
+import { NODE_VARIABLE } from '../../../launcher/agents/main.ts'
 import type { BootOrder, RankOrder } from '../../../launcher/node/worker.ts'
 import { CONTROLLER, type JobLayout } from '../../../mpi-bridge/index.ts'
 import { VERSION as PROCESS_VERSION } from '../../support/agent-process.ts'
@@ -335,7 +336,7 @@ describe('loss', () => {
     return { child, lines, end: endOf(child) }
   }
   const agentProcess = (invitation: string, node: number) =>
-    start(['agent'], { LEET_AGENT: invitation, LEET_AGENT_NODE: `${node}` })
+    start(['agent'], { LEET_AGENT: invitation, [NODE_VARIABLE]: `${node}` })
 
   it('of an agent is told with its node, and fails all that waits for it', async () => {
     const { hub } = track({ hub: await observedHub(['a', 'b', 'c']) })
