@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Deadline, poll, silentLog, waitFor } from '../../common/index.ts'
-import { osvSeed, type Seed, seedIso } from '../../contextualise/index.ts'
+import { osvSeed, type Seed, type SeedFile, seedIso } from '../../contextualise/index.ts'
 import { importOsvBase, type OsvBase } from '../../launcher/images/osv/base.ts'
 import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../../launcher/images/osv/boot.ts'
 import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
@@ -19,6 +19,7 @@ import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 import type { RankEvent, RankStart } from '../../mpi-bridge/channels/channel.ts'
 import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
+import type { Credentials, JobCertificates } from '../../mpi-bridge/osv/certificates.ts'
 import { type OsvChannel, openOsvChannel } from '../../mpi-bridge/osv/channel.ts'
 import { osvSettings } from '../../mpi-bridge/osv/environment.ts'
 import { OsvRest } from '../../mpi-bridge/osv/rest.ts'
@@ -45,6 +46,26 @@ export interface RealGuest {
   /** Waits for an event that `test` likes. */
   until(test: (event: RankEvent) => boolean): Promise<RankEvent>
   text(): string
+}
+
+/** How guests are booted. */
+export interface BootOptions {
+  readonly count?: number
+  readonly cpus?: number
+  /** False: without a seed disk. */
+  readonly seeded?: boolean
+  /** With these the REST servers speak TLS only. */
+  readonly certificates?: JobCertificates
+}
+
+const PEM = { cert: '/tmp/cert.pem', key: '/tmp/key.pem', ca: '/tmp/ca.pem' }
+
+function pemFiles({ ca }: JobCertificates, server: Credentials): SeedFile[] {
+  return [
+    { path: PEM.cert, content: server.cert },
+    { path: PEM.key, content: server.key },
+    { path: PEM.ca, content: ca },
+  ].map((file) => ({ ...file, mode: 0o600, owner: 'root' }))
 }
 
 /** Everything that one test file makes; `close` removes it all. */
@@ -75,8 +96,11 @@ export class OsvBench {
     )
   }
 
-  /** Boots `count` guests, joined by a segment when there are several. */
-  async boot(image: OsvImage, count = 1, cpus = 1, seed: Partial<Seed> | 'none' = {}): Promise<RealGuest[]> {
+  /** Boots guests, joined by a segment when there are several. */
+  async boot(
+    image: OsvImage,
+    { count = 1, cpus = 1, seeded = true, certificates }: BootOptions = {},
+  ): Promise<RealGuest[]> {
     const journal = this.#journal as Journal
     const segment = count > 1 ? await startLocalSegment({ journal, guests: count, ...limits() }) : undefined
     return Promise.all(
@@ -91,19 +115,19 @@ export class OsvBench {
             })
           : userNetwork(OSV_REST_PORT)
         const name = `g${guest}-${randomBytes(3).toString('hex')}`
-        const whole: Seed = {
+        const server = certificates?.server(name)
+        const seed: Seed = {
           instanceId: name,
           hostname: name,
           hosts: [],
           interfaces: network.interfaces,
           mounts: [],
-          files: [],
+          files: server ? pemFiles(certificates as JobCertificates, server) : [],
           commands: [],
-          ...(seed === 'none' ? {} : seed),
         }
         const seedFile = join(this.folder, `${name}.iso`)
         const mountTool = image.base.nfs
-        writeFileSync(seedFile, seedIso(whole, { kind: 'osv', mountTool }), { mode: 0o600 })
+        writeFileSync(seedFile, seedIso(seed, { kind: 'osv', mountTool }), { mode: 0o600 })
         const events: RankEvent[] = []
         const lines: string[] = []
         const waiting = new Set<() => void>()
@@ -116,9 +140,12 @@ export class OsvBench {
             machineType: OSV_MACHINE_TYPE,
             kernel: {
               image: image.kernel,
-              commandLine: osvCommandLine({ network: osvSeed(whole, mountTool).commandLine }),
+              commandLine: osvCommandLine({
+                network: osvSeed(seed, mountTool).commandLine,
+                ...(server ? { tls: PEM } : {}),
+              }),
             },
-            disks: osvDisks(image.disk, seed === 'none' ? undefined : seedFile),
+            disks: osvDisks(image.disk, seeded ? seedFile : undefined),
             nics: network.nics,
             shares: [],
             consoleFile: join(this.folder, `${name}.console`),
@@ -137,9 +164,16 @@ export class OsvBench {
         )
         this.#stops.push(() => machine.stop(limits()))
         const { nic, port } = network.control
-        const rest = new OsvRest({ guest: name, host: '127.0.0.1', port: machine.forwardedPort(nic, port) })
+        const rest = new OsvRest({
+          guest: name,
+          host: '127.0.0.1',
+          port: machine.forwardedPort(nic, port),
+          ...(certificates ? { tls: { ca: certificates.ca, ...certificates.client, serverName: name } } : {}),
+        })
         const answers = () =>
-          rest.operatingSystem('version', { deadline: Deadline.after(500) }).catch(() => undefined)
+          rest
+            .operatingSystem('version', { deadline: Deadline.after(certificates ? 3000 : 500) })
+            .catch(() => undefined)
         await poll(answers, 20, limits(), { what: `REST of ${name}` })
         const opened = openOsvChannel({
           rest,

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Deadline } from '../../common/index.ts'
 import { ImageStore } from '../../launcher/images/store.ts'
+import { makeJobCertificates } from '../../mpi-bridge/osv/certificates.ts'
+import { type OsvEndpoint, OsvRest } from '../../mpi-bridge/osv/rest.ts'
 import { planStageIn, stagedPath, stageIn, stageOut } from '../../mpi-bridge/osv/staging.ts'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
 import { comparable, exchangeWith, readTranscript } from '../simulators/osv/contract.ts'
@@ -41,7 +43,7 @@ if (osvBuild === undefined) {
       beforeAll(async () => {
         const image = await bench.compose({ programs: ['/bin/true'] })
         // The transcript was recorded without a seed, which would leave traces in /tmp.
-        guest = (await bench.boot(image, 1, 1, 'none'))[0] as RealGuest
+        guest = (await bench.boot(image, { seeded: false }))[0] as RealGuest
       })
       it.each(readTranscript().map((exchange, index) => [index, exchange.request, exchange] as const))(
         'answers as in the transcript: %i %s',
@@ -65,6 +67,28 @@ if (osvBuild === undefined) {
           '1',
         ])
       })
+    })
+
+    it('speaks TLS to those whom the job’s CA has signed', async () => {
+      const certificates = makeJobCertificates()
+      const image = await bench.compose({ programs: ['/bin/true'] })
+      expect(image.base.tls).toBe(true)
+      const [guest] = (await bench.boot(image, { certificates })) as [RealGuest]
+      const { endpoint } = guest.rest
+      expect(await guest.rest.operatingSystem('hostname', limits())).toBe(endpoint.guest)
+      const refused = async (tls: OsvEndpoint['tls']) =>
+        new OsvRest({ ...endpoint, tls }).uptime(limits()).then(
+          () => 'let in',
+          ({ code }) => code,
+        )
+      const mine = { ca: certificates.ca, ...certificates.client, serverName: endpoint.guest }
+      expect(await refused(undefined)).toBe('LEET_E_OSV_UNREACHABLE')
+      expect(await refused({ ...mine, ...makeJobCertificates().client })).toBe('LEET_E_OSV_UNREACHABLE')
+      expect(await refused({ ...mine, serverName: 'another' })).toBe('LEET_E_OSV_UNREACHABLE')
+      expect(await refused(mine)).toBe('let in')
+      await serial(guest, 0, ['/bin/true'])
+      expect(await guest.until(ended(0))).toMatchObject({ end: ok })
+      await guest.machine.stop(limits())
     })
 
     it('mounts the image, and every file reads back identical', async () => {
@@ -160,7 +184,7 @@ if (osvBuild === undefined) {
     describe('Open MPI', () => {
       it('runs two ranks in one guest', async () => {
         const image = await bench.compose({ programs: [programs.path('work')] })
-        const guests = await bench.boot(image, 1, 2)
+        const guests = await bench.boot(image, { cpus: 2 })
         const { ends, reports } = await bench.runJob(guests, image, 2)
         expect(ends).toMatchObject({ 0: { end: ok }, 1: { end: ok } })
         expect(guests[0]?.text()).toBe('work ok\nwork ok\n')
@@ -170,7 +194,7 @@ if (osvBuild === undefined) {
 
       it.runIf(hasCommand('vde_switch'))('runs two ranks in each of two guests', async () => {
         const image = await bench.compose({ programs: [programs.path('work')] })
-        const guests = await bench.boot(image, 2, 2)
+        const guests = await bench.boot(image, { count: 2, cpus: 2 })
         const { ends } = await bench.runJob(guests, image, 2)
         expect(ends).toMatchObject({ 0: { end: ok }, 1: { end: ok }, 2: { end: ok }, 3: { end: ok } })
         for (const guest of guests) await guest.machine.stop(limits())
@@ -178,7 +202,7 @@ if (osvBuild === undefined) {
 
       it('runs with the smallest set of components', async () => {
         const image = await bench.compose({ programs: [programs.path('hello')], components: 'smallest' })
-        const guests = await bench.boot(image, 1, 2)
+        const guests = await bench.boot(image, { cpus: 2 })
         const { ends } = await bench.runJob(guests, image, 2)
         expect(ends).toMatchObject({ 0: { end: ok }, 1: { end: ok } })
         await guests[0]?.machine.stop(limits())
@@ -187,7 +211,7 @@ if (osvBuild === undefined) {
       it('tells an exit, an abort and a crash', async () => {
         const image = await bench.compose({ programs: [programs.path('end')] })
         const run = async (...args: string[]) => {
-          const guests = await bench.boot(image, 1, 2)
+          const guests = await bench.boot(image, { cpus: 2 })
           // As the launcher does: when one rank has failed the others have to go.
           const { ends, reports } = await bench.runJob(guests, image, 2, args, ({ kind }) => {
             if (kind === 'aborted') void guests[0]?.channel.close(limits())
