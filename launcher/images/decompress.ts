@@ -63,5 +63,5 @@ async function filter(
 }
 
 function kernelError(where: string, what: string, hint?: string, cause?: unknown): LeetError {
-  return new LeetError({ code: 'LEET_E_KERNEL', where, what, hint, cause })
+  return new LeetError({ code: 'LEET_E_KERNEL', where, what, hint, cause, exitCode: EXIT_USAGE })
 }

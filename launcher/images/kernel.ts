@@ -3,7 +3,7 @@
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
+import { EXIT_USAGE, LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
 import { decompress } from './decompress.ts'
 import { isElf } from './elf.ts'
 import { loadOrder, type ModuleIndex, readModuleIndex } from './modules.ts'
@@ -57,6 +57,7 @@ export function findKernel(given: { readonly file: string; readonly modules: str
   }
   throw new LeetError({
     code: 'LEET_E_KERNEL',
+    exitCode: EXIT_USAGE,
     what: 'no kernel for Linux guests was found below /boot and /lib/modules',
     why: reasons.join('; ') || undefined,
     hint: 'install linux-image-amd64 (not the cloud kernel), or give --kernel FILE --modules DIR',
@@ -144,6 +145,7 @@ function isReadable(file: string): boolean {
 function kernelError(where: string, what: string): LeetError {
   return new LeetError({
     code: 'LEET_E_KERNEL',
+    exitCode: EXIT_USAGE,
     where,
     what,
     hint: `give --kernel FILE --modules DIR of a kernel with ${[...ROOT_MODULES, ...SHARE_MODULES].map((m) => basename(m)).join(', ')}`,

@@ -55,6 +55,7 @@ function parseFile(text: string, directory: string): ImageFile {
       '--file',
     )
   }
+  if (text === '' || text.startsWith(':')) throw usageError('names no file', '--file SRC[:DST]', '--file')
   const source = resolve(directory, destination === undefined ? text : text.slice(0, colon))
   if (!existsSync(source)) throw usageError(`${source} cannot be found`, undefined, '--file')
   return destination === undefined ? { source } : { source, destination }

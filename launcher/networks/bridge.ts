@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
-import { LeetError } from '../../common/index.ts'
+import { EXIT_USAGE, LeetError } from '../../common/index.ts'
 import { type BridgePlug, isInterfaceName } from '../machines/spec.ts'
 import { formatSubnet, nodeOfAddress, type Subnet } from './addresses.ts'
 
@@ -24,6 +24,7 @@ export function inspectBridge(name: string, subnet: Subnet): Bridge {
       what: `guests cannot use the network bridge=${name}`,
       why,
       hint,
+      exitCode: EXIT_USAGE,
     })
   }
   if (!isInterfaceName(name)) refuse('that is not a name of a network interface', 'a name such as br0')

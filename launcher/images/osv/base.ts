@@ -15,7 +15,7 @@ import {
 } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { LeetError } from '../../../common/index.ts'
+import { EXIT_USAGE, LeetError } from '../../../common/index.ts'
 import { readElf, withFile } from '../elf.ts'
 import type { Environment } from '../inspect.ts'
 import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
@@ -107,6 +107,7 @@ export async function importOsvBase(
   if (fatal.length > 0) {
     throw new LeetError({
       code: 'LEET_E_OSV_BASE',
+      exitCode: EXIT_USAGE,
       where: build,
       what: 'cannot be a base for OSv guests',
       why: fatal.join('; '),
@@ -130,6 +131,7 @@ export async function openOsvBase(store: ImageStore, id?: string): Promise<OsvBa
   if (name === undefined || text === undefined) {
     throw new LeetError({
       code: 'LEET_E_OSV_BASE',
+      exitCode: EXIT_USAGE,
       what: id === undefined ? 'there is no OSv base yet' : `there is no OSv base ${id}`,
       hint: 'leet image import osv DIR, with the directory that OSv’s build wrote',
     })
@@ -138,6 +140,7 @@ export async function openOsvBase(store: ImageStore, id?: string): Promise<OsvBa
   if (format !== FORMAT) {
     throw new LeetError({
       code: 'LEET_E_OSV_BASE',
+      exitCode: EXIT_USAGE,
       where: store.path(BASES, name),
       what: 'was imported by another version of leet',
       hint: 'leet image import osv DIR again',
@@ -169,6 +172,7 @@ function findBuild(directory: string): string {
   if (build) return realpathSync(build)
   throw new LeetError({
     code: 'LEET_E_OSV_BASE',
+    exitCode: EXIT_USAGE,
     where: directory,
     what: 'is not what OSv’s build leaves',
     why: `${KERNELS.join(' or ')} and usr.manifest are not together in it`,
