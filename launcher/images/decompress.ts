@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { promisify } from 'node:util'
 import { gunzip, zstdDecompress } from 'node:zlib'
-import { endOf, LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
+import { EXIT_USAGE, endOf, LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
 
 /** More than any kernel or module unpacks to. */
 const MAX_SIZE = 1 << 28
