@@ -40,7 +40,7 @@ export interface JobAnnouncement {
 }
 
 /** Topic of spawn questions to the controller. */
-export const SPAWN_TOPIC = 'spawn'
+const SPAWN_TOPIC = 'spawn'
 /** Topic under which the controller broadcasts a `JobAnnouncement`. */
 export const JOB_TOPIC = 'job'
 
