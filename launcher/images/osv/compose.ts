@@ -259,7 +259,7 @@ function fill(
     }
     for (const object of objects.kept) addLibrary(tree, object, put(object.path))
     for (const path of data) tree.host(path)
-    warnings.push(...objects.missing)
+    warnings.push(...objects.missing, ...uselessMpi(program))
     if (compat === undefined) continue
     try {
       const bytes = addNeeded(readFileSync(program.path), COMPAT_NAME, program.path)
@@ -281,6 +281,16 @@ function fill(
     }
   })
   return { entries, warnings }
+}
+
+/** UCX looks for interfaces in /sys/class/net, which OSv does not have: MPI_Init fails. */
+function uselessMpi(program: OpenedProgram): string[] {
+  const { library, device } = factsOf(program).mpi
+  return device?.includes('ucx')
+    ? [
+        `${library} is MPICH with ${device}, whose MPI_Init fails in OSv: use MPICH with ch3, Open MPI, or --guest linux`,
+      ]
+    : []
 }
 
 function addFiles(tree: ImageTree, { files = [], directory }: OsvImageRequest): void {
