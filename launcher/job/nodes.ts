@@ -1,7 +1,10 @@
 // The nodes of a job at the controller's hand: this process alone when the job is on this node, else one agent on each
 // node, started by the scheduler so that it ends them with the job.
 import type { ChildProcess } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { basename, join } from 'node:path'
 import { Deadline, endOf, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import { createLocalExchange, type Exchange, type RankReport } from '../../mpi-bridge/index.ts'
 import {
@@ -12,6 +15,7 @@ import {
   nodeOfThisProcess,
 } from '../../scheduler-adapters/index.ts'
 import { version } from '../cli/version.ts'
+import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
@@ -74,6 +78,7 @@ async function openAgents(context: NodesContext, limits: WaitLimits): Promise<Jo
   })
   const starters: ChildProcess[] = []
   const failed = new AbortController()
+  let secret: Secret | undefined
   try {
     const adapter = adapterOf(allocation.scheduler)
     const wanted = plan.nodes.map(
@@ -82,14 +87,15 @@ async function openAgents(context: NodesContext, limits: WaitLimits): Promise<Jo
     const starts = adapter.start(allocation, wanted, (node) =>
       agentCommand(plan, node ?? '', adapter.nodeVariable ?? ''),
     )
-    const secret = await secretFor(hub.invitation, adapter.forwardsEnvironment, journal)
+    secret = await secretFor(hub.invitation, adapter.forwardsEnvironment, journal)
     for (const start of starts) starters.push(startAgents(start, secret.env, journal, log, failed))
     const signal = AbortSignal.any([failed.signal, ...(limits.signal ? [limits.signal] : [])])
     await hub.ready({ deadline: limits.deadline, signal })
-    secret.remove()
   } catch (error) {
     await hub.close()
     throw error
+  } finally {
+    secret?.remove()
   }
   return {
     workers: hub.workers,
@@ -131,8 +137,10 @@ async function secretFor(
     '../agents/invitation.ts'
   )
   if (byEnvironment) return { env: { [INVITATION_VARIABLE]: encodeInvitation(invitation) }, remove() {} }
-  const { rmSync } = await import('node:fs')
-  const path = journal.path('invitation')
+  // Where the nodes can read it: the runtime directory is this node's alone, the cache is below the home.
+  const folder = cacheDirectory(process.env)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const path = join(folder, `invitation.${basename(journal.directory)}`)
   writeInvitation(path, invitation)
   return { env: { [INVITATION_FILE_VARIABLE]: path }, remove: () => rmSync(path, { force: true }) }
 }
