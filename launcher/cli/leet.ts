@@ -1,6 +1,7 @@
 // The command `leet`: images, what is left behind, what was found. The table of leet-mpirun's options is not used here.
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { Deadline, EXIT_USAGE, lineLog, usageError } from '../../common/index.ts'
+import type { Settings } from './settings.ts'
 import { version } from './version.ts'
 
 const COMPOSE_MS = 600_000
@@ -16,6 +17,7 @@ export async function leet(argv: readonly string[]): Promise<number> {
   addReap(program)
   addExplain(program)
   addConfig(program)
+  addExport(program)
   try {
     await program.parseAsync(argv as string[], { from: 'user' })
     return Number(process.exitCode ?? 0)
@@ -124,14 +126,49 @@ function addConfig(program: Command): void {
       }
       const { configPaths, loadConfigs } = await import('../config/load.ts')
       const { showConfig } = await import('../config/show.ts')
-      const { readSettings } = await import('./settings.ts')
       const paths = configPaths(process.env, process.cwd())
-      const files = await loadConfigs(paths, OPTIONS)
-      const flags = new Map()
-      for (const line of showConfig(OPTIONS, { flags, environment: process.env, files }, paths)) print(line)
+      const sources = {
+        flags: new Map(),
+        environment: process.env,
+        files: await loadConfigs(paths, OPTIONS),
+      }
+      for (const line of showConfig(OPTIONS, sources, paths)) print(line)
       // Values that leet-mpirun would refuse are refused here too.
-      readSettings({ options: flags, programs: [{ options: flags, argv: ['true'] }] }, process.env, files)
+      await settingsHere()
     })
+}
+
+function addExport(program: Command): void {
+  program
+    .command('export <dir> [command...]')
+    .description('serve a directory of this node to the guests of the job by NFS, while a command runs')
+    .usage('[options] DIR [-- COMMAND ARGUMENTS…]')
+    .option('--allow <address>', 'one more address or network that may use it', gather, [])
+    .action(async (directory: string, command: string[], { allow }: { allow: readonly string[] }) => {
+      const { exportDirectory } = await import('../nfs/export.ts')
+      const { findAllocation } = await import('../plan/facts.ts')
+      const settings = await settingsHere()
+      const { nodes } = await findAllocation(settings.allocation, process.env)
+      process.exitCode = await exportDirectory({
+        directory,
+        nodes: nodes.map(({ name }) => name),
+        subnet: settings.network.subnet,
+        allow,
+        command,
+        log,
+        print,
+      })
+    })
+}
+
+/** What leet-mpirun would do here without options. */
+async function settingsHere(): Promise<Settings> {
+  const { OPTIONS } = await import('./options.ts')
+  const { configPaths, loadConfigs } = await import('../config/load.ts')
+  const { readSettings } = await import('./settings.ts')
+  const files = await loadConfigs(configPaths(process.env, process.cwd()), OPTIONS)
+  const options = new Map()
+  return readSettings({ options, programs: [{ options, argv: ['true'] }] }, process.env, files)
 }
 
 function imageName(text: string): string {
