@@ -5,20 +5,18 @@ import { type Seed, seedIso } from '../../contextualise/index.ts'
 import { openSshChannel } from '../../mpi-bridge/index.ts'
 import { type InitLine, parseInitLine } from '../images/init-lines.ts'
 import { linuxCommandLine } from '../images/linux.ts'
-import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
-import { chooseAccelerator } from '../machines/accel.ts'
 import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
-import { findQemu } from '../machines/qemu-program.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { explainNfsFailure } from '../nfs/failures.ts'
 import { machineShares, seedMounts } from '../nfs/seed-mounts.ts'
-import { findNfsServers, type NfsServer, watchNfsServers } from '../nfs/servers.ts'
+import { type NfsServer, watchNfsServers } from '../nfs/servers.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
+import { prepareMachines } from './virtual-machines.ts'
 import type { GuestState, JobSecrets, LinuxImageFiles } from './worker.ts'
 
 /** What Linux guests are made with. */
@@ -41,31 +39,20 @@ const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', s
 
 /** The Linux guests of this node; nothing is started yet. */
 export function linuxGuests(context: LinuxGuestsContext): NodeGuests {
-  const { plan, guests, network, journal, log } = context
+  const { guests, journal, log } = context
   const machines: Machine[] = []
   let watch: { stop(): void } | undefined
   return {
     async boot(onState, limits) {
-      const qemu = findQemu()
-      const [accelerator, { guests: networks, ended }, servers] = await Promise.all([
-        chooseAccelerator({
-          journal,
-          qemu,
-          cacheDirectory: cacheDirectory(process.env),
-          log,
-          ...(limits.signal ? { signal: limits.signal } : {}),
-        }),
-        network.open(SSH_PORT, limits),
-        findNfsServers(plan.mounts, limits),
-      ])
+      const { qemu, accelerator, network, servers } = await prepareMachines(context, SSH_PORT, limits)
       if (servers.length > 0) watch = watchNfsServers(servers, log)
       return Promise.all(
         guests.map((guest, index) =>
-          bootGuest(context, guest, networks[index] as GuestNetwork, {
+          bootGuest(context, guest, network.guests[index] as GuestNetwork, {
             machineContext: { ...limits, journal, log, qemu, accelerator },
             onState: (state, detail) => onState(guest.index, state, detail),
             onStarted: (machine) => machines.push(machine),
-            networkEnded: ended,
+            networkEnded: network.ended,
             servers,
           }),
         ),

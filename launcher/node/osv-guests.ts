@@ -17,18 +17,16 @@ import {
   stageOut,
 } from '../../mpi-bridge/index.ts'
 import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../images/osv/boot.ts'
-import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
-import { chooseAccelerator } from '../machines/accel.ts'
 import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
-import { findQemu } from '../machines/qemu-program.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
-import { addressOfServer, findNfsServers, type NfsServer } from '../nfs/servers.ts'
+import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
 import { isLoopback, type PlanMount } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
+import { prepareMachines } from './virtual-machines.ts'
 import type { GuestState, OsvImageFiles } from './worker.ts'
 
 /** What OSv guests are made with. */
@@ -56,28 +54,17 @@ const STAGED_SHARE = 0.5
 
 /** The OSv guests of this node; nothing is started yet. */
 export function osvGuests(context: OsvGuestsContext): NodeGuests {
-  const { plan, guests, network, journal, log } = context
+  const { guests, journal, log } = context
   const machines: Machine[] = []
   return {
     async boot(onState, limits) {
-      const qemu = findQemu()
-      const [accelerator, { guests: networks }, servers] = await Promise.all([
-        chooseAccelerator({
-          journal,
-          qemu,
-          cacheDirectory: cacheDirectory(process.env),
-          log,
-          ...(limits.signal ? { signal: limits.signal } : {}),
-        }),
-        network.open(OSV_REST_PORT, limits),
-        findNfsServers(plan.mounts, limits),
-      ])
+      const { qemu, accelerator, network, servers } = await prepareMachines(context, OSV_REST_PORT, limits)
       return Promise.all(
         guests.map(async (plan, index) => {
           const guest = new OsvGuest(
             context,
             plan,
-            networks[index] as GuestNetwork,
+            network.guests[index] as GuestNetwork,
             servers,
             (state, detail) => onState(plan.index, state, detail),
           )
