@@ -1,6 +1,13 @@
 // Ranks: mpirun's grammar, the process managers (PMI-1, PMI-2, PMIx), control channels to guests, output, outcome.
 // This is the folder's only door.
-export type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from './channels/channel.ts'
+export type {
+  ControlChannel,
+  GuestCommandResult,
+  RankEnd,
+  RankEvent,
+  RankListener,
+  RankStart,
+} from './channels/channel.ts'
 export { openLocalChannel } from './channels/local.ts'
 export { openSshChannel } from './channels/ssh.ts'
 export type { Preput, ServiceAddress } from './context.ts'

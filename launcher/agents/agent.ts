@@ -181,6 +181,8 @@ async function perform(
       const [plan, own] = args as [BootOrder['plan'], Omit<BootOrder, 'plan'>]
       return worker.boot({ plan, ...own }, signal)
     }
+    case 'prove':
+      return worker.prove(signal)
     case 'openJob':
       return worker.openJob(...(args as [JobLayout, Preput[]]))
     case 'start': {

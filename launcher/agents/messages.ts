@@ -8,7 +8,7 @@ import type { RankReport } from '../../mpi-bridge/index.ts'
 import type { NodeEvent } from '../node/worker.ts'
 
 /** What a NodeWorker is asked over a link. The arguments are in the body, each as JSON; those of `packed` are deflated. */
-export type CallMethod = 'reserve' | 'boot' | 'openJob' | 'start' | 'collect' | 'stop'
+export type CallMethod = 'reserve' | 'boot' | 'prove' | 'openJob' | 'start' | 'collect' | 'stop'
 
 /** Events of a NodeWorker except output, which has its own message. Errors travel as `WireError`. */
 export type WireEvent = Exclude<NodeEvent, { kind: 'output' }>

@@ -61,6 +61,10 @@ export class RemoteWorker implements NodeWorker {
     return this.#call('boot', [shared(plan), own], signal)
   }
 
+  prove(signal: AbortSignal): Promise<void> {
+    return this.#call('prove', [], signal)
+  }
+
   openJob(layout: JobLayout, preput: readonly Preput[]): Promise<void> {
     return this.#call('openJob', [shared(layout), preput])
   }

@@ -342,6 +342,7 @@ export function createController(context: ControllerContext): Controller {
       await Promise.all(
         workers.map((worker, node) => worker.boot(context.bootOrder(node, addresses), signal)),
       )
+      await Promise.all(workers.map((worker) => worker.prove(signal)))
       onEvent({ event: 'phase', phase: 'boot', state: 'end' })
       // A guest may have died after it was ready.
       if (stoppedFor) throw stoppedFor

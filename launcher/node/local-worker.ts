@@ -35,6 +35,8 @@ const LOSS_MS = 1_000
 /** The worker of the node that this process runs on. */
 export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerContext): NodeWorker {
   let plan: JobPlan | undefined
+  /** Address of each guest of the job, by its index. */
+  let addresses: readonly string[] = []
   let source: NodeGuests | undefined
   let network: NodeNetwork | undefined
   let guests = new Map<number, NodeGuest>()
@@ -107,6 +109,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
     async boot(order: BootOrder, signal: AbortSignal) {
       plan = order.plan
+      addresses = order.addresses
       const limits = { deadline: Deadline.after(plan.limits.boot), signal }
       source = await guestsOf(order, network, journal, log)
       const booted = await source.boot(
@@ -121,6 +124,22 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       }
       // The channel is part of being ready: a guest that cannot start ranks is of no use.
       await Promise.all(booted.map((guest) => channelOf(guest, limits)))
+    },
+
+    async prove(signal) {
+      if (plan?.guestKind !== 'linux') return
+      const { proveReach } = await import('./prove.ts')
+      const limits = { deadline: Deadline.after(plan.limits.boot), signal }
+      const about = { plan, addresses }
+      const began = performance.now()
+      await Promise.all(
+        [...guests.values()].map(async (guest) => {
+          const [channel, service] = await Promise.all([channelOf(guest, limits), serviceOf(guest)])
+          await proveReach(channel, { ...about, guest: guest.index, service }, limits)
+        }),
+      )
+      const took = Math.round(performance.now() - began)
+      log.detail(`guests reach what their ranks need (found out in ${took} ms)`)
     },
 
     async openJob(layout, preput) {

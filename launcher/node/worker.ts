@@ -87,6 +87,8 @@ export interface NodeWorker {
   reserve(plan: JobPlan, node: number, signal: AbortSignal): Promise<void>
   /** Boots the node's guests; resolves when every one is ready. */
   boot(order: BootOrder, signal: AbortSignal): Promise<void>
+  /** Has the node's guests prove that they reach the next guest and their process manager. After all nodes' `boot`. */
+  prove(signal: AbortSignal): Promise<void>
   /** Opens the process manager for a job's ranks on this node. */
   openJob(layout: JobLayout, preput: readonly Preput[]): Promise<void>
   /** Starts ranks; resolves when all were handed over. */

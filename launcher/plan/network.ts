@@ -3,7 +3,7 @@ import type { RankSurroundings } from '../../mpi-bridge/index.ts'
 import type { JobPlan } from './plan.ts'
 
 /** The interface of a guest that leads to the other guests, in every mode that joins them. */
-const SEGMENT_INTERFACE = 'eth0'
+export const SEGMENT_INTERFACE = 'eth0'
 
 /** Where the ranks of a guest are, for the MPI library. `addresses` has the address of each guest by its index. */
 export function surroundingsOf(plan: JobPlan, addresses: readonly string[], guest: number): RankSurroundings {
@@ -25,6 +25,7 @@ export function hostsOf(plan: JobPlan, addresses: readonly string[]): { address:
   return plan.guests.map((guest) => ({ address: addresses[guest.index] as string, names: [guest.name] }))
 }
 
-function joinsGuests({ network }: JobPlan): boolean {
+/** Whether the guests have a network of their own. */
+export function joinsGuests({ network }: JobPlan): boolean {
   return network.mode === 'local' || network.mode === 'bridge'
 }

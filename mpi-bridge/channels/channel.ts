@@ -59,6 +59,12 @@ export type RankEvent =
 /** Hears the events of one channel, in order. Must not throw. */
 export type RankListener = (event: RankEvent) => void
 
+/** How a command beside the ranks ended, with the last 2,000 bytes of what it wrote to both of its streams. */
+export interface GuestCommandResult {
+  readonly end: RankEnd
+  readonly output: string
+}
+
 /** The way to the ranks of one guest. The listener is given where a channel is opened. */
 export interface ControlChannel {
   /** Hands the ranks over to be started, in that order. Resolves when they are handed over: `began` or `failed` tell the rest. */
@@ -70,6 +76,11 @@ export interface ControlChannel {
   write(rank: number, data: Uint8Array): Promise<void>
   /** End of file for the standard input of a rank, after what was written. */
   endInput(rank: number): void
+  /**
+   * Runs a short command beside the ranks, as the channel's own user, in `/` and without input; the listener does not
+   * hear of it. At the deadline it is killed. Absent where the far end has no commands.
+   */
+  run?(argv: readonly [string, ...string[]], limits: WaitLimits): Promise<GuestCommandResult>
   /** Sends a signal to the process group of a rank, or of all ranks that still run. */
   signal(rank: number | 'all', signal: NodeJS.Signals): void
   /** Holds the output of the ranks back: they block once the pipes are full. Events already read may still come. */

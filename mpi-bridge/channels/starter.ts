@@ -11,11 +11,12 @@ import {
   encodeStart,
   FrameDecoder,
   INPUT_WINDOW,
+  RANKS_MAX,
   STARTER_PROTOCOL,
   type StarterFrame,
   type StartStage,
 } from '../starter/codec.ts'
-import type { ControlChannel, RankListener, RankStart } from './channel.ts'
+import type { ControlChannel, GuestCommandResult, RankEvent, RankListener, RankStart } from './channel.ts'
 
 /** The streams of a starter that is being started. */
 export interface StarterTransport {
@@ -51,6 +52,8 @@ interface RankState {
 const INPUT_FRAME = 32 * 1024
 /** Of what the starter or its shell wrote to standard error, kept to explain a loss. */
 const ERRORS_KEPT = 2000
+/** Of what a command beside the ranks wrote. */
+const OUTPUT_KEPT = 2000
 
 /**
  * Waits until the starter at the other end of `transport` has said that it is ready. Rejects, and breaks the
@@ -80,6 +83,10 @@ class StarterChannel implements ControlChannel {
   readonly #transport: StarterTransport
   readonly #listener: RankListener
   readonly #ranks = new Map<number, RankState>()
+  /** Who hears of a command beside the ranks, by its number. */
+  readonly #commands = new Map<number, RankListener>()
+  /** Commands are numbered from above, ranks from below. */
+  #nextCommand = RANKS_MAX - 1
   readonly #decoder = new FrameDecoder()
   readonly #becomeReady: { resolve: () => void; reject: (error: LeetError) => void }
   #isReady = false
@@ -117,6 +124,29 @@ class StarterChannel implements ControlChannel {
         sent: Promise.resolve(),
       })
       if (!input.write(bytes)) await this.#drained()
+    }
+  }
+
+  async run(argv: readonly [string, ...string[]], limits: WaitLimits): Promise<GuestCommandResult> {
+    const rank = this.#nextCommand--
+    const result = Promise.withResolvers<GuestCommandResult>()
+    // It may fail before anybody waits.
+    result.promise.catch(() => {})
+    let output = Buffer.alloc(0)
+    this.#commands.set(rank, (event) => {
+      if (event.kind === 'output') output = Buffer.concat([output, event.data]).subarray(-OUTPUT_KEPT)
+      else if (event.kind === 'ended') result.resolve({ end: event.end, output: output.toString() })
+      else if (event.kind !== 'began') result.reject(event.error)
+    })
+    try {
+      await this.start([{ rank, argv, env: {}, cwd: '/', stdin: false, terminal: false }])
+      const what = `the command ${argv[0]} to end`
+      return await waitFor(result.promise, limits, { what, where: this.#transport.where })
+    } catch (error) {
+      this.signal(rank, 'SIGKILL')
+      throw error
+    } finally {
+      this.#commands.set(rank, () => {})
     }
   }
 
@@ -219,25 +249,25 @@ class StarterChannel implements ControlChannel {
         throw this.#violation(`it refused what it was told: ${frame.why}`)
       case 'began':
         this.#state(frame.rank, 'starting').phase = 'running'
-        this.#listener(frame)
+        this.#tell(frame)
         break
       case 'output':
         // A rank that has ended may have left a process behind that still writes.
         if (this.#known(frame.rank).phase === 'starting') {
           throw this.#violation(`output of rank ${frame.rank} before its start`)
         }
-        this.#listener(frame)
+        this.#tell(frame)
         break
       case 'exited':
         this.#end(this.#state(frame.rank, 'running'))
-        this.#listener({ kind: 'ended', rank: frame.rank, end: frame.end })
+        this.#tell({ kind: 'ended', rank: frame.rank, end: frame.end })
         break
       case 'failed': {
         const state = this.#known(frame.rank)
         if (state.phase === 'over') throw this.#violation(`rank ${frame.rank} failed after its end`)
         this.#end(state)
         const error = startError(state.start, frame.errno, frame.stage, this.#transport.where)
-        this.#listener({ kind: 'failed', rank: frame.rank, error })
+        this.#tell({ kind: 'failed', rank: frame.rank, error })
         break
       }
       case 'input-taken': {
@@ -254,6 +284,11 @@ class StarterChannel implements ControlChannel {
         break
       }
     }
+  }
+
+  #tell(event: Exclude<RankEvent, { kind: 'lost' }>): void {
+    const listener = this.#commands.get(event.rank) ?? this.#listener
+    listener(event)
   }
 
   #greet(frame: StarterFrame): void {
@@ -334,6 +369,7 @@ class StarterChannel implements ControlChannel {
     this.#lost = error
     this.#transport.destroy()
     this.#release()
+    for (const listener of this.#commands.values()) listener({ kind: 'lost', error })
     if (this.#isReady && !this.#closed) this.#listener({ kind: 'lost', error })
     this.#becomeReady.reject(error)
   }

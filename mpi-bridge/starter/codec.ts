@@ -10,7 +10,7 @@ export const STARTER_PROTOCOL = 1
 export const INPUT_WINDOW = 64 * 1024
 
 /** Ranks of one channel are numbered below this. */
-const RANKS_MAX = 1 << 20
+export const RANKS_MAX = 1 << 20
 
 const HEADER = 9
 const NOBODY = 0xffff_ffff

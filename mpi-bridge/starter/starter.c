@@ -93,8 +93,8 @@ struct rank {
 /* What kept a process from becoming its program; `error` is 0 when nothing did. */
 struct failure { uint32_t error, stage; };
 
-static struct rank **ranks; /* by number; NULL where none was started */
-static uint32_t ranks_size;
+static struct rank **ranks; /* in the order of their starts */
+static uint32_t ranks_count, ranks_room;
 static struct failure *failures; /* by number, in memory shared with the processes; touched only as far as used */
 static uint32_t running, unreported;
 
@@ -279,8 +279,8 @@ static void reap(void) {
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     struct rank *r = NULL;
-    for (uint32_t i = 0; i < ranks_size && !r; i++)
-      if (ranks[i] && ranks[i]->running && ranks[i]->pid == pid) r = ranks[i];
+    for (uint32_t i = 0; i < ranks_count && !r; i++)
+      if (ranks[i]->running && ranks[i]->pid == pid) r = ranks[i];
     if (!r) continue; /* left behind by a rank and adopted here */
     r->running = false;
     r->status = status;
@@ -294,8 +294,8 @@ static void reap(void) {
 }
 
 static void signal_ranks(uint32_t which, int number) {
-  for (uint32_t i = 0; i < ranks_size; i++)
-    if (ranks[i] && ranks[i]->running && (which == NOBODY || which == i)) kill(-ranks[i]->pid, number);
+  for (uint32_t i = 0; i < ranks_count; i++)
+    if (ranks[i]->running && (which == NOBODY || which == ranks[i]->id)) kill(-ranks[i]->pid, number);
 }
 
 /* Kills whatever ranks have left behind. As their subreaper the starter is the parent of each, sooner or later. */
@@ -524,14 +524,17 @@ static bool open_terminal(int ends[2]) {
   return false;
 }
 
+static struct rank *find_rank(uint32_t id) {
+  for (uint32_t i = 0; i < ranks_count; i++)
+    if (ranks[i]->id == id) return ranks[i];
+  return NULL;
+}
+
 static struct rank *new_rank(uint32_t id) {
-  if (id >= ranks_size) {
-    uint32_t size = ranks_size ? ranks_size : 64;
-    while (size <= id) size *= 2;
-    ranks = realloc(ranks, size * sizeof *ranks);
+  if (ranks_count == ranks_room) {
+    ranks_room = ranks_room ? 2 * ranks_room : 64;
+    ranks = realloc(ranks, ranks_room * sizeof *ranks);
     if (!ranks) die("no memory for ranks");
-    memset(ranks + ranks_size, 0, (size - ranks_size) * sizeof *ranks);
-    ranks_size = size;
   }
   struct rank *r = calloc(1, sizeof *r);
   if (!r) die("no memory for a rank");
@@ -595,7 +598,7 @@ static struct failure launch(struct rank *r, const struct specification *s) {
 
 static void start(uint32_t id, uint8_t *payload, size_t size) {
   struct specification s = {0};
-  if (id >= RANKS_MAX || (id < ranks_size && ranks[id])) {
+  if (id >= RANKS_MAX || find_rank(id)) {
     tell_failure(id, EEXIST, SPECIFICATION);
   } else if (!read_specification(payload, size, &s)) {
     tell_failure(id, EINVAL, SPECIFICATION);
@@ -606,7 +609,7 @@ static void start(uint32_t id, uint8_t *payload, size_t size) {
       tell_failure(id, failure.error, failure.stage);
       free(r);
     } else {
-      ranks[id] = r;
+      ranks[ranks_count++] = r;
       running++;
       unreported++;
       tell32(BEGAN, id, r->pid);
@@ -627,7 +630,7 @@ static void refuse(const char *why) {
 }
 
 static void obey(uint8_t type, uint32_t id, uint8_t *payload, size_t size) {
-  struct rank *r = id < ranks_size ? ranks[id] : NULL;
+  struct rank *r = find_rank(id);
   switch (type) {
     case START:
       start(id, payload, size);
@@ -719,9 +722,9 @@ static void step(int64_t until) {
 /* Reports the ranks whose outputs were waited for long enough; gives the time at which to look again. */
 static int64_t report_lingering(void) {
   int64_t now = now_ms(), next = INT64_MAX;
-  for (uint32_t i = 0; i < ranks_size && unreported > running; i++) {
+  for (uint32_t i = 0; i < ranks_count && unreported > running; i++) {
     struct rank *r = ranks[i];
-    if (!r || r->running || r->reported) continue;
+    if (r->running || r->reported) continue;
     report_end(r);
     if (!r->reported && r->linger > now && r->linger < next) next = r->linger;
   }

@@ -129,6 +129,42 @@ async function run(...ranks: readonly RankStart[]): Promise<Watched & { readonly
   return { ...watched, ended }
 }
 
+describe('a command beside the ranks', () => {
+  it('tells how it ended and what it wrote, to its caller alone, while ranks of any number run', async () => {
+    const watched = await watch()
+    await watched.channel.start([shell(0, 'echo rank; exec sleep 60'), shell(100_000, 'echo rank')])
+    const command = (script: string) => watched.channel.run?.(['/bin/sh', '-c', script], limits())
+    const results = await Promise.all([
+      command('pwd; echo no >&2; exit 3'),
+      command('kill -9 $$'),
+      command('head -c 5000 /dev/zero | tr "\\0" x; echo last'),
+    ])
+    expect(results).toEqual([
+      { end: exit(3), output: expect.stringMatching(/^(\/\nno\n|no\n\/\n)$/) },
+      { end: { kind: 'signal', signal: 9, core: false }, output: '' },
+      { end: exit(0), output: `${'x'.repeat(1995)}last\n` },
+    ])
+    await expect(watched.channel.run?.(['/no/such/program'], limits())).rejects.toMatchObject({
+      code: 'LEET_E_RANK_START',
+    })
+    watched.channel.signal(0, 'SIGKILL')
+    await watched.until('both ends', (events) => events.filter(({ kind }) => kind === 'ended').length === 2)
+    expect(new Set(watched.events.map((event) => 'rank' in event && event.rank))).toEqual(
+      new Set([0, 100_000]),
+    )
+    await watched.channel.close(limits())
+  })
+
+  it('is killed at its deadline, and fails with the channel', async () => {
+    const watched = await watch()
+    const late = watched.channel.run?.(['/bin/sleep', '60'], { deadline: Deadline.after(1) })
+    await expect(late).rejects.toMatchObject({ code: 'LEET_E_DEADLINE' })
+    const cut = expect(watched.channel.run?.(['/bin/sleep', '60'], limits())).rejects
+    watched.child.kill('SIGKILL')
+    await cut.toMatchObject({ code: 'LEET_E_STARTER_LOST' })
+  })
+})
+
 /** Identity of a process that certainly runs now. */
 function identified(pid: number): ProcessIdentity {
   const identity = identify(pid)

@@ -42,6 +42,9 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
       note('boot', order)
       await worker.answers.boot?.(signal)
     },
+    async prove() {
+      note('prove')
+    },
     async openJob(layout, preput) {
       note('openJob', layout, preput)
     },

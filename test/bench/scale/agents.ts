@@ -49,6 +49,7 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
         emit({ kind: 'guest', guest: index, state: 'ready' })
       }
     },
+    async prove() {},
     async openJob(opened) {
       layout = opened
     },
