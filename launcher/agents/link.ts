@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { messageOf } from '../../common/index.ts'
 import { decodeMessage, encodeHead, type Message } from './messages.ts'
+import { isUnanswered } from './tcp-state.ts'
 
 /** What happens on a link. */
 export interface LinkListener {
@@ -29,6 +30,8 @@ const HIGH_WATER = 16 * 1024
 // of CPU) reads what has arrived before it judges.
 const TICK_MS = 500
 const TICKS_PER_BEAT = 2
+/** A process that is silent for so long counts as gone though its host answers: it may be suspended, or short of CPU. */
+const PATIENCE_MS = 120_000
 
 /** A piece of a message; `last` ends it. */
 interface Frame {
@@ -49,7 +52,7 @@ export class Link {
 
   /**
    * Takes over an open WebSocket and its connection. The other end counts as gone when nothing came from it for
-   * `silenceMs` milliseconds.
+   * `silenceMs` milliseconds and its host does not answer either.
    */
   constructor(socket: WebSocket, connection: Socket, silenceMs: number, listener: LinkListener) {
     this.#socket = socket
@@ -62,7 +65,10 @@ export class Link {
       if (++ticks % TICKS_PER_BEAT === 0) socket.pong()
       silent = connection.bytesRead === heard ? silent + 1 : 0
       heard = connection.bytesRead
-      if (silent * TICK_MS >= silenceMs) this.end(`no sign of life for ${silenceMs / 1000} s`)
+      const silence = silent * TICK_MS
+      if (silence >= PATIENCE_MS || (silence > 0 && silence % silenceMs === 0 && isUnanswered(connection))) {
+        this.end(`no sign of life for ${silence / 1000} s`)
+      }
     }, TICK_MS)
     socket.on('message', (data: Buffer) => {
       if (this.#over) return

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { Deadline, endOf } from '../../common/index.ts'
+import { Deadline, endOf, poll } from '../../common/index.ts'
 import { BARE, buildCheckout, GUESTS, LEET_MPIRUN, leetProcesses, makeCase, submit } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import { type Lab, startLab } from './lab/lab.ts'
@@ -104,6 +104,25 @@ describeLab('a whole allocation', () => {
       })
     })
   }
+
+  it('names a node that the network has lost, which ends its ranks by itself', async () => {
+    const job = await startJob(BARE)
+    await job.says(/all ranks are at work/)
+    await lab.plug('node3', false)
+    try {
+      const gone = () => lab.processes('node3').every(({ argv }) => !argv.join(' ').includes('share.mpich'))
+      const limits = { deadline: Deadline.after(6_000) }
+      await poll(() => gone() || undefined, 100, limits, { what: 'the ranks of the lost node to end' })
+      expect(await lab.waitJob(job.id, undefined, (state) => state !== 'RUNNING')).toMatchObject({
+        exitStatus: 1,
+      })
+      expect(job.output()).toMatch(/node3: the agent of this node is gone: no sign of life/)
+    } finally {
+      await lab.plug('node3', true)
+    }
+    await lab.waitJob(job.id)
+    await reap('alice')
+  })
 
   it('runs from salloc, on whose host it has no ranks', async () => {
     const argv = ['salloc', '-Q', '-N2', '--ntasks-per-node=1', LEET_MPIRUN, ...BARE, 'hostname']

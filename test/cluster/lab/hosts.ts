@@ -97,6 +97,11 @@ export async function startHosts(
   return hosts
 }
 
+/** Takes a host's cable out of the switch, or puts it back: its connections are not closed, nothing arrives any more. */
+export function plug(site: ProcessIdentity, port: number, plugged: boolean): Promise<void> {
+  return ip(site, [`link set port${port} ${plugged ? 'up' : 'down'}`])
+}
+
 /** argv that runs `argv` on a host, to be spawned on the machine. The command dies with the process that it becomes. */
 export function enter(
   host: LabHost,

@@ -25,6 +25,7 @@ import {
   type LabUser,
   labError,
   loginEnvironment,
+  plug,
   ROOT,
   runOn,
   spawnOn,
@@ -78,6 +79,8 @@ export interface Lab {
     id: number,
     options?: { readonly signal?: string; readonly args?: readonly string[] },
   ): Promise<void>
+  /** Takes a host's cable out of the switch, or puts it back. */
+  plug(host: string, plugged: boolean): Promise<void>
   processes(host: string): HostProcess[]
   /** Whatever is on the head or a node that was not there when the lab was ready. */
   leftovers(): Finding[]
@@ -289,6 +292,7 @@ async function startServices(
     scancel: async (id, { signal, args = [] } = {}) => {
       await must(['scancel', ...(signal ? ['-s', signal] : []), ...args, `${id}`])
     },
+    plug: (name, plugged) => plug(site, hosts.indexOf(host(name)), plugged),
     processes: (name) => processesOf(host(name)),
     leftovers,
     waitClean: async (limits = { deadline: Deadline.after(10_000) }, matters = () => true) => {
