@@ -64,7 +64,7 @@ export interface ProcessManager {
 }
 
 /** Connections of one guest that may be silent at a time, besides one for each of its ranks. */
-const MORE_PENDING = 64
+const MORE_PENDING = 512
 
 interface JobState {
   readonly layout: JobLayout
@@ -132,7 +132,7 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
     if (!isLocalPeer(socket.remoteAddress, socket.localAddress)) return true
     const pending = pendings.get(guest)
     // What we take our time for is not the client's fault.
-    pending?.rest(socket)
+    pending?.settle(socket)
     return checkPeer(socket, uids).then((verdict) => {
       pending?.resume(socket)
       if (verdict === 'foreign')
@@ -271,9 +271,15 @@ class Pending {
     socket.once('close', () => this.settle(socket))
   }
 
-  /** The client's time runs again, unless it is gone. */
+  /** The connection is a rank's, or gone, or waits for us: its time does not run, and it is not in anybody's way. */
+  settle(socket: Socket): void {
+    clearTimeout(this.#timers.get(socket))
+    this.#timers.delete(socket)
+  }
+
+  /** The client's time runs again. */
   resume(socket: Socket): void {
-    if (this.#timers.has(socket)) this.#wait(socket)
+    if (!socket.destroyed) this.#wait(socket)
   }
 
   #wait(socket: Socket): void {
@@ -281,17 +287,6 @@ class Pending {
       socket,
       setTimeout(() => socket.destroy(), this.#handshakeMs),
     )
-  }
-
-  /** The client's time does not run. */
-  rest(socket: Socket): void {
-    clearTimeout(this.#timers.get(socket))
-  }
-
-  /** The connection is a rank's, or gone. */
-  settle(socket: Socket): void {
-    this.rest(socket)
-    this.#timers.delete(socket)
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 // The service of PMI-1 and PMI-2 on one node: which rank an id belongs to, and sockets to and from the sessions.
 import { randomInt } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { messageOf } from '../../common/index.ts'
 import type { Preput, RankConnection, ServiceAddress, ServiceContext, WireUpService } from '../context.ts'
 import type { JobLayout } from '../job.ts'
 import { Pmi1Session } from '../pmi1/session.ts'
@@ -113,7 +114,15 @@ export function createPmiService(
           return claimed instanceof Promise ? claimed.then(keep) : keep(claimed)
         },
         names: context.names,
-        spawn: (request) => context.spawn(request),
+        async spawn(request) {
+          try {
+            return await context.spawn(request)
+          } catch (error) {
+            // The protocol has no words for the reason.
+            context.log.warn(`rank ${request.rank} could not start more ranks: ${messageOf(error)}`)
+            throw error
+          }
+        },
       }
       sessions.add(socket)
       let session: PmiSession | undefined

@@ -213,12 +213,12 @@ describe('the process manager', () => {
 
   it('makes room for ranks among silent connections', async () => {
     await open()
-    const silent = Array.from({ length: 300 }, () => new Raw(port(0)))
+    const silent = Array.from({ length: 800 }, () => new Raw(port(0)))
     await Promise.all(silent.map(({ socket }) => once(socket, 'connect')))
     const rank = new Raw(port(0)).write(hello(0))
     expect(await rank.answer()).toContain('cmd=set rank=0\n')
     await poll(
-      () => silent.filter(({ ended }) => ended).length >= 200 || undefined,
+      () => silent.filter(({ ended }) => ended).length >= 250 || undefined,
       5,
       { deadline: Deadline.after(10_000) },
       { what: 'silent connections to be closed' },
