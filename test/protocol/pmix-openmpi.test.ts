@@ -5,7 +5,7 @@ import { describeWith } from '../support/needs.ts'
 import { type PmixJob, runPmixJob } from './pmix-job.ts'
 import { buildPmixPrograms, type PmixPrograms } from './programs/pmix-build.ts'
 
-const PROGRAMS = ['hello', 'work', 'neighbours', 'end', 'pmix-windows', 'pmix-spawn', 'pmix-ports']
+const PROGRAMS = ['hello', 'work', 'neighbours', 'end', 'names', 'pmix-windows', 'pmix-spawn', 'pmix-ports']
 
 const ENV = {
   OMPI_MCA_pml: 'ob1',
@@ -132,6 +132,14 @@ describeWith(['mpicc.openmpi'], 'Open MPI over PMIx', () => {
       lines: [0, 1, 2, 3].map((rank) => `rank ${rank} remote 2 sum 4`),
       statuses: [0, 0, 0, 0],
       stderr: '',
+    })
+  })
+
+  it('publishes, finds and withdraws names', async () => {
+    const end = await run('names', [], { guests: guestsOf(3, 1), agents: 2 })
+    expect(end).toMatchObject({
+      lines: ['found it missing 1 gone 1', 'twice refused 1'],
+      statuses: [0, 0, 0],
     })
   })
 
