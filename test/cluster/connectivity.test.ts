@@ -5,10 +5,10 @@ import { buildCheckout, GUESTS, makeCase, submit } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import { type Lab, startLab } from './lab/lab.ts'
 
-/** Bridges that lead nowhere. A range for guests follows from their addresses; routes do not. */
+/** Bridges that lead nowhere, with a network of their own: the NFS server is reached by another way. */
 const ISOLATED = [
   'ip link add br1 type bridge',
-  'ip address add 10.77.0.$((20 + $1))/32 dev br1',
+  'ip address add 10.78.0.$((10 + $1))/16 dev br1',
   'ip link set br1 up',
   'echo allow br1 >>/etc/qemu/bridge.conf',
 ].join(' && ')
@@ -29,7 +29,10 @@ describeLab('guests on bridges that are not joined', () => {
   afterAll(() => lab?.stop())
 
   it('are named with their addresses and nodes, and what to check', async () => {
-    const options = GUESTS.map((word) => (word === 'bridge=br0' ? 'bridge=br1' : word))
+    const options = [
+      ...GUESTS.map((word) => (word === 'bridge=br0' ? 'bridge=br1' : word)),
+      ...['--network-subnet', '10.78.0.0/16'],
+    ]
     const job = await submit(lab, [...options, '-n', '2', './share.mpich'], {
       user: lab.users.alice,
       directory,
@@ -37,7 +40,7 @@ describeLab('guests on bridges that are not joined', () => {
     })
     const end = await lab.waitJob(job.id, { deadline: Deadline.after(280_000) })
     expect({ ...end, output: job.output() }).toMatchObject({ state: 'FAILED', exitStatus: 1 })
-    const guest = (node: number) => `leet-\\w+-g${node - 1} \\(10\\.77\\.2${node}\\.1, on node${node}\\)`
+    const guest = (node: number) => `leet-\\w+-g${node - 1} \\(10\\.78\\.1${node}\\.1, on node${node}\\)`
     const says = (from: number, to: number) => `${guest(from)}: does not reach the guest ${guest(to)}`
     expect(job.output()).toMatch(new RegExp(`(${says(1, 2)}|${says(2, 1)})[^]*br1[^]*firewall`))
   })
