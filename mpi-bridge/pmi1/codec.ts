@@ -3,6 +3,7 @@
 //
 // Text is Latin-1 on both sides: one character a byte, so that any byte of a value comes back as it was.
 import type { Preput } from '../context.ts'
+import { printable, unicode } from '../pmix/strings.ts'
 import type { SpawnCommand } from '../spawn.ts'
 
 /** Longest line that is read, newline not included: MPICH sends at most 1,023, and longer abort messages. */
@@ -79,13 +80,16 @@ export function integerOf(text: string | undefined): number | undefined {
   return value === (value | 0) ? value : undefined
 }
 
-/** `cmd=abort exitcode=N message=free text`: the message runs to the end of the line (MPICH 4.2). */
+/**
+ * `cmd=abort exitcode=N message=free text`: the message runs to the end of the line (MPICH 4.2). It becomes text that
+ * may go to a terminal.
+ */
 export function parseAbort(line: string): { readonly status: number; readonly message: string } {
   const at = line.indexOf(' message=')
   const head = at < 0 ? line : line.slice(0, at)
   return {
     status: integerOf(fieldOf(head, 'exitcode')) ?? 1,
-    message: at < 0 ? '' : line.slice(at + ' message='.length),
+    message: at < 0 ? '' : printable(line.slice(at + ' message='.length)),
   }
 }
 
@@ -150,12 +154,18 @@ export function parseSpawn(lines: readonly string[]): SpawnPart | undefined {
   }
 }
 
-/** A command of PMI's spawn: the MPI_Info key `wdir` is the working directory (MPI 4.0, section 11.8.4). */
+/** A command of PMI's spawn, of strings of the wire: the MPI_Info key `wdir` is the working directory (MPI 4.0, section 11.8.4). */
 export function spawnCommand(
   argv: readonly string[],
   maxprocs: number,
   info: readonly (readonly [string, string])[],
 ): SpawnCommand {
-  const words = Object.fromEntries(info)
-  return { argv, maxprocs, ...(words.wdir === undefined ? {} : { cwd: words.wdir }), env: {}, info: words }
+  const words = Object.fromEntries(info.map(([key, value]) => [unicode(key), unicode(value)]))
+  return {
+    argv: argv.map(unicode),
+    maxprocs,
+    ...(words.wdir === undefined ? {} : { cwd: words.wdir }),
+    env: {},
+    info: words,
+  }
 }

@@ -2,6 +2,7 @@
 // have several requests under way (each with its `thrid`), so a request that waits does not hold up the others.
 import { lookUpPort, type Member, type PmiSession, publishPort, type SessionHost } from '../pmi/session.ts'
 import { integerOf, LineBuffer, spawnCommand } from '../pmi1/codec.ts'
+import { printable } from '../pmix/strings.ts'
 import {
   formatMessage,
   MAX_MESSAGE,
@@ -173,7 +174,10 @@ export class Pmi2Session implements PmiSession {
         connection.finalised()
         return [OK]
       case 'abort':
-        connection.abort(integerOf(valueFor(pairs, 'exitcode')) ?? 1, field('message') || field('msg'))
+        connection.abort(
+          integerOf(valueFor(pairs, 'exitcode')) ?? 1,
+          printable(field('message') || field('msg')),
+        )
         return this.#end('MPI_Abort')
       case 'name-publish':
       case 'name-lookup':

@@ -59,6 +59,15 @@ describe('the codec of PMI-1', () => {
     expect(parseAbort('cmd=abort exitcode=-1')).toEqual({ status: -1, message: '' })
   })
 
+  it('gives text as people read it, and nothing that drives a terminal', () => {
+    const bytes = (text: string) => Buffer.from(text).toString('latin1')
+    expect(parseAbort(bytes('cmd=abort exitcode=1 message=für\x1b[2J')).message).toBe('für?[2J')
+    const lines = ['nprocs=1', 'execname=/bin/é', 'totspawns=1', 'spawnssofar=1', 'arg1=ü', 'argcnt=1'].map(
+      bytes,
+    )
+    expect(parseSpawn(lines)?.command.argv).toEqual(['/bin/é', 'ü'])
+  })
+
   it('allocates nothing for counts that somebody wrote', () => {
     const counts = ['argcnt', 'preput_num', 'info_num']
     const base = ['nprocs=1', 'execname=a', 'totspawns=1', 'spawnssofar=1']
