@@ -33,6 +33,7 @@ export {
 } from './mpirun/grammar.ts'
 export { type MappingRequest, mapRanks } from './mpirun/mapping.ts'
 export { answerNames, createNameServer } from './names.ts'
+export { makeJobCertificates } from './osv/certificates.ts'
 export { type OsvChannel, openOsvChannel } from './osv/channel.ts'
 export { isSeedFailure } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'

@@ -57,7 +57,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
   let nodes: JobNodes | undefined
   try {
     const image = plan.guestKind === 'host' ? undefined : await findImage(order)
-    const secrets = plan.guestKind === 'host' ? noSecrets : await makeSecrets(plan)
+    const secrets = plan.guestKind === 'host' ? noSecrets : await makeSecrets(plan, image, log)
     const ended = new AbortController()
     const signal = AbortSignal.any([cancel, ended.signal])
     nodes = await openNodes(
@@ -233,6 +233,7 @@ async function osvImage(
     disk: image.disk,
     compat: image.compat,
     mountTool: image.base.nfs,
+    tls: image.base.tls,
     programs: Object.fromEntries(image.programs.map(({ path }, index) => [programs[index] as string, path])),
   }
 }
@@ -242,7 +243,20 @@ type ComposeLimits = WaitLimits & { readonly log: Log }
 /** A cold store of a large program on a slow disk takes a while; more is a hang. */
 const COMPOSE_MS = 600_000
 
-async function makeSecrets({ jobId }: JobPlan): Promise<JobSecrets> {
+async function makeSecrets(
+  { jobId, guests }: JobPlan,
+  image: GuestImage | undefined,
+  log: Log,
+): Promise<JobSecrets> {
+  if (image?.kind === 'osv') {
+    if (!image.tls) {
+      log.warn('the OSv base has no TLS: whoever can reach a guest’s REST port may control it')
+      return noSecrets
+    }
+    const { makeJobCertificates } = await import('../../mpi-bridge/index.ts')
+    const { ca, client, server } = makeJobCertificates()
+    return { ...noSecrets, osv: { ca, client, servers: guests.map(({ name }) => server(name)) } }
+  }
   const { makeSshKeyPair } = await import('../../contextualise/index.ts')
   const pair = (comment: string) => {
     const key = makeSshKeyPair(comment)

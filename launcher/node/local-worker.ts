@@ -248,7 +248,7 @@ async function guestsOf(
   const context = { plan, guests: own, network, addresses, journal, log }
   if (image.kind === 'osv') {
     const { osvGuests } = await import('./osv-guests.ts')
-    return osvGuests({ ...context, image })
+    return osvGuests({ ...context, image, secrets })
   }
   const { linuxGuests } = await import('./linux-guests.ts')
   return linuxGuests({ ...context, image, secrets })

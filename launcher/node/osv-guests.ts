@@ -1,9 +1,9 @@
 // OSv guests of one node under QEMU: seed, machine, the wait until REST answers and the seed was applied, and the
 // working directory carried in and out where the guest cannot share it.
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { LeetError, type Log, pause, type WaitLimits, waitFor } from '../../common/index.ts'
-import { osvSeed, type Seed, type SeedMount, seedIso } from '../../contextualise/index.ts'
+import { osvSeed, type Seed, type SeedFile, type SeedMount, seedIso } from '../../contextualise/index.ts'
 import {
   isSeedFailure,
   type OsvChannel,
@@ -27,7 +27,7 @@ import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
 import { prepareMachines } from './virtual-machines.ts'
-import type { GuestState, OsvImageFiles } from './worker.ts'
+import type { GuestState, JobSecrets, OsvImageFiles, PemPair } from './worker.ts'
 
 /** What OSv guests are made with. */
 export interface OsvGuestsContext {
@@ -38,15 +38,24 @@ export interface OsvGuestsContext {
   readonly network: NodeNetwork
   /** Address of each guest of the job, by its index. */
   readonly addresses: readonly string[]
+  readonly secrets: JobSecrets
   readonly journal: Journal
   readonly log: Log
 }
 
+/** Paths in the guest. */
+const TLS_FILES = {
+  ca: '/tmp/leet-ca.pem',
+  cert: '/tmp/leet-server.pem',
+  key: '/tmp/leet-server.key',
+} as const
 /** One try of a request to a guest that may not be up: QEMU accepts connections before its guest does. */
 const TRY_MS = 500
+/** A TLS handshake takes a busy, emulated guest longer. */
+const LONGEST_TRY_MS = 8_000
 const TRY_PAUSE_MS = 20
 /** How long a guest whose REST server answers may take to apply its seed. */
-const SEED_MS = 10_000
+const SEED_MS = 20_000
 /** How long a mount may take to show the server's entries. */
 const MOUNT_MS = 15_000
 /** Of a guest's memory, what staged files may take: its /tmp is memory. */
@@ -135,7 +144,10 @@ class OsvGuest implements NodeGuest {
         memory: this.#guest.memory,
         cpus: this.#guest.cpus,
         machineType: OSV_MACHINE_TYPE,
-        kernel: { image: image.kernel, commandLine: osvCommandLine({ network: commandLine }) },
+        kernel: {
+          image: image.kernel,
+          commandLine: osvCommandLine({ network: commandLine, ...(this.#tls ? { tls: TLS_FILES } : {}) }),
+        },
         disks: osvDisks(image.disk, seedFile),
         nics: this.#network.nics,
         shares: [],
@@ -148,7 +160,7 @@ class OsvGuest implements NodeGuest {
     this.#onState('booting')
     const { nic, port } = this.#network.control
     const endpoint = { guest: this.#guest.name, host: '127.0.0.1', port: machine.forwardedPort(nic, port) }
-    this.#rest = new OsvRest(endpoint)
+    this.#rest = new OsvRest({ ...endpoint, ...(this.#tls ? { tls: this.#tls } : {}) })
     const died = machine.exited.then(({ error }) => Promise.reject(error ?? this.#error('was stopped')))
     died.catch(() => {})
     const ready = this.#becomeReady(machineContext)
@@ -156,6 +168,8 @@ class OsvGuest implements NodeGuest {
       what: `the guest’s REST server; its console is ${machine.console.file}`,
       where: this.#guest.name,
     })
+    // It holds the key of the guest's server, and the guest has read it.
+    rmSync(seedFile)
     machine.exited.then(({ error }) => this.#channel?.guestEnded(error?.message ?? 'it was stopped'))
     if (!this.#readsNfs) await this.#stageIn(machineContext)
     this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
@@ -198,6 +212,21 @@ class OsvGuest implements NodeGuest {
     return this.#guest.ranks.length === 1 && plan.programs.every(({ workDir }) => isOnNfs(plan, workDir))
   }
 
+  /** How this node proves itself to the guest's REST server and the other way round. */
+  get #tls() {
+    const { osv } = this.#context.secrets
+    return osv && { ca: osv.ca, ...osv.client, serverName: this.#guest.name }
+  }
+
+  /** The server's part of TLS, where the seed may put files: in the guest's memory. */
+  #tlsFiles(): SeedFile[] {
+    const { osv } = this.#context.secrets
+    if (!osv) return []
+    const { cert, key } = osv.servers[this.index] as PemPair
+    const file = (path: string, content: string): SeedFile => ({ path, content, mode: 0o600, owner: 'root' })
+    return [file(TLS_FILES.ca, osv.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
+  }
+
   #seed(): Seed {
     const { plan, addresses } = this.#context
     const nfs = plan.mounts.filter((mount) => mount.kind === 'nfs')
@@ -208,7 +237,7 @@ class OsvGuest implements NodeGuest {
       interfaces: this.#network.interfaces,
       user: { ...plan.user, groups: [] },
       mounts: nfs.map((mount) => osvMount(mount, this.#servers, this.#network.serviceAddress)),
-      files: [],
+      files: this.#tlsFiles(),
       commands: [],
     }
   }
@@ -242,9 +271,9 @@ class OsvGuest implements NodeGuest {
   }
 
   async #retry(limits: WaitLimits, ask: (limits: WaitLimits) => Promise<unknown>): Promise<void> {
-    for (;;) {
+    for (let patience = TRY_MS; ; patience = Math.min(2 * patience, LONGEST_TRY_MS)) {
       try {
-        await ask({ ...limits, deadline: limits.deadline.within(TRY_MS) })
+        await ask({ ...limits, deadline: limits.deadline.within(patience) })
         return
       } catch (error) {
         if (limits.signal?.aborted || limits.deadline.expired) throw error

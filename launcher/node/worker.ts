@@ -9,6 +9,18 @@ export interface JobSecrets {
   /** Ed25519 keys in OpenSSH form: the guests' host key and the key that opens them. */
   readonly hostKey: { readonly privateKey: string; readonly publicKey: string }
   readonly clientKey: { readonly privateKey: string; readonly publicKey: string }
+  /** For OSv guests whose REST server speaks TLS: PEM texts of the job's CA, of the client, and of each guest by its index. */
+  readonly osv?: {
+    readonly ca: string
+    readonly client: PemPair
+    readonly servers: readonly PemPair[]
+  }
+}
+
+/** A certificate and its private key, PEM. */
+export interface PemPair {
+  readonly cert: string
+  readonly key: string
 }
 
 /** Where the parts of an image lie on a node. */
@@ -24,6 +36,8 @@ export interface OsvImageFiles {
   readonly disk: string
   /** Programs run with the compatibility library. */
   readonly compat: boolean
+  /** Its REST server can speak TLS. */
+  readonly tls: boolean
   readonly mountTool: 'mount-fs.so' | 'mount-nfs.so' | undefined
   /** Path in the guest of each program, by its path on the node. */
   readonly programs: Readonly<Record<string, string>>
