@@ -5,6 +5,12 @@ import { MessagePairs, SEPARATOR } from './pairs.ts'
 /** Bytes that one rank may put: far more than MPI libraries do, little enough for the memory of a node. */
 const RANK_BUDGET = 16 * 2 ** 20
 
+/** Keys that begin so are the process manager's: hydra refuses them too. */
+const RESERVED = 'PMI_'
+
+/** Why a put is refused: the key is the process manager's, or the rank has put too much. */
+export type PutStatus = 'ok' | 'reserved' | 'full'
+
 /** Keys and values of a job. */
 export class KeyValueSpace {
   /** What local ranks put, and what every node knows by itself. */
@@ -24,16 +30,17 @@ export class KeyValueSpace {
 
   /**
    * Visible to local ranks at once, to others after the fence. `cost` is the size of the message that brought the
-   * pair. False when the rank has put too much.
+   * pair.
    */
-  put(rank: number, key: string, value: string, cost: number): boolean {
+  put(rank: number, key: string, value: string, cost: number): PutStatus {
+    if (key.startsWith(RESERVED)) return 'reserved'
     const spent = (this.#spent.get(rank) ?? 0) + cost
-    if (spent > RANK_BUDGET) return false
+    if (spent > RANK_BUDGET) return 'full'
     this.#spent.set(rank, spent)
     this.#read()
     this.#own.set(key, value)
     this.#fresh?.push(key, value)
-    return true
+    return 'ok'
   }
 
   get(key: string): string | undefined {

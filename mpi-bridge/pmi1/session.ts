@@ -270,7 +270,8 @@ function put({ job, rank }: Member, line: string): string {
   if (key.length > MAX_KEY || value.length > MAX_VALUE) {
     return 'cmd=put_result rc=-1 msg=key_or_value_too_long\n'
   }
-  return job.kvs.put(rank, key, value, line.length) ? PUT_OK : 'cmd=put_result rc=-1 msg=kvs_full\n'
+  const status = job.kvs.put(rank, key, value, line.length)
+  return status === 'ok' ? PUT_OK : `cmd=put_result rc=-1 msg=${status}\n`
 }
 
 function get({ job }: Member, line: string): string {

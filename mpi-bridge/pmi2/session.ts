@@ -150,7 +150,8 @@ export class Pmi2Session implements PmiSession {
         const key = field('key')
         const value = field('value')
         if (key === '') return failed('no key')
-        return job.kvs.put(rank, key, value, key.length + value.length) ? [OK] : failed('no room')
+        const status = job.kvs.put(rank, key, value, key.length + value.length)
+        return status === 'ok' ? [OK] : failed(status)
       }
       case 'kvs-get': {
         const asked = valueFor(pairs, 'jobid') ?? job.layout.id

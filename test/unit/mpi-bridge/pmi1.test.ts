@@ -147,6 +147,14 @@ describe('a session of PMI-1', () => {
     expect(other.take()).toContain('value=secret\n')
   })
 
+  it('keeps its own keys', () => {
+    const client = world([[0]]).world.rank(0)
+    client.send('cmd=put kvsname=kvs_1 key=PMI_process_mapping value=(vector,(0,1,9))\n')
+    expect(client.take()).toBe('cmd=put_result rc=-1 msg=reserved\n')
+    client.send('cmd=get kvsname=kvs_1 key=PMI_process_mapping\n')
+    expect(client.take()).toBe('cmd=get_result rc=0 msg=success value=(vector,(0,1,1))\n')
+  })
+
   it('never sends a line of more than 1,024 bytes', () => {
     const client = world([[0]]).world.rank(0)
     fc.assert(
@@ -166,7 +174,7 @@ describe('a session of PMI-1', () => {
     let refused = 0
     for (let n = 0; n < 20_000 && refused === 0; n++) {
       client.send(`cmd=put kvsname=kvs_1 key=k${n} value=${value}\n`)
-      if (client.take().includes('kvs_full')) refused = n
+      if (client.take().includes('msg=full')) refused = n
     }
     expect(refused).toBeGreaterThan(10_000)
   })
