@@ -6,15 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Deadline, runCommand } from '../../../common/index.ts'
 
 /** A program beside this file, without `.c`. */
-export type ProgramName =
-  | 'hello'
-  | 'work'
-  | 'neighbours'
-  | 'end'
-  | 'names'
-  | 'pmix-spawn'
-  | 'pmix-ports'
-  | 'pmix-windows'
+export type ProgramName = 'hello' | 'work' | 'neighbours' | 'end' | 'names' | 'pmix-spawn' | 'pmix-ports'
 
 /** Compiled programs in a folder of their own. */
 export interface Programs {
