@@ -179,14 +179,15 @@ async function runMeanwhile(
     env: { ...process.env, LEET_MOUNTS: mounts },
   })
   signals.forward((signal) => child.kill(signal))
-  const end = endOf(child)
-  const lost = server.ended.then(async (error) => {
+  let lost: LeetError | undefined
+  void server.ended.then((error) => {
+    lost = error
     // What waits for a server that is gone waits for ever.
     child.kill('SIGTERM')
-    await end
-    throw error
   })
-  return statusOf(await Promise.race([end, lost]))
+  const end = await endOf(child)
+  if (lost) throw lost
+  return statusOf(end)
 }
 
 function statusOf(end: ChildEnd): number {

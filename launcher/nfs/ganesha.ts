@@ -33,7 +33,8 @@ export function ganeshaConfig({ directory, path, port, clients, uid, gid, recove
     '}',
     // No client is there from before, so there is nothing to wait for.
     `NFSv4 { Graceless = true; RecoveryRoot = "${recovery}"; Only_Numeric_Owners = true; }`,
-    'NFS_KRB5 { Active_krb5 = false; }',
+    // The directory is made even where Kerberos is off, by default outside of the job's own.
+    `NFS_KRB5 { Active_krb5 = false; CCacheDir = "${recovery}"; }`,
     'EXPORT {',
     `  Export_Id = 1; Path = "${directory}"; Pseudo = "${path}"; Filesystem_id = 1.1; Protocols = 4;`,
     `  SecType = sys; PrivilegedPort = false; Squash = All_Squash; Anonymous_Uid = ${uid}; Anonymous_Gid = ${gid};`,
