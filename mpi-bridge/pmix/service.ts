@@ -32,8 +32,9 @@ import { formatOf, Reader, Writer } from './wire.ts'
 /** The PMIx server of one agent. */
 export interface PmixService extends WireUpService {
   /**
-   * Tells all connected ranks of a job to end, as if rank `culprit` had died: Open MPI's ranks do within
-   * milliseconds, other programs if they listen. For guests in which nothing can be signalled. Gives how many were told.
+   * Tells all connected ranks of a job to end, as if rank `culprit` had died: ranks of Open MPI 4.1 do within
+   * milliseconds, of 5.0 in their next call of MPI, other programs if they listen. For guests in which nothing can be
+   * signalled. Gives how many were told; they may report that they abort, with a status that means nothing.
    */
   endRanks(job: JobLayout, culprit: number): number
 }
