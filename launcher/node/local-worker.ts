@@ -168,7 +168,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
               stdin: order.stdin,
               terminal: order.terminal,
               ...(guest.switchesUser && plan
-                ? { user: { uid: plan.user.uid, gid: plan.user.gid, groups: [plan.user.gid] } }
+                ? { user: { uid: plan.user.uid, gid: plan.user.gid, groups: plan.user.groups } }
                 : {}),
             })),
           )

@@ -59,6 +59,7 @@ export function thisUser(environment: NodeJS.ProcessEnv): JobPlan['user'] {
     uid,
     gid,
     group: groupName(gid) ?? username,
+    groups: [...new Set([gid, ...(process.getgroups?.() ?? [])])],
     home: environment.HOME?.startsWith('/') ? environment.HOME : homedir,
     shell: shell ?? '/bin/sh',
   }

@@ -72,6 +72,8 @@ export interface JobPlan {
     readonly uid: number
     readonly group: string
     readonly gid: number
+    /** Ids of all his groups: servers of files go by them. */
+    readonly groups: readonly number[]
     readonly home: string
     readonly shell: string
   }

@@ -43,7 +43,15 @@ const plan: JobPlan = {
   mounts: [],
   network: { mode: 'local', subnet: '10.77.0.0/16' },
   finalizeRescue: false,
-  user: { name: 'user', uid: 1000, group: 'user', gid: 1000, home: '/home/user', shell: '/bin/sh' },
+  user: {
+    name: 'user',
+    uid: 1000,
+    group: 'user',
+    gid: 1000,
+    groups: [1000],
+    home: '/home/user',
+    shell: '/bin/sh',
+  },
   limits: { boot: LIMIT_MS, run: undefined },
 }
 // As many variables as a batch job usually has.

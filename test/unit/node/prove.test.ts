@@ -21,7 +21,7 @@ const planOf = (guests: number, network: Partial<JobPlan['network']>): JobPlan =
   network: { mode: 'bridge', bridge: 'br7', subnet: '10.77.0.0/16', ...network },
   mounts: [],
   finalizeRescue: false,
-  user: { name: 'u', uid: 1, group: 'g', gid: 1, home: '/h', shell: '/bin/sh' },
+  user: { name: 'u', uid: 1, group: 'g', gid: 1, groups: [1], home: '/h', shell: '/bin/sh' },
   limits: { boot: 1, run: undefined },
 })
 const orderOf = (guests: number, of: number, network: Partial<JobPlan['network']> = {}) => ({

@@ -14,7 +14,7 @@ function plan(line: string, nodes: PlanFacts['nodes'] = [node('n0')], environmen
     scheduler: 'none',
     nodes,
     programs: settings.programs.map(({ argv, exports }) => ({ argv, exports, workDir: '/w', mpi: 'none' })),
-    user: { name: 'u', uid: 1, group: 'g', gid: 2, home: '/h', shell: '/bin/sh' },
+    user: { name: 'u', uid: 1, group: 'g', gid: 2, groups: [2], home: '/h', shell: '/bin/sh' },
     mounts: {
       table: [{ root: '/', path: '/w', type: 'nfs4', source: 'server:/w', options: [] }],
       realPaths: {},
