@@ -1,0 +1,45 @@
+// A directory of one host for guests of several nodes: refused with the choices, and served by leet export, with what the
+// site's leet.yaml says.
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeLab } from '../cluster/lab/describe.ts'
+import { type Lab, startLab } from '../cluster/lab/lab.ts'
+
+const BIN = '/srv/leet/launcher/bin'
+
+const SITE = `network: bridge=br0
+guest: {memory: 512M}
+`
+
+describeLab('guests of two nodes and a directory of the submit host', () => {
+  let lab: Lab
+  beforeAll(async () => {
+    lab = await startLab({ nodes: 2 })
+    const setUp = 'mkdir -p /etc/leet /tmp/case; cat >/etc/leet/leet.yaml; echo the case >/tmp/case/in'
+    await lab.run('head', ['sh', '-c', setUp], { input: SITE })
+  })
+  afterAll(() => lab?.stop())
+
+  const salloc = (...argv: string[]) =>
+    lab.run('head', ['salloc', '-Q', '-N2', ...argv], {
+      cwd: '/tmp/case',
+      env: { XDG_CACHE_HOME: '/home/root/.cache' },
+    })
+  const job = (script: string) => [`${BIN}/leet-mpirun`, '-n', '2', 'sh', '-c', script]
+
+  it('are refused before anything is booted', async () => {
+    const { status, stderr } = await salloc(...job('cat in'))
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/\/tmp\/case is on this host only, and guests on node1, node2/)
+    expect(stderr).toContain('leet export /tmp/case -- leet-mpirun')
+  })
+
+  it('read and write it when leet export serves it', async () => {
+    const script = 'cat in; hostname >out.$(hostname | sed "s/.*-//")'
+    const { status, stdout, stderr } = await salloc(`${BIN}/leet`, 'export', '.', '--', ...job(script))
+    expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'the case\nthe case\n' })
+    const written = await lab.run('head', ['sh', '-c', 'cat out.g0 out.g1'], { cwd: '/tmp/case' })
+    expect(written.stdout).toMatch(/-g0\n.*-g1\n/)
+    await lab.run('head', ['rm', '-r', '/tmp/case', '/etc/leet'])
+    await lab.waitClean()
+  })
+})
