@@ -14,10 +14,10 @@ const project = (name: string, testTimeout: number, fileParallelism = false) => 
 export default defineConfig({
   test: {
     projects: [
-      project('unit', 10_000, true),
-      project('protocol', 60_000),
-      project('guest', 300_000),
-      project('cluster', 300_000),
+      project('unit', 60_000, true),
+      project('protocol', 180_000),
+      project('guest', 600_000),
+      project('cluster', 600_000),
       project('browser', 120_000),
     ],
   },
