@@ -11,6 +11,8 @@ export async function leetAgent([
   node = '',
   nodeVariable = '',
 ]: readonly string[]): Promise<number> {
+  // Who started this agent may be gone before it; what it then says is lost, but it must still clean up.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const journal = await Journal.open({ jobId })
   const names = [node, process.env[nodeVariable] ?? ''].filter(Boolean)
   const log = lineLog((text) => process.stderr.write(text), `${names[0] ?? 'agent'}: `, false)
