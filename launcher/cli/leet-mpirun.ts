@@ -1,15 +1,17 @@
 // The command `leet-mpirun`: from its words to an exit status.
 import { randomBytes } from 'node:crypto'
 import { statSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { LeetError, type Log, lineLog, usageError } from '../../common/index.ts'
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
+import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import { configPaths, loadConfigs } from '../config/load.ts'
 import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, planEvent, Timings } from '../job/events.ts'
 import { findAllocation, planNodes, thisUser } from '../plan/facts.ts'
-import { mountFacts } from '../plan/mount-facts.ts'
+import type { MountPlanner } from '../plan/mounts.ts'
 import { type MpiFlavour, type PlanFacts, planJob } from '../plan/plan.ts'
 import { OPTIONS } from './options.ts'
 import { Progress } from './progress.ts'
@@ -35,11 +37,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
     nodes: planNodes(allocation),
     programs: programs.map(({ plan: program }) => program),
     user,
-    mounts: mountFacts(
-      [...programs.map(({ plan: program }) => program.workDir), user.home],
-      allocation.nodes.map(({ name }) => name),
-      allocation.jobId,
-    ),
+    planMounts: await planMountsOf(settings, programs, user.home, allocation),
   })
   if (settings.dryRun) {
     process.stdout.write(`${JSON.stringify(plan, undefined, 2)}\n`)
@@ -91,6 +89,20 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
 interface InspectedProgram {
   readonly facts: ProgramFacts
   readonly plan: PlanFacts['programs'][number]
+}
+
+// Loaded for guests only: the bare host mounts nothing.
+async function planMountsOf(
+  { guest }: Settings,
+  programs: readonly InspectedProgram[],
+  home: string,
+  allocation: Allocation,
+): Promise<MountPlanner> {
+  if (guest.kind === 'host') return () => []
+  const { mountPlanner } = await import('../plan/mount-facts.ts')
+  const directories = [...programs.map(({ plan }) => plan.workDir), home]
+  const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
+  return mountPlanner(directories, here?.name, allocation.jobId)
 }
 
 // Everything that can be wrong with a program is found before any guest boots.

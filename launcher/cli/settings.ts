@@ -5,7 +5,7 @@ import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
 import { type ConfigFile, type OptionSources, whatWasSaid } from '../config/sources.ts'
 import { DEFAULT_SUBNET, parseSubnet } from '../networks/addresses.ts'
 import type { AllocationWishes } from '../plan/facts.ts'
-import { type MountRequest, SHARE_WAYS } from '../plan/mounts.ts'
+import type { MountRequest } from '../plan/mounts.ts'
 import { OPTIONS } from './options.ts'
 
 /** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
@@ -116,7 +116,7 @@ export function readSettings(
     },
     mounts: {
       wishes: job.said('mounts').map(({ words: [text], ...from }) => ({ text: text as string, ...from })),
-      shareBy: job.value('share-by', choice(SHARE_WAYS)) ?? 'auto',
+      shareBy: job.value('share-by', choice(['auto', '9p'])) ?? 'auto',
     },
     image: {
       name: job.value('image', nonEmpty),

@@ -18,7 +18,7 @@ import {
   waitFor,
 } from '../../common/index.ts'
 import { Journal } from '../journal/journal.ts'
-import { checkMountPoint } from '../plan/mounts.ts'
+import { checkMountPoint } from '../plan/plan-mounts.ts'
 import { ganeshaComplaint, ganeshaConfig, isServablePath } from './ganesha.ts'
 import { askNfsServer } from './rpc.ts'
 

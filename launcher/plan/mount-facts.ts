@@ -1,23 +1,24 @@
 // Facts about file systems that a plan needs: this node's mount table, and where directories really are.
 import { readFileSync, realpathSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { parseMountInfo } from '../../contextualise/index.ts'
-import type { MountFacts } from './mounts.ts'
+import type { MountPlanner } from './mounts.ts'
+import { planMounts } from './plan-mounts.ts'
 
-/** Looks where `directories` of this node lie; `nodes` are the names of the job's nodes. */
-export function mountFacts(
+/** Plans with what this node says of where `directories` lie; `here` is its name among the job's nodes, if it is one. */
+export function mountPlanner(
   directories: readonly string[],
-  nodes: readonly string[],
+  here: string | undefined,
   batchJob: string | undefined,
-): MountFacts {
+): MountPlanner {
   // Asked first: a file system of an automounter is mounted by that.
   const realPaths = Object.fromEntries(directories.map((path) => [path, realPath(path)]))
-  return {
+  const facts = {
     table: parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')),
     realPaths,
-    here: nodes.find((name) => shortName(name) === shortName(hostname())),
+    here,
     batchJob,
   }
+  return (request) => planMounts(request, facts)
 }
 
 // A home that is not there is no error: not every account has one on every node.
@@ -27,9 +28,4 @@ function realPath(path: string): string {
   } catch {
     return path
   }
-}
-
-// Schedulers tell nodes by their short or their full name.
-function shortName(host: string): string {
-  return (host.split('.')[0] as string).toLowerCase()
 }

@@ -3,7 +3,7 @@
 import { usageError } from '../../common/index.ts'
 import { mapRanks } from '../../mpi-bridge/index.ts'
 import type { GuestKind, Settings } from '../cli/settings.ts'
-import { type MountFacts, type PlanMount, planMounts } from './mounts.ts'
+import type { MountPlanner, PlanMount } from './mounts.ts'
 
 /** Which MPI a program was linked with. */
 export type MpiFlavour = 'openmpi' | 'mpich' | 'none'
@@ -88,7 +88,8 @@ export interface PlanFacts {
   readonly nodes: readonly [PlanNode, ...PlanNode[]]
   readonly programs: readonly Omit<PlanProgram, 'ranks'>[]
   readonly user: JobPlan['user']
-  readonly mounts: MountFacts
+  /** Not asked on the bare host. */
+  readonly planMounts: MountPlanner
 }
 
 /** Decides. Refuses, with a usage error, what cannot be. */
@@ -110,15 +111,12 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     mounts:
       settings.guest.kind === 'host'
         ? []
-        : planMounts(
-            {
-              ...settings.mounts,
-              workDirs: programs.map(({ workDir }) => workDir),
-              user: facts.user,
-              nodes: nodes.map(({ name }) => name),
-            },
-            facts.mounts,
-          ),
+        : facts.planMounts({
+            ...settings.mounts,
+            workDirs: programs.map(({ workDir }) => workDir),
+            user: facts.user,
+            nodes: nodes.map(({ name }) => name),
+          }),
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
     limits: { boot: settings.guest.bootTimeout, run: settings.timeout },

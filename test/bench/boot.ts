@@ -19,7 +19,7 @@ import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../launcher/networ
 import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { linuxMachine, seedOf } from '../../launcher/node/linux-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
-import { mountFacts } from '../../launcher/plan/mount-facts.ts'
+import { mountPlanner } from '../../launcher/plan/mount-facts.ts'
 import { planJob } from '../../launcher/plan/plan.ts'
 
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
@@ -69,7 +69,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
     nodes: [{ name: 'here', slots: 2, cpus: 2, memory: 2 ** 32 }],
     programs: [{ argv: ['/bin/true'], workDir: work, exports: [], mpi: 'none' }],
     user: thisUser(process.env),
-    mounts: mountFacts([work], ['here'], undefined),
+    planMounts: mountPlanner([work], 'here', undefined),
   })
   const limits = { deadline: Deadline.after(LIMIT_MS) }
   const image = await composeForPrograms(

@@ -8,8 +8,8 @@ import {
   type MountFacts,
   type MountRequest,
   type PlanMount,
-  planMounts,
 } from '../../../launcher/plan/mounts.ts'
+import { planMounts } from '../../../launcher/plan/plan-mounts.ts'
 
 /** A line of /proc/self/mountinfo. */
 const line = (path: string, type: string, source: string, options = 'rw', root = '/') =>
@@ -161,6 +161,13 @@ describe('--mount', () => {
   it('goes before what the node has', () => {
     const wishes = ['nfs9:/homes:/home']
     expect(brief(plan({ wishes, workDirs: ['/home/u/case'], user: user('/home/u') }))).toEqual([
+      'nfs9:/homes /home v4 ',
+    ])
+  })
+  it('goes before where a symbolic link of the node leads', () => {
+    const facts = { realPaths: { '/case': '/home/u/case' } }
+    expect(brief(plan({ wishes: ['nfs9:/homes:/home'], workDirs: ['/case'], facts }))).toEqual([
+      `nfs1:/export/home/u/case /case v4 ${V4_LEFT}`,
       'nfs9:/homes /home v4 ',
     ])
   })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../launcher/cli/options.ts'
 import { readSettings } from '../../../launcher/cli/settings.ts'
 import { type PlanFacts, planJob, programOf } from '../../../launcher/plan/plan.ts'
+import { planMounts } from '../../../launcher/plan/plan-mounts.ts'
 import { parseCommandWords } from '../../../mpi-bridge/index.ts'
 
 const GIB = 2 ** 30
@@ -15,12 +16,13 @@ function plan(line: string, nodes: PlanFacts['nodes'] = [node('n0')], environmen
     nodes,
     programs: settings.programs.map(({ argv, exports }) => ({ argv, exports, workDir: '/w', mpi: 'none' })),
     user: { name: 'u', uid: 1, group: 'g', gid: 2, groups: [2], home: '/h', shell: '/bin/sh' },
-    mounts: {
-      table: [{ root: '/', path: '/w', type: 'nfs4', source: 'server:/w', options: [] }],
-      realPaths: {},
-      here: nodes[0].name,
-      batchJob: undefined,
-    },
+    planMounts: (request) =>
+      planMounts(request, {
+        table: [{ root: '/', path: '/w', type: 'nfs4', source: 'server:/w', options: [] }],
+        realPaths: {},
+        here: nodes[0].name,
+        batchJob: undefined,
+      }),
   })
 }
 
