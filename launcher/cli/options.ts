@@ -124,7 +124,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     'share-by',
     'WAY',
     GUEST,
-    'auto: directories of the node by NFS if it has them so, else by 9p; 9p: always from the node (default: auto)',
+    'auto: directories of the node by NFS if it has them so, else by 9p; 9p: always from each guest’s node (default: auto)',
     { environment: 'LEET_SHARE_BY' },
   ),
   option(

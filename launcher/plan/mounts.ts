@@ -8,7 +8,10 @@ export type PlanMount =
   /** A directory of the guest's own node, by 9p at the same path. */
   | { readonly kind: 'share'; readonly path: string }
 
-/** How directories of the node get into guests: NFS where the node has them on NFS, or always from the node by 9p. */
+/**
+ * How directories of the node get into guests. `auto`: by NFS where the node has them on NFS, else from the node by 9p.
+ * `9p`: always from the guest's own node, whatever it has there.
+ */
 export type ShareWay = 'auto' | '9p'
 
 /** A mount that was asked for, as it was written. */

@@ -37,7 +37,8 @@ export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[
   const shared = places
     .filter(({ path, nfs, everywhere }) => !nfs && (everywhere || workDirs.includes(path)))
     .map((place) => {
-      if (!place.everywhere) checkOneNode(place.path, nodes, facts.here)
+      // Who says 9p vouches that all nodes have the same there.
+      if (!place.everywhere && shareBy === 'auto') checkOneNode(place.path, nodes, facts.here)
       return place.path
     })
   for (const path of shared) {
@@ -170,7 +171,7 @@ function checkOneNode(path: string, nodes: readonly string[], here: string | und
     others.length > 3 ? `${others.slice(0, 3).join(', ')} and ${others.length - 3} more` : others.join(', ')
   throw usageError(
     `the working directory ${path} is on this host only, and guests on ${named} could not see it`,
-    `a directory on NFS, --mount SERVER:/export:/path for one that a server has, or as root \`leet export ${path} -- leet-mpirun …\``,
+    `a directory on NFS, --mount SERVER:/export:/path for one that a server has, as root \`leet export ${path} -- leet-mpirun …\`, or --share-by 9p if every node has the same there`,
     '-wdir',
   )
 }

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { explainNfsFailure } from '../../../launcher/nfs/failures.ts'
+import { ganeshaComplaint, ganeshaConfig, isServablePath } from '../../../launcher/nfs/ganesha.ts'
 import { encodeNullCall, parseNullReply } from '../../../launcher/nfs/rpc.ts'
 import { machineShares, seedMounts } from '../../../launcher/nfs/seed-mounts.ts'
 import type { PlanMount } from '../../../launcher/plan/mounts.ts'
@@ -113,5 +114,56 @@ describe('a mount that failed', () => {
     expect(said.why).toMatch(why)
     expect(said.why).toContain(reason)
     expect(said.hint).toMatch(hint)
+  })
+})
+
+describe('nfs-ganesha', () => {
+  const order = {
+    directory: '/real/case',
+    path: '/case',
+    port: 4000,
+    clients: ['127.0.0.1', '10.0.0.0/8'],
+    uid: 1000,
+    gid: 100,
+    recovery: '/run/job/recovery',
+  }
+  it('is told to serve one directory to its clients as one user, by version 4', () => {
+    const config = ganeshaConfig(order)
+    for (const words of [
+      'Protocols = 4; NFS_Port = 4000;',
+      'Path = "/real/case"; Pseudo = "/case";',
+      'Squash = All_Squash; Anonymous_Uid = 1000; Anonymous_Gid = 100;',
+      'Access_Type = None;',
+      'CLIENT { Clients = 127.0.0.1, 10.0.0.0/8; Protocols = 4; Access_Type = RW; }',
+      'PrivilegedPort = false',
+    ]) {
+      expect(config).toContain(words)
+    }
+    expect(config.match(/[{]/g)).toHaveLength(config.match(/[}]/g)?.length ?? 0)
+  })
+  it('never gets a path that would end its own string, or the text of a mount', () => {
+    fc.assert(
+      fc.property(fc.string(), (name) => {
+        const path = `/${name}`
+        return !isServablePath(path) || !/[\s:"\\]/.test(path)
+      }),
+    )
+    expect(isServablePath('/scratch/größe/case-1')).toBe(true)
+    for (const path of ['case', '/a b', '/a:b', '/a"b', '/a\\b', '/a\nb'])
+      expect(isServablePath(path)).toBe(false)
+  })
+  it('is understood when it complains, and only then', () => {
+    const line = (component: string, level: string, text: string) =>
+      `23/11/2026 10:45:00 : epoch 6b041926 : vm : nfs-ganesha-24496[main] f :${component} :${level} :${text}`
+    const usual = [
+      line('CONFIG', 'WARN', 'Missing RADOS URLs backend library'),
+      line('DBUS', 'CRIT', 'dbus_bus_get failed'),
+      line('NFS CB', 'CRIT', 'ERROR: gssd_refresh_krb5_machine_credential: no usable keytab'),
+      line('DISP', 'MAJ', 'Cannot register NFS V4 on UDP'),
+    ]
+    expect(ganeshaComplaint(usual.join('\n'))).toBeUndefined()
+    const handle = 'Could not get handle for path /opt, error Operation not supported'
+    const all = [...usual, line('FSAL', 'CRIT', handle), line('EXPORT', 'CRIT', 'Lookup failed on path')]
+    expect(ganeshaComplaint(all.join('\n'))).toBe(handle)
   })
 })

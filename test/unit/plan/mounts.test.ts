@@ -98,6 +98,7 @@ describe('home and working directory', () => {
       ['9p /home/u', '9p /tmp/w'],
     ],
     ['by 9p what is NFS on several nodes', { workDirs: ['/home/u'], shareBy: '9p', ...TWO }, ['9p /home/u']],
+    ['by 9p what the user vouches for', { shareBy: '9p', ...TWO }, ['9p /tmp/w']],
     ['not a local home', { user: user('/var/u') }, ['9p /tmp/w']],
     ['a directory once', { workDirs: ['/tmp/w', '/tmp/w/x', '/tmp/v'] }, ['9p /tmp/v', '9p /tmp/w']],
     ['what the node itself serves, on one node', { workDirs: ['/own/x'] }, ['localhost:/own /own v4 ']],
