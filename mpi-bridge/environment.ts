@@ -146,29 +146,33 @@ export interface RankSurroundings {
   /** Interface and subnet that join the guests; undefined when there is one guest or none. */
   readonly segment?: { readonly interfaceName: string; readonly cidr: string; readonly address: string }
   readonly inGuest: boolean
+  /** Whether there may be a fabric or an accelerator: where there is none, MPI libraries need not search for it. */
+  readonly devices: boolean
+  /** Whether there are more ranks than processors for them. */
+  readonly oversubscribed: boolean
 }
 
 interface MpiSetting {
-  readonly mpi: 'openmpi' | 'mpich'
+  /** undefined: whichever. */
+  readonly mpi?: 'openmpi' | 'mpich'
   readonly name: string
   /** undefined: not set in these surroundings. */
   readonly value: (where: RankSurroundings) => string | undefined
   readonly why: string
 }
 
-const always = (value: string) => () => value
 const inGuests = (value: string) => (where: RankSurroundings) => (where.inGuest ? value : undefined)
 const onSegment =
   (value: (segment: NonNullable<RankSurroundings['segment']>) => string) => (where: RankSurroundings) =>
     where.segment ? value(where.segment) : undefined
 
-/** What each MPI needs in a guest. The user's own setting of the same variable wins. */
+/** What each MPI needs in a guest, and what spares it work anywhere. The user's own setting of the same variable wins. */
 const MPI_SETTINGS: readonly MpiSetting[] = [
   {
     mpi: 'openmpi',
     name: 'OMPI_MCA_pml',
-    value: inGuests('ob1'),
-    why: 'a guest has no fabric: do not search for one',
+    value: ({ devices }) => (devices ? undefined : 'ob1'),
+    why: 'there is no fabric: no rank need load and try the libraries of every kind',
   },
   {
     mpi: 'openmpi',
@@ -193,6 +197,12 @@ const MPI_SETTINGS: readonly MpiSetting[] = [
     name: 'OMPI_MCA_opal_warn_on_missing_libcuda',
     value: inGuests('0'),
     why: 'nothing to warn of in a guest',
+  },
+  {
+    mpi: 'openmpi',
+    name: 'OMPI_MCA_mpi_yield_when_idle',
+    value: ({ oversubscribed }) => (oversubscribed ? '1' : undefined),
+    why: 'ranks that wait leave the processor to those that work, as mpirun has it',
   },
   {
     mpi: 'mpich',
@@ -225,17 +235,17 @@ const MPI_SETTINGS: readonly MpiSetting[] = [
     value: onSegment((s) => s.interfaceName),
     why: 'ch4:ofi: the control NIC is not for MPI',
   },
+  // With hwloc each rank describes the machine to itself. The kernel says all that MPI needs of processors and memory.
   {
-    mpi: 'openmpi',
     name: 'HWLOC_COMPONENTS',
-    value: always('-gl,-opencl'),
-    why: 'the gl plug-in asks X servers at every start',
+    value: ({ devices }) => (devices ? '-gl,-opencl,-x86' : '-gl,-opencl,-x86,-pci,-linuxio'),
+    why: 'each rank would ask X servers, visit every processor and read all PCI slots, which takes long in a machine that is virtual',
   },
   {
-    mpi: 'mpich',
-    name: 'HWLOC_COMPONENTS',
-    value: always('-gl,-opencl'),
-    why: 'the gl plug-in asks X servers at every start',
+    name: 'HWLOC_PLUGINS_BLACKLIST',
+    value: ({ devices }) =>
+      `hwloc_gl.so,hwloc_opencl.so,hwloc_xml_libxml.so${devices ? '' : ',hwloc_pci.so'}`,
+    why: 'plug-ins are loaded, with the libraries that they need, even if they are not used',
   },
 ]
 
@@ -248,7 +258,8 @@ export interface ExplainedVariable {
 
 /** What the table says for this MPI and these surroundings. */
 export function mpiSettings(mpi: 'openmpi' | 'mpich' | 'none', where: RankSurroundings): ExplainedVariable[] {
-  return MPI_SETTINGS.filter((setting) => setting.mpi === mpi).flatMap(({ name, value, why }) => {
+  if (mpi === 'none') return []
+  return MPI_SETTINGS.filter((setting) => (setting.mpi ?? mpi) === mpi).flatMap(({ name, value, why }) => {
     const text = value(where)
     return text === undefined ? [] : [{ name, value: text, why }]
   })

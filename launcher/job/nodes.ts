@@ -38,7 +38,8 @@ export async function openNodes(context: NodesContext, limits: WaitLimits): Prom
   return isHere(context) ? openThisNode(context) : openAgents(context, limits)
 }
 
-function isHere({ plan, allocation }: NodesContext): boolean {
+/** Whether the whole job is on this node. */
+export function isHere({ plan, allocation }: Pick<NodesContext, 'plan' | 'allocation'>): boolean {
   const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
   return plan.nodes.length === 1 && here !== undefined && here.name === plan.nodes[0]?.name
 }

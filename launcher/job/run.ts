@@ -18,12 +18,13 @@ import type { ProgramFacts } from '../images/inspect.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
 import type { BootOrder, GuestImage, JobSecrets } from '../node/worker.ts'
+import { hasDevices } from '../plan/devices.ts'
 import { isMounted } from '../plan/mounts.ts'
 import { surroundingsOf } from '../plan/network.ts'
 import type { JobPlan, PlanProgram } from '../plan/plan.ts'
 import { type Controller, createController } from './controller.ts'
 import type { EventListener } from './events.ts'
-import { type JobNodes, openNodes } from './nodes.ts'
+import { isHere, type JobNodes, openNodes } from './nodes.ts'
 
 /** What `runJob` needs. */
 export interface JobOrder {
@@ -75,6 +76,8 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
     )
     const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
     for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
+    // Of other nodes nothing is known.
+    const devices = plan.guestKind === 'host' && (!isHere(order) || hasDevices())
     const broken = new AbortController()
     const output = new RankOutput({
       stdout: process.stdout,
@@ -90,7 +93,12 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
       exchange: nodes.exchange,
       bootOrder: (node, addresses): BootOrder => ({ plan, node, image, addresses, secrets }),
       environmentOf: (program, guest, addresses) =>
-        environmentOf(plan, program, settingsFor(plan, program, addresses, guest), forwarded.variables),
+        environmentOf(
+          plan,
+          program,
+          settingsFor(plan, program, addresses, guest, devices),
+          forwarded.variables,
+        ),
       onEvent,
       onOutput: (task, stream, data) => output.write(task, stream, data),
       onTaskEnd: (task) => output.end(task),
@@ -155,8 +163,9 @@ function settingsFor(
   { mpi }: PlanProgram,
   addresses: readonly string[],
   guest: number,
+  devices: boolean,
 ): ExplainedVariable[] {
-  const where = surroundingsOf(plan, addresses, guest)
+  const where = surroundingsOf(plan, addresses, guest, devices)
   if (plan.guestKind !== 'osv') return mpiSettings(mpi, where)
   const address = addresses[guest] as string
   return osvSettings({ mpi, address, ...(where.segment ? { cidr: where.segment.cidr } : {}) })

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { exportedVariables, forwardEnvironment, mpiSettings } from '../../../mpi-bridge/index.ts'
+import {
+  exportedVariables,
+  forwardEnvironment,
+  mpiSettings,
+  type RankSurroundings,
+} from '../../../mpi-bridge/index.ts'
+
+const onHost: RankSurroundings = { inGuest: false, devices: false, oversubscribed: false }
+const inGuest: RankSurroundings = { ...onHost, inGuest: true }
+const named = (mpi: 'openmpi' | 'mpich', where: RankSurroundings) =>
+  Object.fromEntries(mpiSettings(mpi, where).map(({ name, value }) => [name, value]))
 
 describe('the environment of ranks', () => {
   const user = {
@@ -28,10 +38,28 @@ describe('the environment of ranks', () => {
   })
   it('keeps MPI off the control NIC when guests share a segment', () => {
     const segment = { interfaceName: 'eth1', cidr: '10.77.0.0/16', address: '10.77.1.1' }
-    const openmpi = mpiSettings('openmpi', { inGuest: true, segment })
+    const openmpi = mpiSettings('openmpi', { ...inGuest, segment })
     expect(openmpi).toContainEqual(
       expect.objectContaining({ name: 'OMPI_MCA_btl_tcp_if_include', value: '10.77.0.0/16' }),
     )
-    expect(mpiSettings('mpich', { inGuest: false }).map(({ name }) => name)).toEqual(['HWLOC_COMPONENTS'])
+    expect(named('mpich', onHost)).not.toHaveProperty('UCX_NET_DEVICES')
+  })
+  it('spares ranks the search for devices where there are none, and only there', () => {
+    for (const where of [inGuest, onHost]) {
+      expect(named('openmpi', where)).toMatchObject({
+        OMPI_MCA_pml: 'ob1',
+        HWLOC_COMPONENTS: expect.stringContaining('-linuxio'),
+      })
+    }
+    const withDevices = named('openmpi', { ...onHost, devices: true })
+    expect(withDevices).not.toHaveProperty('OMPI_MCA_pml')
+    expect(withDevices.HWLOC_COMPONENTS).not.toContain('io')
+    expect(withDevices.HWLOC_PLUGINS_BLACKLIST).not.toContain('pci')
+    expect(mpiSettings('none', inGuest)).toEqual([])
+  })
+  it('tells Open MPI when ranks share processors', () => {
+    const crowded = { ...onHost, oversubscribed: true }
+    expect(named('openmpi', crowded)).toHaveProperty('OMPI_MCA_mpi_yield_when_idle', '1')
+    expect(named('openmpi', onHost)).not.toHaveProperty('OMPI_MCA_mpi_yield_when_idle')
   })
 })
