@@ -156,7 +156,9 @@ function stoppedError(stoppedAt: number | undefined): LeetError | undefined {
  */
 export function rankTable({ ranks, firstFailure }: Outcome): string[] {
   const groups = new Map<string, { job: number; ranks: number[]; guest: string; reason: string }>()
-  for (const { job, rank, guest, reason } of ranks) {
+  for (const { job, rank, guest, reason: whole } of ranks) {
+    // The rest, such as the last lines of a console, is in the summary.
+    const reason = whole.split('\n', 1)[0] as string
     const isFirst = firstFailure?.job === job && firstFailure.rank === rank
     const key = JSON.stringify([isFirst, job, guest, reason])
     const group = groups.get(key)

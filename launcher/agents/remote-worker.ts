@@ -163,7 +163,9 @@ export class RemoteWorker implements NodeWorker {
           signal?.removeEventListener('abort', onAbort)
           settle(...result)
         }
-      this.#calls.set(id, { resolve: settled(resolve), reject: settled(reject) })
+      // What an aborted call fails with comes from here, not from the node.
+      const rejected = (error: Error) => reject(signal?.aborted ? abortReason(signal) : error)
+      this.#calls.set(id, { resolve: settled(resolve), reject: settled(rejected) })
       const { sizes, packed, body } = encodeArguments(args)
       link.send({ kind: 'call', id, method, sizes, packed }, body)
     })

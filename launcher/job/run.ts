@@ -1,7 +1,7 @@
 // One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
 // outcome, and takes everything apart again whatever happened.
 import { constants } from 'node:os'
-import { Deadline, LeetError, type Log, type WaitLimits } from '../../common/index.ts'
+import { abortReason, Deadline, LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import {
   type ExplainedVariable,
   exportedVariables,
@@ -50,17 +50,16 @@ const EXIT_TIMEOUT = 124
 
 /** Runs a job to its end. Rejects with LeetError when it could not be started. */
 export async function runJob(order: JobOrder): Promise<JobResult> {
-  const { plan, settings, log, onEvent, cancel } = order
+  const { plan, settings, log, onEvent } = order
   // What killed jobs of this user left is removed on the way; without any it costs one look at a directory.
-  for (const { failures } of await reap({ log })) for (const failure of failures) log.warn(failure)
+  await reap({ log })
   const journal = await Journal.open({ jobId: plan.jobId })
   let controller: Controller | undefined
   let nodes: JobNodes | undefined
   try {
     const image = plan.guestKind === 'host' ? undefined : await findImage(order)
     const secrets = plan.guestKind === 'host' ? noSecrets : await makeSecrets(plan, image, log)
-    const ended = new AbortController()
-    const signal = AbortSignal.any([cancel, ended.signal])
+    const { signal, end } = endSignal(order)
     nodes = await openNodes(
       {
         plan,
@@ -70,7 +69,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
         onReport: (report) => controller?.onReport(report),
         onEvent: (node, event) => controller?.onNodeEvent(node, event),
         onLost: (node, error) => controller?.onNodeLost(node, error),
-        onSignal: (node, name) => onAgentSignal(plan, node, name, ended),
+        onSignal: (node, name) => onAgentSignal(plan, node, name, end),
       },
       { deadline: Deadline.after(plan.limits.boot), signal },
     )
@@ -125,12 +124,36 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
   }
 }
 
+// Ends the job from outside: by a signal to this process or to an agent. Schedulers send the same when a job is cancelled
+// and when its time is up, so the clock has to tell.
+function endSignal({ allocation, cancel }: JobOrder): { signal: AbortSignal; end: (why: Error) => void } {
+  const ended = new AbortController()
+  const end = (error: Error) => {
+    const timeIsUp = allocation.deadline !== undefined && Date.now() >= allocation.deadline - CLOCK_SLACK_MS
+    const explained = error instanceof LeetError && error.code === 'LEET_E_SIGNAL' && timeIsUp
+    ended.abort(
+      explained ? new LeetError({ ...error.details, why: 'the time limit of the job is reached' }) : error,
+    )
+  }
+  if (cancel.aborted) end(abortReason(cancel))
+  cancel.addEventListener('abort', () => end(abortReason(cancel)), { once: true })
+  return { signal: ended.signal, end }
+}
+
+/** Schedulers tell the end of a job to the second, and by their own clock. */
+const CLOCK_SLACK_MS = 3_000
+
 // What schedulers send to end a job; it may have come to an agent alone.
 const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGXCPU', 'SIGUSR2']
 
-function onAgentSignal(plan: JobPlan, node: number, signal: NodeJS.Signals, ended: AbortController): void {
+function onAgentSignal(
+  plan: JobPlan,
+  node: number,
+  signal: NodeJS.Signals,
+  end: (why: LeetError) => void,
+): void {
   if (!ENDING.includes(signal)) return
-  ended.abort(
+  end(
     new LeetError({
       code: 'LEET_E_SIGNAL',
       what: `the agent got ${signal}, with which the scheduler ends a job`,

@@ -54,14 +54,24 @@ const REAP_MS = 10_000
 
 /** Job directories whose controller does not run, by their names alone. */
 function finishedJobs(root: string): string[] {
-  if (ownDirectory(root) !== undefined) return []
-  return readdirSync(root)
+  return namesIn(root)
     .filter((name) => {
       const controller = controllerOf(name)
       return controller !== undefined && !isRunning(controller)
     })
     .map((name) => join(root, name))
     .filter((directory) => ownDirectory(directory) === undefined)
+}
+
+// The last job to end removes the directory, perhaps just now.
+function namesIn(root: string): string[] {
+  if (ownDirectory(root) !== undefined) return []
+  try {
+    return readdirSync(root)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
 }
 
 /** The controller named by a job directory `PID.STARTTIME.RANDOM`; undefined for anything else. */

@@ -1,6 +1,6 @@
 // Linux guests of one node under QEMU: seed, machine, and the wait until init says that all is in place.
 import { rmSync, writeFileSync } from 'node:fs'
-import { LeetError, type Log, waitFor } from '../../common/index.ts'
+import { LeetError, type Log, pause, waitFor } from '../../common/index.ts'
 import { type Seed, seedIso } from '../../contextualise/index.ts'
 import { openSshChannel } from '../../mpi-bridge/index.ts'
 import { type InitLine, parseInitLine } from '../images/init-lines.ts'
@@ -34,6 +34,8 @@ export interface LinuxGuestsContext {
 }
 
 const SSH_PORT = 22
+/** How much later than QEMU this process may get the signal that ended QEMU, in milliseconds. */
+const SIGNAL_MS = 300
 /** Steps of init that tell the user how far a guest is. */
 const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', ssh: 'contextualised' }
 
@@ -116,7 +118,11 @@ async function bootGuest(
   const machine = await startMachine(spec, { ...machineContext, onConsoleLine: (line) => init.onLine(line) })
   onStarted(machine)
   onState('booting')
-  const exited = machine.exited.then((exit) => exit.error ?? new Promise<LeetError>(() => {}))
+  const exited = machine.exited.then(async ({ reason, error }) => {
+    // A scheduler that ends a job signals its hypervisors too. What it tells this process says more.
+    if (reason === 'qemu') await pause(SIGNAL_MS)
+    return error ?? new Promise<LeetError>(() => {})
+  })
   const lost = networkEnded ? Promise.race([exited, networkEnded]) : exited
   const ready = Promise.race([init.ready, lost.then((error) => Promise.reject(error))])
   await waitFor(ready, machineContext, { what: 'the guest to be ready', where: guest.name }).catch(

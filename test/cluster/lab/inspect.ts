@@ -1,4 +1,4 @@
-// What is there on a host: processes, interfaces, mounts, files. Read from outside, so that looking runs nothing on it.
+// What is there on a host: processes, interfaces, leases of addresses, mounts, files. Read from outside, so that looking runs nothing on it.
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { identify } from '../../../common/index.ts'
@@ -16,7 +16,7 @@ export interface HostProcess {
 /** One thing that is on a host. `what` names it uniquely there. */
 export interface Finding {
   readonly host: string
-  readonly kind: 'process' | 'interface' | 'mount' | 'file'
+  readonly kind: 'process' | 'interface' | 'lease' | 'mount' | 'file'
   readonly what: string
 }
 
@@ -60,9 +60,15 @@ export function findingsOn(host: LabHost, layer: string): Finding[] {
       finding('process')(`${argv.join(' ')} [pid ${pid}, start ${startTime}]`),
     ),
     ...readdirSync(join(root, 'sys/class/net')).map(finding('interface')),
+    ...leasesIn(readFileSync(`/proc/${host.init.pid}/net/unix`, 'utf8')).map(finding('lease')),
     ...mounts.map(finding('mount')),
     ...files.filter((path) => !DAEMON_FILES.some((top) => path.startsWith(`${top}/`))).map(finding('file')),
   ]
+}
+
+/** Names of LEET's in the abstract namespace (unix(7)), where addresses of guests are leased; proc(5) shows them with an @. */
+function leasesIn(sockets: string): string[] {
+  return sockets.split('\n').flatMap((line) => / (@leet-\S+)$/.exec(line)?.[1] ?? [])
 }
 
 /** Paths below `top`, without `base`; directories come before what they hold. */

@@ -139,8 +139,10 @@ describe('calls', () => {
     const abort = new AbortController()
     const boot = hub.workers[0]?.boot({ plan } as BootOrder, abort.signal)
     await began
-    abort.abort(new LeetError({ code: 'LEET_E_CANCELLED', what: 'ended by SIGTERM', exitCode: 143 }))
-    await expect(boot).rejects.toMatchObject({ code: 'LEET_E_CANCELLED', exitCode: 143 })
+    // The reason came from elsewhere: no node that only obeys it is named.
+    const reason = { code: 'LEET_E_CANCELLED', where: 'node7', what: 'got SIGTERM', exitCode: 143 } as const
+    abort.abort(new LeetError(reason))
+    await expect(boot).rejects.toMatchObject({ details: reason })
     await expect(hub.workers[0]?.boot({ plan } as BootOrder, abort.signal)).rejects.toThrow('SIGTERM')
   })
 })

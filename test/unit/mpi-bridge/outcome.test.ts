@@ -192,6 +192,12 @@ describe('the table of ranks', () => {
     ])
   })
 
+  it('has one line for an error of many', () => {
+    const error = new LeetError({ code: 'LEET_E_MACHINE', what: 'ended', why: 'panic\nlast lines\n  | oops' })
+    const table = rankTable(outcomeOf({ ranks: [at(0, { end: undefined, error })], stoppedAt: 10 }))
+    expect(table).toEqual(['rank  guest  end', '0     g0     ended: panic  <- first to fail'])
+  })
+
   it('stays short, and keeps the first to fail', () => {
     const ranks = Array.from({ length: 60 }, (_, rank) =>
       at(rank, { end: exited(rank + 1), endedAt: 100 - rank }),
