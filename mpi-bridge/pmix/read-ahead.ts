@@ -1,7 +1,7 @@
 // Reading ahead: clients keep all that the reply to a get holds, so whoever asks for one rank's data is given that of
-// others at once, twice as many each time: a program that talks to all ranks asks a few times, one that talks to two is
-// told little more. Ranks in the same guest begin with many, as shared memory transports ask for each of them. Without
-// it, 128 ranks of one guest ask 16,000 times.
+// others at once. Ranks in the same guest: all that have committed, as shared memory transports ask for each of them.
+// Ranks elsewhere: twice as many each time, so that a program that talks to all ranks asks a few times and one that
+// talks to two is told little more. Without it, 128 ranks of one guest ask 16,000 times.
 import type { JobInfo } from './job-info.ts'
 import type { Modex, ReaderScope } from './modex.ts'
 import type { Format } from './wire.ts'
@@ -9,16 +9,13 @@ import type { Format } from './wire.ts'
 /** Data of ranks that were not asked for, in one reply. */
 const MAX_AHEAD_BYTES = 32 * 1024
 
-/** Ranks of its own guest that a client is given with the first one. */
-const FIRST_NEAR = 31
-
 /** What one client was given of the ranks of its own job. */
 export class ReadAhead {
   private readonly job: JobInfo
   private readonly guest: number
   private readonly format: Format
   private readonly given: Uint8Array
-  private readonly ahead: Record<ReaderScope, number> = { local: FIRST_NEAR, remote: 0 }
+  private readonly ahead: Record<ReaderScope, number> = { local: Number.POSITIVE_INFINITY, remote: 0 }
 
   /** `guest` and `format` are the client's. */
   constructor(job: JobInfo, guest: number, format: Format) {
