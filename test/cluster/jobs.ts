@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Deadline, poll, runCommand } from '../../common/index.ts'
 import { guestInitPath } from '../../launcher/images/guest-init.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
+import type { Cluster } from './lab/cluster.ts'
 import type { LabUser } from './lab/hosts.ts'
 import type { HostProcess } from './lab/inspect.ts'
 import type { Lab } from './lab/lab.ts'
@@ -39,7 +40,7 @@ export async function buildCheckout(): Promise<void> {
 }
 
 /** A new directory of a user below /srv/project with `share.MPI` and its input; returns its path on the hosts. */
-export async function makeCase(lab: Lab, name: string, user: LabUser): Promise<string> {
+export async function makeCase(lab: Cluster, name: string, user: LabUser): Promise<string> {
   const path = `/srv/project/${name}`
   mkdirSync(lab.path(path))
   writeFileSync(join(lab.path(path), 'input'), `what ${name} needs\n`)
@@ -90,7 +91,7 @@ export async function submit(
 
 /** The processes of a host that are node agents, controllers or hypervisors. */
 export function leetProcesses(
-  lab: Lab,
+  lab: Cluster,
   host: string,
   kind: 'leet-agent' | 'leet-mpirun' | 'qemu',
 ): HostProcess[] {

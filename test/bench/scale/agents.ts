@@ -7,7 +7,7 @@ import type { NodeWorker, RankOrder, WorkerContext } from '../../../launcher/nod
 import { CONTROLLER, type JobLayout } from '../../../mpi-bridge/index.ts'
 import { CARD_BYTES, LINE_BYTES, LINES, RANKS_PER_NODE, STEP_TOPIC, type Step, VERSION } from './job.ts'
 
-const LIMIT_MS = 120_000
+const LIMIT_MS = 600_000
 
 const everybody = ({ guests }: JobLayout) => guests.map(({ agent }) => agent)
 

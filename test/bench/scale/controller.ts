@@ -10,7 +10,7 @@ import { createController } from '../../../launcher/job/controller.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
 import { LINE_BYTES, LINES, RANKS_PER_NODE, type ScaleResult, STEP_TOPIC, type Step, VERSION } from './job.ts'
 
-const LIMIT_MS = 120_000
+const LIMIT_MS = 600_000
 const MIB = 2 ** 20
 
 const [agents, processes] = process.argv.slice(2).map(Number) as [number, number]

@@ -14,9 +14,9 @@ const COMMANDS = [
   'nfs-cat',
 ]
 
-export function describeLab(name: string, body: () => void): void {
+export function describeLab(name: string, body: () => void, more: readonly string[] = []): void {
   if (process.getuid?.() === 0) {
-    describeWith(COMMANDS, name, body)
+    describeWith([...COMMANDS, ...more], name, body)
   } else {
     console.warn(`skipped: ${name} (needs root)`)
     describe.skip(name, body)

@@ -49,7 +49,7 @@ export interface HostCommandOptions {
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 const PROJECT = here('../../..').replace(/\/$/, '')
-const START_MS = 10_000
+const START_MS = 60_000
 export const ROOT: LabUser = { name: 'root', uid: 0, gid: 0, home: '/home/root' }
 
 /** Starts the site: `LAB/layers` becomes its tmpfs. */

@@ -21,7 +21,15 @@ export interface Finding {
 }
 
 /** Files of the lab's own daemons, which come and go. */
-const DAEMON_FILES = ['/var/log', '/var/lib/slurm', '/var/spool/slurmd', '/run/slurm', '/var/lib/nfs']
+const DAEMON_FILES = [
+  '/var/log',
+  '/var/lib/slurm',
+  '/var/spool/slurmd',
+  '/run/slurm',
+  '/var/lib/nfs',
+  '/var/spool/gridengine',
+  '/var/lib/gridengine',
+]
 const WATCHED_TMPFS = ['/run', '/tmp', '/dev/shm']
 
 /** The processes of a host, its init and zombies left out. */
