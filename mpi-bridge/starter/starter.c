@@ -295,7 +295,8 @@ static void reap(void) {
 
 static void signal_ranks(uint32_t which, int number) {
   for (uint32_t i = 0; i < ranks_count; i++)
-    if (ranks[i]->running && (which == NOBODY || which == ranks[i]->id)) kill(-ranks[i]->pid, number);
+    if (ranks[i]->running && (which == NOBODY || which == ranks[i]->id) && kill(-ranks[i]->pid, number) < 0)
+      kill(ranks[i]->pid, number); /* it has not come to make its group */
 }
 
 /* Kills whatever ranks have left behind. As their subreaper the starter is the parent of each, sooner or later. */
@@ -487,7 +488,14 @@ static struct failure execute(const struct specification *s) {
 
 /* The new process, up to its program. Returns when it cannot become that. */
 static struct failure become(const struct specification *s, const int standard[3]) {
-  setpgid(0, 0);
+  /*
+   * A session of its own, as Hydra gives to each rank: no terminal of the user can stop it, and where Linux shares
+   * processors among sessions (sched(7), autogroup) ranks get as much. With the leader of a session a terminal that it
+   * opens would become its controlling terminal, whose end ends it: so a rank with a terminal stays in our session,
+   * as under Open MPI's mpirun.
+   */
+  if (s->terminal) setpgid(0, 0);
+  else setsid();
   /* No descriptor of the starter's own is below 3, so that none is overwritten before it is copied. */
   for (int fd = 0; fd < 3; fd++)
     if (dup2(standard[fd], fd) < 0) return failed(errno, STREAMS);
@@ -570,7 +578,6 @@ static struct failure launch(struct rank *r, const struct specification *s) {
       _exit(127);
     }
     if (r->pid < 0) failure = failed(errno, PROCESS);
-    else setpgid(r->pid, r->pid); /* here too: a signal may come before the process has run */
   }
   close_end(in[0]);
   close_end(out[1]);

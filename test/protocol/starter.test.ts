@@ -224,18 +224,22 @@ describe('ranks', () => {
     expect(output(0).toString()).toBe('found\n')
   })
 
-  it('have default signals, their own process group, no other descriptors and the limit of files of their parent', async () => {
+  it('have default signals, their own process group and session, no other descriptors and the limit of files of their parent', async () => {
     const files = readFileSync('/proc/self/limits', 'utf8').match(/Max open files +(\d+)/)?.[1]
     const { output, pid, child } = await run(
       shell(0, 'cat /proc/self/status'),
       shell(1, 'exec ls /proc/self/fd'),
-      shell(2, 'cut -d" " -f5 /proc/$$/stat; ulimit -n'),
+      shell(2, 'cut -d" " -f5,6 /proc/$$/stat; ulimit -n'),
+      shell(3, 'cut -d" " -f5,6 /proc/$$/stat', { terminal: true }),
     )
     const status = output(0).toString()
     for (const field of ['SigBlk', 'SigIgn']) expect(status).toMatch(new RegExp(`${field}:\\s+0+\n`))
     // 3 is the directory that ls reads.
     expect(output(1).toString().split('\n').filter(Boolean)).toEqual(['0', '1', '2', '3'])
-    expect(output(2).toString()).toBe(`${pid(2)}\n${files}\n`)
+    expect(output(2).toString()).toBe(`${pid(2)} ${pid(2)}\n${files}\n`)
+    const [group, session] = output(3).toString().trim().split(' ').map(Number)
+    expect(group).toBe(pid(3))
+    expect(session).not.toBe(pid(3))
     expect(child.pid).not.toBe(pid(2))
   })
 
