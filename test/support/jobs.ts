@@ -86,7 +86,10 @@ export function testJobs({ place, options, oneGuest, program, mpi, guests }: Job
     const { stdout } = await run(['-n', '2', '--tag-output', program('neighbours')])
     // UCX has warnings of its own for stdout when peers leave; they are tagged too.
     const own = lines(stdout).filter((line) => line.includes(' with '))
-    expect(own.map((line) => line.slice(0, 14)), stdout).toEqual(['[1,0]<stdout>:', '[1,1]<stdout>:'])
+    expect(
+      own.map((line) => line.slice(0, 14)),
+      stdout,
+    ).toEqual(['[1,0]<stdout>:', '[1,1]<stdout>:'])
   })
 
   it(`knows ${mpi} by its libraries`, async () => {
