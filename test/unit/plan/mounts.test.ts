@@ -89,8 +89,8 @@ describe('home and working directory', () => {
       { workDirs: ['/scratch/x'] },
       ['nfs2:/scratch /scratch v3 noac'],
     ],
-    ['a cluster’s file system from each node', { workDirs: ['/work/x'], ...TWO }, ['9p /work/x']],
-    ['a home there too', { user: user('/work/u'), workDirs: ['/work/u/x'], ...TWO }, ['9p /work/u']],
+    ['a cluster’s file system from each node', { workDirs: ['/scratch/x'], ...TWO }, ['9p /scratch/x']],
+    ['a home there too', { user: user('/scratch/u'), workDirs: ['/scratch/u/x'], ...TWO }, ['9p /scratch/u']],
     ['what needs tickets of Kerberos from each node', { workDirs: ['/secret/x'], ...TWO }, ['9p /secret/x']],
     [
       'all by 9p when that is asked for',
