@@ -26,7 +26,7 @@ const TABLE = [
     'nfs2:/scratch',
     'rw,vers=3,noac,proto=rdma,mountaddr=10.0.0.2,mountport=20048,addr=10.0.0.2',
   ),
-  line('/work', 'lustre', '10.0.0.3@tcp:/work'),
+  line('/lustre', 'lustre', '10.0.0.3@tcp:/lustre'),
   line('/secret', 'nfs4', 'nfs1:/secret', 'rw,vers=4.2,sec=krb5p,addr=10.0.0.1'),
   line('/own', 'nfs4', 'localhost:/own', 'rw,vers=4.2,addr=127.0.0.1'),
 ]
@@ -89,8 +89,8 @@ describe('home and working directory', () => {
       { workDirs: ['/scratch/x'] },
       ['nfs2:/scratch /scratch v3 noac'],
     ],
-    ['a cluster’s file system from each node', { workDirs: ['/scratch/x'], ...TWO }, ['9p /scratch/x']],
-    ['a home there too', { user: user('/scratch/u'), workDirs: ['/scratch/u/x'], ...TWO }, ['9p /scratch/u']],
+    ['a cluster’s file system from each node', { workDirs: ['/lustre/x'], ...TWO }, ['9p /lustre/x']],
+    ['a home there too', { user: user('/lustre/u'), workDirs: ['/lustre/u/x'], ...TWO }, ['9p /lustre/u']],
     ['what needs tickets of Kerberos from each node', { workDirs: ['/secret/x'], ...TWO }, ['9p /secret/x']],
     [
       'all by 9p when that is asked for',
