@@ -105,14 +105,28 @@ export async function poll<T>(
 }
 
 /** A pause that an AbortSignal ends early, by rejecting with its reason. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return waitFor(
-    new Promise<void>((resolve) => setTimeout(resolve, ms)),
-    { deadline: Deadline.never, signal },
-    {
-      what: 'a pause',
-    },
-  )
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  await atMost(ms, new Promise<void>(() => {}), undefined, signal)
+}
+
+/**
+ * What a promise gives when that comes within `ms` milliseconds, else `otherwise`. Nothing is left behind that would keep
+ * the process from ending.
+ */
+export async function atMost<T, U>(
+  ms: number,
+  promise: Promise<T>,
+  otherwise: U,
+  signal?: AbortSignal,
+): Promise<T | U> {
+  const late = Promise.withResolvers<U>()
+  const timer = setTimeout(() => late.resolve(otherwise), ms)
+  const limits = { deadline: Deadline.never, signal }
+  try {
+    return await waitFor(Promise.race([promise, late.promise]), limits, { what: 'a pause' })
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** The reason of an aborted signal as an error. */

@@ -1,4 +1,5 @@
 // The one family of errors: what happened, where, why, and what to try, under a stable code.
+import { getSystemErrorMessage } from 'node:util'
 
 /** Exit status of a command refused for its arguments, before anything was started. */
 export const EXIT_USAGE = 2
@@ -38,12 +39,56 @@ export function usageError(what: string, hint?: string, where?: string): LeetErr
 }
 
 /** An error as the user reads it: one paragraph with its code and, on a line of its own, what to try. */
-export function describeError(error: unknown): string {
+export function describeError(thrown: unknown): string {
+  const error = isSystemError(thrown) ? systemError(thrown) : thrown
   if (!(error instanceof LeetError)) {
     return error instanceof Error ? (error.stack ?? error.message) : String(error)
   }
   const hint = error.details.hint ? `\n  try: ${error.details.hint}` : ''
   return `${error.message} [${error.code}]${hint}`
+}
+
+/** The exit status of a command that ends with what was thrown; a bug of ours has its own, as sysexits(3) says. */
+export function exitCodeOf(thrown: unknown): number {
+  if (thrown instanceof LeetError) return thrown.exitCode
+  return isSystemError(thrown) ? 1 : EXIT_INTERNAL
+}
+
+const EXIT_INTERNAL = 70
+
+/** What the system refused: a full disk, a file of somebody else, too many open files. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException & { errno: number } {
+  return (
+    error instanceof Error &&
+    typeof (error as NodeJS.ErrnoException).errno === 'number' &&
+    typeof (error as NodeJS.ErrnoException).syscall === 'string'
+  )
+}
+
+/** What the system says of a refusal, such as `permission denied`. */
+export function systemReason({ errno }: { readonly errno: number }): string {
+  return getSystemErrorMessage(errno)
+}
+
+const SYSTEM_HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'ls -ld shows who may',
+  ENOSPC: 'df -h shows which disk is full',
+  EDQUOT: 'quota shows what is left',
+  EMFILE: 'ulimit -n shows how many files may be open',
+}
+
+function systemError(error: NodeJS.ErrnoException & { errno: number }): LeetError {
+  const { code = '', syscall, path, message } = error
+  // The call by which Node.js learns the working directory has a name of its own.
+  const lost = code === 'ENOENT' && message.includes('uv_cwd')
+  return new LeetError({
+    code: 'LEET_E_SYSTEM',
+    ...(path === undefined ? {} : { where: path }),
+    what: lost ? 'the working directory is not there any more' : `the system refused ${syscall}`,
+    ...(lost ? {} : { why: systemReason(error) }),
+    hint: lost ? 'cd to one that is' : SYSTEM_HINTS[code],
+    cause: error,
+  })
 }
 
 /** The message of anything that was thrown. */

@@ -1,6 +1,7 @@
 // What all folders need and has nothing of the field in it: errors, deadlines, child processes, log lines, units.
 export {
   abortReason,
+  atMost,
   Deadline,
   pause,
   poll,
@@ -11,21 +12,27 @@ export {
 export {
   describeError,
   EXIT_USAGE,
+  exitCodeOf,
+  isSystemError,
   LeetError,
   type LeetErrorDetails,
   messageOf,
+  systemReason,
   usageError,
 } from './errors.ts'
 export { type Log, lineLog, silentLog } from './log.ts'
 export {
+  ancestors,
   type ChildEnd,
   type CommandResult,
   endOf,
   environmentOf,
+  gatherText,
   identify,
   isRunning,
   type ProcessIdentity,
   type RunOptions,
+  residentMemory,
   runCommand,
   withParentDeathSignal,
 } from './process.ts'

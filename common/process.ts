@@ -13,6 +13,13 @@ export interface ProcessIdentity {
 
 /** The identity of a running process, or undefined when there is none (or only a zombie). */
 export function identify(pid: number): ProcessIdentity | undefined {
+  const fields = statFields(pid)
+  if (!fields || fields[0] === 'Z' || fields[0] === 'X') return undefined
+  return { pid, startTime: Number(fields[19]) }
+}
+
+/** Fields of /proc/PID/stat from the third, the state, on; undefined when there is no such process. */
+function statFields(pid: number): string[] | undefined {
   let stat: string
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -20,9 +27,19 @@ export function identify(pid: number): ProcessIdentity | undefined {
     return undefined
   }
   // The command name may hold spaces and parentheses: fields are counted after its last ')'.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  if (fields[0] === 'Z' || fields[0] === 'X') return undefined
-  return { pid, startTime: Number(fields[19]) }
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
+/** The parent of this process, its parent, and so on; without the first process of the machine. */
+export function ancestors(): ProcessIdentity[] {
+  const found: ProcessIdentity[] = []
+  for (let pid = process.ppid; pid > 1; ) {
+    const identity = identify(pid)
+    if (!identity) break
+    found.push(identity)
+    pid = Number(statFields(pid)?.[1] ?? 0)
+  }
+  return found
 }
 
 /** Whether that very process still runs. */
@@ -37,6 +54,19 @@ export function environmentOf(pid: number): string[] {
   } catch {
     return []
   }
+}
+
+/** Bytes of memory that a process has, now and at most so far (VmRSS and VmHWM of proc(5)); undefined when it is gone. */
+export function residentMemory(pid: number): { readonly now: number; readonly peak: number } | undefined {
+  let status: string
+  try {
+    status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  } catch {
+    return undefined
+  }
+  const bytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024
+  const [now, peak] = [bytes('VmRSS'), bytes('VmHWM')]
+  return Number.isNaN(now + peak) ? undefined : { now, peak }
 }
 
 /** `argv` so wrapped that the process is killed when its parent dies (util-linux setpriv, PR_SET_PDEATHSIG). */
@@ -75,6 +105,17 @@ export interface RunOptions extends WaitLimits {
 
 const OUTPUT_LIMIT = 1 << 20
 
+/** Keeps the first MiB of what a short command says; call the result for what came so far. */
+export function gatherText(stream: NodeJS.ReadableStream): () => string {
+  const chunks: Buffer[] = []
+  let size = 0
+  stream.on('data', (chunk: Buffer) => {
+    if (size < OUTPUT_LIMIT) chunks.push(chunk)
+    size += chunk.length
+  })
+  return () => Buffer.concat(chunks).subarray(0, OUTPUT_LIMIT).toString('utf8')
+}
+
 /**
  * Runs a short command to its end. A missing command is `LEET_E_COMMAND_MISSING`, an expired deadline
  * `LEET_E_DEADLINE`; a non-zero status is returned, not thrown.
@@ -86,17 +127,8 @@ export async function runCommand(
   if (options.signal?.aborted) throw abortReason(options.signal)
   const [command, ...args] = argv
   const child = spawn(command, args, { env: options.env, cwd: options.cwd, stdio: 'pipe' })
-  const gather = (stream: NodeJS.ReadableStream) => {
-    const chunks: Buffer[] = []
-    let size = 0
-    stream.on('data', (chunk: Buffer) => {
-      if (size < OUTPUT_LIMIT) chunks.push(chunk)
-      size += chunk.length
-    })
-    return () => Buffer.concat(chunks).subarray(0, OUTPUT_LIMIT).toString('utf8')
-  }
-  const stdout = gather(child.stdout)
-  const stderr = gather(child.stderr)
+  const stdout = gatherText(child.stdout)
+  const stderr = gatherText(child.stderr)
   // A command that does not read its input is not an error of ours.
   child.stdin.on('error', () => {})
   child.stdin.end(options.input)

@@ -37,11 +37,15 @@ export function osvSeed(seed: Seed, mountTool: OsvMountTool): OsvSeed {
       'import an OSv base that was built with the nfs module',
     )
   }
+  const { directories = [] } = seed
+  const outside = directories.find((path) => !isWithin(path, '/tmp'))
+  if (outside !== undefined) throw refuse(`the directory ${outside}`, ONLY_TMP)
   const viaRun = mountTool === 'mount-fs.so' ? mounts : []
   const viaKey = mountTool === 'mount-nfs.so' ? mounts : []
   const userData = [
     ...filesKey(seed.files, refuse),
     'run:',
+    ...directories.flatMap((path) => [`  - PUT: ${scalar(`/file${path}`)}`, '    op: "MKDIRS"']),
     // `hostname:` renews DHCP and waits for it for ever when the address is static.
     '  - POST: "/os/hostname"',
     `    name: ${scalar(seed.hostname)}`,
@@ -84,6 +88,8 @@ const IMPLIED_NFS_OPTIONS: ReadonlySet<string> = new Set([
   'port=2049',
   'sec=sys',
 ])
+
+const ONLY_TMP = 'on a read-only image OSv can write under /tmp only'
 
 type Refuse = (field: string, why: string, hint?: string) => LeetError
 
@@ -134,7 +140,7 @@ function nfsUrl({ server, directory, options }: OsvNfsMount): string {
 function filesKey(files: readonly SeedFile[], refuse: Refuse): string[] {
   for (const { path, content } of files) {
     const field = `the file ${path}`
-    if (!isWithin(path, '/tmp')) throw refuse(field, 'on a read-only image OSv can write under /tmp only')
+    if (!isWithin(path, '/tmp')) throw refuse(field, ONLY_TMP)
     if (typeof content !== 'string')
       throw refuse(field, 'OSv takes text in a seed, not bytes', 'send it over REST')
   }

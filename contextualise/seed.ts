@@ -98,6 +98,8 @@ export interface Seed {
   readonly ssh?: SeedSsh
   readonly mounts: readonly SeedMount[]
   readonly files: readonly SeedFile[]
+  /** Directories that are made, with their parents; only OSv is told of any: a Linux guest mounts what its ranks need. */
+  readonly directories?: readonly string[]
   /** Commands run after all else, each an argument vector. */
   readonly commands: readonly (readonly [string, ...string[]])[]
 }
@@ -216,6 +218,10 @@ export function checkSeed(seed: Seed): Seed {
   }
   mustDiffer(seed.files, (file) => file.path, 'files')
   must(bytes <= SEED_CONTENT_LIMIT, 'files', `${bytes} bytes of content, at most ${SEED_CONTENT_LIMIT} fit`)
+
+  for (const path of seed.directories ?? []) {
+    must(isAbsolutePath(path), `directory ${show(path)}`, 'not an absolute path in its shortest form')
+  }
 
   for (const argument of seed.commands.flat()) {
     must(argument.isWellFormed() && !argument.includes('\0'), 'commands', 'an argument is not text')

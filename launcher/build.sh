@@ -1,13 +1,18 @@
 #!/bin/sh
-# Compiles the package into dist/: TypeScript by tsc, and the small native programs where their callers look for them.
+# Makes the package in dist/: the bundle, and what its modules look for beside themselves.
 set -eu
 cd "$(dirname "$0")/.."
 export PATH="$PWD/node_modules/.bin:$PATH"
 rm -rf dist
-tsc -p tsconfig.build.json
+node launcher/bundle.ts
 for folder in mpi-bridge/starter launcher/guest-init launcher/osv-compat; do
   [ -f "$folder/build.sh" ] || continue
   sh "$folder/build.sh"
   mkdir -p "dist/$folder"
   cp -R "$folder/build" "dist/$folder/build"
 done
+mkdir -p dist/launcher/profiles dist/launcher/bench
+cp launcher/profiles/*.yaml dist/launcher/profiles/
+launcher/bin/leet completion man >dist/leet-mpirun.1
+# leet bench compiles it with the user's MPI.
+cp launcher/bench/micro.c dist/launcher/bench/

@@ -126,7 +126,10 @@ export function forwardEnvironment(environment: NodeJS.ProcessEnv, inGuest: bool
   return { variables, denied }
 }
 
-/** Values of `-x NAME[=VALUE]` words; a bare NAME is looked up, and left out when unset as mpirun does. */
+/**
+ * Values of `-x NAME[=VALUE]` words; a bare NAME is looked up, and left out when unset as mpirun does; `NAME*` is all
+ * variables whose names begin so.
+ */
 export function exportedVariables(
   words: readonly string[],
   environment: NodeJS.ProcessEnv,
@@ -135,10 +138,50 @@ export function exportedVariables(
   for (const word of words) {
     const equals = word.indexOf('=')
     const name = equals < 0 ? word : word.slice(0, equals)
+    if (equals < 0 && name.endsWith('*')) {
+      for (const [known, value] of Object.entries(environment)) {
+        if (value !== undefined && matches(name, known)) variables[known] = value
+      }
+      continue
+    }
     const value = equals < 0 ? environment[name] : word.slice(equals + 1)
     if (value !== undefined) variables[name] = value
   }
   return variables
+}
+
+/**
+ * What the stock launchers tell a rank of its place, for scripts that read it: mpirun's OMPI_COMM_WORLD_* and Hydra's
+ * PMI_RANK and MPI_LOCALRANKID. A program that is not seen to use MPI may be a script that starts one, and gets both.
+ */
+export function placeVariables(
+  mpi: 'openmpi' | 'mpich' | 'none',
+  place: {
+    readonly rank: number
+    readonly size: number
+    readonly guest: readonly number[]
+    /** As many ranks as there may ever be; `size` unless told. */
+    readonly universe?: number | undefined
+  },
+): Record<string, string> {
+  const { rank, size, guest, universe = size } = place
+  const local = String(guest.indexOf(rank))
+  const openmpi = {
+    OMPI_COMM_WORLD_RANK: String(rank),
+    OMPI_COMM_WORLD_SIZE: String(size),
+    OMPI_COMM_WORLD_LOCAL_RANK: local,
+    OMPI_COMM_WORLD_LOCAL_SIZE: String(guest.length),
+    OMPI_COMM_WORLD_NODE_RANK: local,
+    OMPI_UNIVERSE_SIZE: String(universe),
+  }
+  // MPICH's library believes PMI_PORT and PMI_ID alone, so that these are for people and scripts.
+  const hydra = {
+    PMI_RANK: String(rank),
+    PMI_SIZE: String(size),
+    MPI_LOCALRANKID: local,
+    MPI_LOCALNRANKS: String(guest.length),
+  }
+  return { ...(mpi === 'mpich' ? {} : openmpi), ...(mpi === 'openmpi' ? {} : hydra) }
 }
 
 /** Where a rank runs, as far as its MPI library must know. */
@@ -146,6 +189,8 @@ export interface RankSurroundings {
   /** Interface and subnet that join the guests; undefined when there is one guest or none. */
   readonly segment?: { readonly interfaceName: string; readonly cidr: string; readonly address: string }
   readonly inGuest: boolean
+  /** Whether all ranks of the job are on one machine, or in one guest. */
+  readonly together: boolean
   /** Whether there may be a fabric or an accelerator: where there is none, MPI libraries need not search for it. */
   readonly devices: boolean
   /** Whether there are more ranks than processors for them. */
@@ -225,8 +270,9 @@ const MPI_SETTINGS: readonly MpiSetting[] = [
   {
     mpi: 'mpich',
     name: 'UCX_TLS',
-    value: inGuests('tcp,self'),
-    why: 'UCX judges by itself who shares memory, and wrongly',
+    value: ({ inGuest, together, devices }) =>
+      together && !devices ? 'sysv,cma,self' : inGuest ? 'tcp,sysv,cma,self' : undefined,
+    why: 'ranks of one guest share memory, and TCP leads to the others: UCX tells them apart by the kernel’s boot_id; where all are on one machine, or in one guest, it would look at all network interfaces, twice; and it would open every kind of memory',
   },
   { mpi: 'mpich', name: 'FI_PROVIDER', value: inGuests('tcp'), why: 'ch4:ofi: no fabric in a guest' },
   {
@@ -256,10 +302,14 @@ export interface ExplainedVariable {
   readonly why: string
 }
 
-/** What the table says for this MPI and these surroundings. */
+/**
+ * What the table says for this MPI and these surroundings. A program that is not seen to use MPI may be a script that does
+ * by a module, or starts one: in a guest it gets what either MPI needs there.
+ */
 export function mpiSettings(mpi: 'openmpi' | 'mpich' | 'none', where: RankSurroundings): ExplainedVariable[] {
-  if (mpi === 'none') return []
-  return MPI_SETTINGS.filter((setting) => (setting.mpi ?? mpi) === mpi).flatMap(({ name, value, why }) => {
+  if (mpi === 'none' && !where.inGuest) return []
+  const own = MPI_SETTINGS.filter((setting) => mpi === 'none' || (setting.mpi ?? mpi) === mpi)
+  return own.flatMap(({ name, value, why }) => {
     const text = value(where)
     return text === undefined ? [] : [{ name, value: text, why }]
   })

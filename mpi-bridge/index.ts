@@ -9,7 +9,13 @@ export type {
   RankStart,
 } from './channels/channel.ts'
 export { openLocalChannel } from './channels/local.ts'
-export { openSshChannel } from './channels/ssh.ts'
+export {
+  connectSsh,
+  openSshChannel,
+  openSshSession,
+  type SshOptions,
+  type SshSession,
+} from './channels/ssh.ts'
 export type { Preput, ServiceAddress } from './context.ts'
 export {
   type ExplainedVariable,
@@ -17,28 +23,62 @@ export {
   type ForwardedEnvironment,
   forwardEnvironment,
   mpiSettings,
+  placeVariables,
   type RankSurroundings,
 } from './environment.ts'
 export { type Answerer, CONTROLLER, type Exchange } from './exchange.ts'
 export type { GuestRanks, JobLayout, RankReport } from './job.ts'
 export { createLocalExchange } from './local-exchange.ts'
+export { expandAppFile } from './mpirun/app-file.ts'
+export {
+  type BindingWish,
+  bindRanks,
+  coresOf,
+  describeBinding,
+  type Processor,
+} from './mpirun/binding.ts'
 export {
   type CommandWords,
   dashed,
-  nearest,
+  dashedFlag,
   type OptionSpec,
   type OptionWords,
   type ProgramWords,
   parseCommandWords,
 } from './mpirun/grammar.ts'
-export { type MappingRequest, mapRanks } from './mpirun/mapping.ts'
+export { type MappingNode, type MappingRequest, mapRanks } from './mpirun/mapping.ts'
+export {
+  type BindTo,
+  type MapBy,
+  parseBindTo,
+  parseMapBy,
+  parseProcessors,
+  parseRankBy,
+  type RankBy,
+  type Resource,
+  unabbreviated,
+} from './mpirun/placement.ts'
+export { parseRankfile, placeRanks, type RankPlace } from './mpirun/rankfile.ts'
+export { nearest } from './mpirun/words.ts'
 export { answerNames, createNameServer } from './names.ts'
 export { makeJobCertificates } from './osv/certificates.ts'
-export { type OsvChannel, openOsvChannel } from './osv/channel.ts'
-export { isSeedFailure } from './osv/console.ts'
+export { MAX_STARTS, type OsvChannel, openOsvChannel } from './osv/channel.ts'
+export { isSeedFailure, isServing } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'
 export { OsvRest } from './osv/rest.ts'
-export { planStageIn, type StagedIn, stagedPath, stageIn, stageOut } from './osv/staging.ts'
+export { stageFilter } from './osv/stage-filter.ts'
+export {
+  planStageIn,
+  removeStaged,
+  type SeededStage,
+  STAGE_ROOT,
+  type StagedIn,
+  type StagePlan,
+  seedStage,
+  stagedPath,
+  stageIn,
+  stageOut,
+} from './osv/staging.ts'
 export {
   describeEnd,
   type Outcome,
@@ -47,6 +87,17 @@ export {
   rankFailure,
   rankTable,
 } from './outcome.ts'
+export { FilesOfRanks } from './output-files.ts'
+export {
+  checkPattern,
+  type LineTags,
+  linePrefix,
+  type OutputFiles,
+  type OutputOrigin,
+  outputPath,
+  parseOutput,
+  parseOutputFilename,
+} from './output-prefix.ts'
 export { openProcessManager, type ProcessManager } from './process-manager.ts'
 export {
   answerSpawn,
@@ -58,4 +109,4 @@ export {
   type SpawnResult,
 } from './spawn.ts'
 export { starterPath } from './starter/path.ts'
-export { forwardInput, RankOutput } from './stdio.ts'
+export { forwardInput, type InputSink, RankOutput } from './stdio.ts'

@@ -152,9 +152,10 @@ function stoppedError(stoppedAt: number | undefined): LeetError | undefined {
 
 /**
  * A short table of the ranks, a line for each group of ranks of a guest that ended alike, for the user to see after a
- * failed run. At most 20 groups are shown.
+ * failed run. At most 20 groups are shown; none when LEET ended all of them, which the summary says already.
  */
 export function rankTable({ ranks, firstFailure }: Outcome): string[] {
+  if (ranks.every(({ reason }) => reason === ENDED_BY_LEET)) return []
   const groups = new Map<string, { job: number; ranks: number[]; guest: string; reason: string }>()
   for (const { job, rank, guest, reason: whole } of ranks) {
     // The rest, such as the last lines of a console, is in the summary.
@@ -185,6 +186,7 @@ export function rankTable({ ranks, firstFailure }: Outcome): string[] {
 }
 
 const ROWS_MAX = 20
+const ENDED_BY_LEET = 'ended by leet'
 const MEMORY_HINT = 'more memory, if it was the kernel that ran out of it: --guest-memory'
 
 /** `exit status 3`, `signal 11 (SIGSEGV, core dumped)`. */
@@ -206,7 +208,8 @@ function resultOf(rank: RankObservation, stoppedAt: number | undefined): RankRes
   const reason = () => {
     if (aborted && !after(aborted.at)) return `called MPI_Abort with ${aborted.status}`
     if (lost && !after(lost.at) && after(endedAt)) return `lost: ${lost.why}`
-    if (after(endedAt)) return end?.kind === 'exit' && end.status === 0 ? 'exit status 0' : 'ended by leet'
+    if (after(endedAt) && error?.code === 'LEET_E_RANK_STUCK') return error.details.what
+    if (after(endedAt)) return end?.kind === 'exit' && end.status === 0 ? 'exit status 0' : ENDED_BY_LEET
     if (error) return error.message
     if (!end) return 'unknown'
     const unfinished = end.kind === 'exit' && end.status === 0 && rank.initialised && !rank.finalised

@@ -10,7 +10,7 @@ export type PeerVerdict = 'own' | 'foreign' | 'unknown'
 /** A reading takes milliseconds, more where thousands of sockets are: the pause after it is so many times as long. */
 const PAUSE_FACTOR = 2
 /** Bounds of the pause, in milliseconds. */
-const LEAST_PAUSE = 10
+const LEAST_PAUSE = 4
 const MOST_PAUSE = 100
 
 /**

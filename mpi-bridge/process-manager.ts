@@ -18,6 +18,7 @@ import { remoteNames } from './names.ts'
 import { checkPeer, isLocalPeer } from './peer.ts'
 import type { FinalizeRescue } from './pmi/job.ts'
 import { createPmiService } from './pmi/service.ts'
+import { MAX_HANDSHAKE_BYTES } from './pmix/frames.ts'
 import { createPmixService } from './pmix/service.ts'
 import { askSpawn } from './spawn.ts'
 
@@ -61,6 +62,14 @@ export interface ProcessManager {
   endRanks(id: string, culprit: number): number
   /** Ends all connections without reporting anybody lost, and closes the ports. */
   close(): Promise<void>
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** Bytes of a PMIx handshake that begins so, or of its header as long as that is not complete. */
+function handshakeSize(bytes: Buffer): number {
+  // The length of the payload, in the client's byte order (little endian on x86 and arm64), is at byte 8 of 16.
+  return bytes.length < 16 ? 16 : 16 + bytes.readUInt32LE(8)
 }
 
 /** Connections of one guest that may be silent at a time, besides one for each of its ranks. */
@@ -157,23 +166,30 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
     if (peer !== undefined && socket.remoteAddress !== peer) return refuse('it is not the guest')
     pending.add(socket)
     socket.setNoDelay(true)
-    socket.once('data', async (first: Buffer) => {
+    let held: Buffer = EMPTY
+    const onData = async (chunk: Buffer) => {
+      held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+      // A PMIx handshake has peer index -1 and tag -1 in its header, "cmd=…" is PMI.
+      const isPmix = held[0] === 0xff
+      if (!isPmix && held[0] !== 0x63) return refuse('it speaks neither PMI nor PMIx')
+      if (isPmix) {
+        const size = handshakeSize(held)
+        if (size > MAX_HANDSHAKE_BYTES) return refuse('its handshake is too long')
+        if (held.length < size) return
+      }
+      socket.off('data', onData)
       socket.pause()
-      // "cmd=…" is PMI.
-      if (first[0] === 0x63) return pmi.accept(socket, first, guest)
-      // A PMIx handshake has peer index -1 and tag -1 in its header.
-      if (first[0] !== 0xff) return refuse('it speaks neither PMI nor PMIx')
-      if (!mayNameJob(first)) return refuse('it names no job')
-      if (await mayBeRank(socket, guest)) pmix.accept(socket, first, guest)
+      if (!isPmix) return pmi.accept(socket, held, guest)
+      // Looking for a peer's user takes time that strangers must not be able to ask for.
+      if (!namesJob(held)) return refuse('it names no job')
+      if (await mayBeRank(socket, guest)) pmix.accept(socket, held, guest)
       else socket.destroy()
-    })
+    }
+    socket.on('data', onData)
   }
 
-  /** Whether the first bytes of a PMIx client may hold the name of a job; they need not be all of its handshake. */
-  const mayNameJob = (first: Buffer): boolean => {
-    // The length of the payload, in the client's byte order (little endian on x86 and arm64), is at byte 8 of 16.
-    if (first.length < 16 || first.length < 16 + first.readUInt32LE(8)) return true
-    for (const { name } of jobs.values()) if (first.includes(name)) return true
+  const namesJob = (handshake: Buffer): boolean => {
+    for (const { name } of jobs.values()) if (handshake.includes(name)) return true
     return false
   }
 

@@ -4,12 +4,6 @@ import { readFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { LeetError } from '../common/index.ts'
 
-/**
- * What begins each line: nothing; `[job,rank]<stream>:` as Open MPI's --tag-output (jobs count from 1); `[rank] ` as
- * Hydra's -prepend-rank.
- */
-export type OutputTags = 'none' | 'openmpi' | 'hydra'
-
 type StreamName = 'stdout' | 'stderr'
 
 /** Who wrote. */
@@ -17,14 +11,17 @@ export interface OutputSource {
   /** 0, or the number of the spawned job. */
   readonly job: number
   readonly rank: number
+  /** The guest that it is in. */
+  readonly guest: number
 }
 
 /** What `RankOutput` needs. */
 export interface RankOutputOptions {
   readonly stdout: Writable
   readonly stderr: Writable
-  readonly tags: OutputTags
-  /** Ranks of the job. What a single rank writes is passed on as it comes, byte for byte. */
+  /** What begins each line; undefined: nothing does. */
+  readonly prefix: ((source: OutputSource, stream: StreamName) => string) | undefined
+  /** Ranks of the job. What a single rank writes is passed on as it comes, byte for byte, as long as it is alone. */
   readonly ranks: number
   /** Has the channels hold output back while the user's streams are full, and let it come again. */
   readonly hold: (hold: boolean) => void
@@ -86,8 +83,9 @@ class UserStream {
   full = false
   readonly #stream: Writable
   readonly #name: StreamName
-  readonly #tags: OutputTags
-  readonly #raw: boolean
+  readonly #prefix: RankOutputOptions['prefix']
+  /** One rank alone writes; no longer once it has spawned others. */
+  #raw: boolean
   /** Whether ranks are kept apart by a newline where one has left a line open: not if that changes plain output. */
   readonly #separates: boolean
   readonly #prompts: boolean
@@ -103,10 +101,10 @@ class UserStream {
     const isTerminal = 'isTTY' in stream && stream.isTTY === true
     this.#stream = stream
     this.#name = name
-    this.#tags = options.tags
-    this.#raw = options.tags === 'none' && options.ranks === 1
+    this.#prefix = options.prefix
+    this.#raw = !options.prefix && options.ranks === 1
     this.#prompts = isTerminal
-    this.#separates = options.tags !== 'none' || isTerminal
+    this.#separates = options.prefix !== undefined || isTerminal
     this.#onFullness = onFullness
     stream.on('drain', () => this.#setFull(false))
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -121,6 +119,7 @@ class UserStream {
 
   take(source: OutputSource, data: Uint8Array): void {
     if (this.#broken) return
+    if (source.job > 0) this.#raw = false
     if (this.#raw) {
       this.#put(data)
       return
@@ -183,8 +182,8 @@ class UserStream {
   #pass(source: OutputSource, chunks: readonly Uint8Array[]): void {
     const continues = this.#writer?.job === source.job && this.#writer.rank === source.rank
     if (this.#writer && !continues && this.#separates) this.#put(Buffer.of(NEWLINE))
-    const tag = tagOf(this.#tags, source, this.#name)
-    if (tag) this.#putTagged(chunks, tag, !continues)
+    const tag = this.#prefix?.(source, this.#name)
+    if (tag !== undefined) this.#putTagged(chunks, Buffer.from(tag), !continues)
     else for (const chunk of chunks) this.#put(chunk)
     const isEnded = chunks.at(-1)?.at(-1) === NEWLINE
     this.#writer = isEnded ? undefined : source
@@ -219,17 +218,6 @@ class UserStream {
   #setFull(full: boolean): void {
     this.full = full
     this.#onFullness()
-  }
-}
-
-function tagOf(tags: OutputTags, { job, rank }: OutputSource, stream: StreamName): Buffer | undefined {
-  switch (tags) {
-    case 'none':
-      return undefined
-    case 'openmpi':
-      return Buffer.from(`[${job + 1},${rank}]<${stream}>:`)
-    case 'hydra':
-      return Buffer.from(`[${rank}] `)
   }
 }
 

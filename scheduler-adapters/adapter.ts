@@ -116,11 +116,15 @@ export interface SchedulerAdapter {
   allocation(inputs: AdapterInputs): Promise<Allocation>
   /** How to start `command` once on each of `nodes`, which are of the allocation. */
   start(allocation: Allocation, nodes: readonly AllocatedNode[], command: NodeCommand): readonly NodeStart[]
+  /** Where the batch system's commands may be besides PATH, which job scripts often have none of in theirs. */
+  commandFolders?(env: AdapterInputs['env']): readonly (string | undefined)[]
   /** Variable that names the node in a process started there; undefined: the command is told its node. */
   readonly nodeVariable?: string
   /** Whether started processes see the starter's environment. If not, secrets go through files. */
   readonly forwardsEnvironment: boolean
   /** Whether the start command's exit status is that of the process. */
   readonly tellsExitStatus: boolean
+  /** Where it is not: the largest status of its processes by what the start command wrote. */
+  statusFrom?(said: string): number
   readonly cancel: CancelSemantics
 }

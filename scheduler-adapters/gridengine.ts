@@ -44,6 +44,8 @@ export const gridengine: SchedulerAdapter = {
       argv: ['qrsh', '-inherit', '-nostdin', '-V', name, ...command(name).map(shellQuote)],
       env: {},
     })),
+  // The shepherd tells it (sge_execd), and gives scripts a PATH without it.
+  commandFolders: (env) => [env.SGE_BINARY_PATH],
   forwardsEnvironment: true,
   tellsExitStatus: true,
 

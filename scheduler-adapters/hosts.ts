@@ -52,6 +52,14 @@ export function parseHostfile(text: string, file: string): NamedHost[] {
   return addMentions(mentions, file)
 }
 
+/** The hosts of a hostfile that was read before, one for each line, for `--map-by seq`. */
+export function parseHostSequence(text: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const [host] = line.replace(/#.*/, '').trim().split(/\s+/)
+    return host ? [host.replace(/^[^@]*@/, '').replace(/:.*/, '')] : []
+  })
+}
+
 function parseHost(text: string, settings: Omit<NamedHost, 'name'>, where: string): NamedHost[] {
   const match = /^(?:([^@]*)@)?([^:@]+)(?::(.*))?$/.exec(text)
   if (!match)

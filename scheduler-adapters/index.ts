@@ -15,6 +15,8 @@ export {
 export { explainAllocation } from './explain.ts'
 export { checkHostName } from './host-name.ts'
 export { expandHostlist, foldHostlist, type HostlistDialect } from './hostlist.ts'
+export { parseHostfile, parseHostOption, parseHostSequence } from './hosts.ts'
+export { startEnvironment } from './nodes.ts'
 export { type AllocationRequest, adapterOf, nodeOfThisProcess, resolveAllocation } from './resolve.ts'
 export { shellQuote } from './shell-quote.ts'
 export {

@@ -40,6 +40,7 @@ export const lsf: SchedulerAdapter = {
   },
 
   start: onePerNode(({ name }) => ['blaunch', '-no-shell', name]),
+  commandFolders: (env) => [env.LSF_BINDIR],
   // The documentation does not promise it.
   forwardsEnvironment: false,
   tellsExitStatus: false,

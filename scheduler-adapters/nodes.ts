@@ -1,6 +1,6 @@
 // What the adapters share: nodes from counted names, numbers from variables, the refusal of a broken environment.
 import { LeetError, usageError } from '../common/index.ts'
-import type { AdapterInputs, AllocatedNode, SchedulerAdapter } from './adapter.ts'
+import type { AdapterInputs, AllocatedNode, NodeStart, SchedulerAdapter } from './adapter.ts'
 import { checkHostName } from './host-name.ts'
 import { HOST_LIMIT } from './hostlist.ts'
 
@@ -54,6 +54,16 @@ export function scratchDir(env: AdapterInputs['env']): string {
 export function submitDir({ env, cwd }: AdapterInputs, variable: string): string {
   const told = env[variable]
   return told?.startsWith('/') ? told : cwd
+}
+
+/** The environment in which a start command finds itself and what it starts by. */
+export function startEnvironment(
+  adapter: Pick<SchedulerAdapter, 'commandFolders'>,
+  start: NodeStart & { via: 'command' },
+  env: NodeJS.ProcessEnv,
+): NodeJS.ProcessEnv {
+  const folders = (adapter.commandFolders?.(env) ?? []).filter((folder) => folder?.startsWith('/'))
+  return { ...env, PATH: [env.PATH, ...folders].filter(Boolean).join(':'), ...start.env }
 }
 
 /** Starts by one command per node: `wrap` puts the scheduler's own words before the node's command. */

@@ -66,9 +66,27 @@ async function allocation(inputs: AdapterInputs, scheduler: 'torque' | 'openpbs'
  * (src/cmds/pbsdsh.c of both spawns it with none).
  */
 const family = {
+  // PBS_EXEC of pbs.conf(8) and where both install themselves unless told; Torque's job scripts have PBS_O_PATH at best.
+  commandFolders: (env: AdapterInputs['env']) => [
+    env.PBS_EXEC && `${env.PBS_EXEC}/bin`,
+    '/opt/pbs/bin',
+    '/usr/local/bin',
+    '/opt/torque/bin',
+  ],
   start: onePerNode(({ index }) => ['pbsdsh', '-n', String(index), '--']),
   forwardsEnvironment: false,
   tellsExitStatus: false,
+  statusFrom: taskStatus,
+}
+
+/**
+ * The largest of the statuses that pbsdsh tells: Torque `pbsdsh: task 0 exit status 5` on standard error, OpenPBS
+ * `pbsdsh: task 0x00000000 exit status 5` on standard output; tasks that ended with 0 have no line. A task that could not
+ * be started has none either, but `error N on spawn` or `spawn failed on node N`.
+ */
+export function taskStatus(said: string): number {
+  const ended = [...said.matchAll(/\btask \S+ exit status (\d+)/g)].map(([, status]) => Number(status))
+  return Math.max(/\berror -?\d+ on spawn|\bspawn failed\b/.test(said) ? 1 : 0, ...ended)
 }
 
 /** A task that pbsdsh started has a node number but no node file in Torque, and a task number beyond 1 in both. */

@@ -1,5 +1,5 @@
 // Which nodes a job runs on: the scheduler's allocation, a hostfile and `-H` together, by the table in README.md.
-import { LeetError, usageError } from '../common/index.ts'
+import { isSystemError, LeetError, systemReason, usageError } from '../common/index.ts'
 import {
   type AdapterInputs,
   type AllocatedNode,
@@ -105,6 +105,7 @@ async function readHostfile({
       code: 'LEET_E_USAGE',
       what: `${path} cannot be read`,
       where: '--hostfile',
+      ...(isSystemError(cause) ? { why: systemReason(cause) } : {}),
       exitCode: 2,
       cause,
     })

@@ -30,6 +30,7 @@ export interface FenceWays {
 interface Fence {
   readonly agents: string
   readonly participants: readonly number[]
+  readonly members: ReadonlySet<number>
   /** How many of them are here or below. */
   readonly expected: number
   readonly data: Map<number, Uint8Array>
@@ -53,7 +54,7 @@ export class Fences {
   contribute(id: string, { agents, nodes, data }: Contribution): void {
     const fence = this.#fences.get(id) ?? this.#open(agents)
     this.#fences.set(id, fence)
-    const strange = nodes.some((node) => !fence.participants.includes(node) || fence.data.has(node))
+    const strange = nodes.some((node) => !fence.members.has(node) || fence.data.has(node))
     if (strange || agents !== fence.agents) {
       this.forget(id)
       this.#ways.broken(id, disagreement(id))
@@ -105,7 +106,7 @@ export class Fences {
     const participants = decodeNodes(agents, this.#tree.count)
     const here = (node: number) => node === this.#self || branchOf(node, this.#self, this.#tree) !== undefined
     const expected = this.#self === CONTROLLER ? participants.length : participants.filter(here).length
-    return { agents, participants, expected, data: new Map() }
+    return { agents, participants, members: new Set(participants), expected, data: new Map() }
   }
 
   #release(id: string, { participants }: Fence, data: readonly Uint8Array[]): void {

@@ -28,7 +28,7 @@ export interface HubOptions {
   /** Numeric addresses that the agents are told; all of this node's unless told. */
   readonly addresses?: readonly string[]
   /** Most children of anybody in the tree along which fence data goes. */
-  readonly width?: number
+  readonly width: number
 }
 
 /** The agents of one job, from the controller. */
@@ -52,13 +52,11 @@ const LEAST_WINDOW = 64 * 1024
 const MOST_WINDOW = 2 ** 20
 /** How long an agent that a neighbour cannot reach has to be found gone by itself, in milliseconds. */
 const ASTRAY_MS = 12_000
-/** Nodes directly under the controller, and under each node, in the tree along which fence data goes. */
-const TREE_WIDTH = 32
 
 /** Starts to listen for the agents of a job. */
 export async function startHub(options: HubOptions): Promise<AgentHub> {
   const { nodes, version, log } = options
-  const tree = { count: nodes.length, width: options.width ?? TREE_WIDTH }
+  const tree = { count: nodes.length, width: options.width }
   const key = newJobKey()
   const window = Math.min(MOST_WINDOW, Math.max(LEAST_WINDOW, Math.floor(OUTPUT_BYTES / nodes.length)))
   const exchange = new ControllerExchange(nodes, tree, options.onReport)

@@ -89,7 +89,10 @@ function readSecret(path: string): string {
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
   } catch (error) {
-    throw unreadable(`${path}: ${(error as NodeJS.ErrnoException).code}`)
+    throw unreadable(
+      `${path}: ${(error as NodeJS.ErrnoException).code}`,
+      'set XDG_CACHE_HOME to a directory that all nodes share',
+    )
   }
   try {
     const found = fstatSync(file)
@@ -103,6 +106,6 @@ function readSecret(path: string): string {
   }
 }
 
-function unreadable(why: string): LeetError {
-  return new LeetError({ code: 'LEET_E_INVITATION', what: "the job's invitation cannot be used", why })
+function unreadable(why: string, hint?: string): LeetError {
+  return new LeetError({ code: 'LEET_E_INVITATION', what: "the job's invitation cannot be used", why, hint })
 }

@@ -14,6 +14,8 @@ export interface ListenOptions {
   readonly log: Log
   /** The first message on a link, from the address `from`. Must listen to the link or close it; throwing ends it. */
   readonly admit: (link: Link, first: Message, from: string) => void
+  /** Length of one of the turns in which a link must say what it is, in milliseconds; 1,000 unless told. */
+  readonly turnMs?: number
 }
 
 /** A port at which holders of the job's key may connect. */
@@ -27,15 +29,29 @@ export interface LinkListener {
 
 /** How long links may take to close in order, in milliseconds. */
 const CLOSE_MS = 1_000
-/** How long a connection may take to say what it is, in milliseconds. */
-const HELLO_MS = 10_000
+/** How long a connection may take to be encrypted, in milliseconds: with a thousand at once each waits for the others. */
+const HANDSHAKE_MS = 30_000
+// How long it may take after that to say what it is. Counted in turns of this process' own loop, as a link counts silence:
+// one that was held up reads what has arrived before it judges.
+const TURN_MS = 1_000
+const HELLO_TURNS = 10
 /** A thousand agents come at once. */
 const BACKLOG = 4096
 
 /** Opens a port of the system's choice, on all addresses of this node. */
-export async function listenForLinks({ key, silenceMs, log, admit }: ListenOptions): Promise<LinkListener> {
+export async function listenForLinks({
+  key,
+  silenceMs,
+  log,
+  admit,
+  turnMs = TURN_MS,
+}: ListenOptions): Promise<LinkListener> {
   const [{ createServer }, { WebSocketServer }] = await Promise.all([import('node:https'), import('ws')])
-  const server = createServer({ ...serverTls(key), handshakeTimeout: HELLO_MS, headersTimeout: HELLO_MS })
+  const server = createServer({
+    ...serverTls(key),
+    handshakeTimeout: HANDSHAKE_MS,
+    headersTimeout: HANDSHAKE_MS,
+  })
   const webSockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: MOST_MESSAGE })
   const sockets = new Set<Socket>()
   let drained: () => void = () => {}
@@ -52,14 +68,17 @@ export async function listenForLinks({ key, silenceMs, log, admit }: ListenOptio
   )
   webSockets.on('connection', (socket, request: IncomingMessage) => {
     const from = request.socket.remoteAddress ?? 'somewhere'
-    const late = setTimeout(() => link.end('it did not say what it is'), HELLO_MS)
+    let turns = 0
+    const late = setInterval(() => {
+      if (++turns === HELLO_TURNS) link.end('it did not say what it is')
+    }, turnMs)
     const link = new Link(socket, request.socket, silenceMs, {
       message(message) {
-        clearTimeout(late)
+        clearInterval(late)
         admit(link, message, from)
       },
       closed(why) {
-        clearTimeout(late)
+        clearInterval(late)
         log.detail(`a connection from ${from} ended before it was a link: ${why}`)
       },
     })

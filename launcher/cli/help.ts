@@ -1,5 +1,5 @@
 // The help text of leet-mpirun, from the table of options.
-import type { OptionSpec } from '../../mpi-bridge/index.ts'
+import { dashedFlag, type OptionSpec } from '../../mpi-bridge/index.ts'
 
 const USAGE = `Usage: leet-mpirun [OPTIONS] PROGRAM [ARGUMENTS…] [: [OPTIONS] PROGRAM [ARGUMENTS…]]…
 
@@ -8,26 +8,40 @@ Runs an MPI program as mpirun does, with every rank in a virtual machine.
 
 /** Help of all options, in groups; `width` is the terminal's. */
 export function helpText(options: readonly OptionSpec[], width = 100): string {
-  const groups = [...new Set(options.map((option) => option.group))]
-  const sections = groups.map((group) => {
-    const rows = options.filter((option) => option.group === group).map((option) => helpRow(option, width))
+  const without = options.filter(({ noEffect }) => noEffect !== undefined).flatMap(({ flags }) => flags)
+  const accepted = wrap(without.map(dashedFlag).join(' '), Math.max(30, width - 2)).map((line) => `  ${line}`)
+  return `${USAGE}\n${optionLines(options, width)}\n\nAccepted without effect (-v says why):\n${accepted.join('\n')}\n`
+}
+
+/** The options alone, in groups. */
+export function optionLines(options: readonly OptionSpec[], width = 100): string {
+  const shown = options.filter(({ noEffect, refused }) => noEffect === undefined && refused === undefined)
+  const sections = [...Map.groupBy(shown, ({ group }) => group)].map(([group, own]) => {
+    const rows = own.map((option) => helpRow(option, width))
     return `${group}:\n${rows.join('\n')}`
   })
-  return `${USAGE}\n${sections.join('\n\n')}\n`
+  return sections.join('\n\n')
 }
 
 const COLUMN = 30
 
 function helpRow(option: OptionSpec, width: number): string {
-  const names = option.flags.map((flag) => `${flag.length <= 3 ? '-' : '--'}${flag}`)
+  const names = option.flags.map(dashedFlag)
   const words = [names.join(', '), ...option.takes].join(' ')
   const environment = option.environment ? ` [${option.environment}]` : ''
-  const text = wrap(`${option.help}${environment}`, Math.max(30, width - COLUMN - 2))
+  const text = wrap(`${helpOf(option)}${environment}`, Math.max(30, width - COLUMN - 2))
   const first =
     words.length < COLUMN - 3
       ? `  ${words.padEnd(COLUMN - 2)}${text[0]}`
       : `  ${words}\n${' '.repeat(COLUMN)}${text[0]}`
   return [first, ...text.slice(1).map((line) => ' '.repeat(COLUMN) + line)].join('\n')
+}
+
+/** What an option is for; a shorter way to say another names that. */
+function helpOf({ help, means }: OptionSpec): string {
+  if (!means) return help
+  const [key, ...words] = means
+  return `--${key} ${words.join(' ').replaceAll(/%2?/g, 'N')}`
 }
 
 function wrap(text: string, width: number): string[] {

@@ -1,12 +1,16 @@
 // The door of the command line: `leet-mpirun` runs a job, `leet` has the other commands. Returns exit statuses.
-import { describeError, LeetError } from '../../common/index.ts'
+import { describeError, exitCodeOf } from '../../common/index.ts'
 
 /** Runs a command and returns its exit status; errors are printed here. */
 export async function main(command: string, argv: readonly string[]): Promise<number> {
   try {
-    if (command === 'leet-mpirun') {
+    if (command === 'leet-mpirun' || command === 'mpirun' || command === 'mpiexec') {
       const { leetMpirun } = await import('./leet-mpirun.ts')
       return await leetMpirun(argv)
+    }
+    if (command === 'leet-rsh') {
+      const { leetRsh } = await import('../session/rsh.ts')
+      return await leetRsh(argv)
     }
     if (command === 'leet-agent') {
       const { leetAgent } = await import('./leet-agent.ts')
@@ -18,9 +22,6 @@ export async function main(command: string, argv: readonly string[]): Promise<nu
     return await leet(argv)
   } catch (error) {
     process.stderr.write(`${command}: ${describeError(error)}\n`)
-    return error instanceof LeetError ? error.exitCode : EXIT_INTERNAL
+    return exitCodeOf(error)
   }
 }
-
-/** A bug of ours, told apart from a program's own failures. */
-const EXIT_INTERNAL = 70

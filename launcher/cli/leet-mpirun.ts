@@ -1,67 +1,90 @@
 // The command `leet-mpirun`: from its words to an exit status.
 import { randomBytes } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { resolve } from 'node:path'
-import { LeetError, type Log, lineLog, usageError } from '../../common/index.ts'
-import { parseCommandWords } from '../../mpi-bridge/index.ts'
-import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
+import { isSystemError, LeetError, type Log, lineLog, messageOf, systemReason } from '../../common/index.ts'
+import { expandAppFile, parseCommandWords, parseRankfile, type RankPlace } from '../../mpi-bridge/index.ts'
+import { type Allocation, parseHostSequence } from '../../scheduler-adapters/index.ts'
 import { configPaths, loadConfigs } from '../config/load.ts'
-import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { JobEvent } from '../job/events.ts'
-import { eventFile, planEvent, Timings } from '../job/events.ts'
-import { findAllocation, planNodes, thisUser } from '../plan/facts.ts'
-import type { MountPlanner } from '../plan/mounts.ts'
-import { type MpiFlavour, type PlanFacts, planJob } from '../plan/plan.ts'
+import { eventFile, eventTime, planEvent } from '../job/events.ts'
+import { Timings } from '../job/timings.ts'
+import { findAllocation, ownNetworks, planNodes, thisUser } from '../plan/facts.ts'
+import { type GuestPlan, type JobPlan, type PlanFacts, type PlanNode, planJob } from '../plan/plan.ts'
 import { OPTIONS } from './options.ts'
-import { Progress } from './progress.ts'
+import { watchOwnOutput } from './own-output.ts'
+import { inspectPrograms, planMountsOf, withProfiles } from './programs.ts'
+import { clearing, Progress } from './progress.ts'
 import { readSettings, type Settings } from './settings.ts'
+import { watchSignals } from './signals.ts'
+
+/** Options by which something is printed and no job is run. */
+const NO_JOB = ['help', 'version', 'dry-run', 'do-not-launch']
 
 /** Runs leet-mpirun; resolves to its exit status, rejects with LeetError. */
 export async function leetMpirun(argv: readonly string[]): Promise<number> {
-  const words = parseCommandWords(OPTIONS, argv)
+  const words = parseCommandWords(OPTIONS, expandAppFile(OPTIONS, argv, readGivenFile))
+  if (NO_JOB.some((option) => words.options.has(option))) watchOwnOutput('leet-mpirun')
   if (words.options.has('help')) return showHelp()
   if (words.options.has('version')) return showVersion()
   const files = await loadConfigs(configPaths(process.env, process.cwd()), OPTIONS)
-  const settings = readSettings(words, process.env, files)
-  const log = lineLog((text) => process.stderr.write(text), 'leet: ', settings.verbose)
+  const said = readSettings(words, process.env, files)
+  const log = lineLog((text) => process.stderr.write(text), 'leet: ', said.verbose)
 
-  const [programs, allocation] = await Promise.all([
-    inspectPrograms(settings),
-    findAllocation(settings.allocation, process.env),
-  ])
+  for (const note of said.notes) log.detail(note)
+  const { inSession, sessionFacts, sessionFor } = await import('../session/join.ts')
+  const allocation = await findAllocation(said.allocation, process.env)
+  const session = sessionFor(said, words.options, allocation)?.record
+  const wanted = session ? inSession(said, session) : said
+  const { settings, programs } = await withProfiles(wanted, await inspectPrograms(wanted), log)
   const user = thisUser(process.env)
+  const nodes = session
+    ? (session.plan.nodes as PlanFacts['nodes'])
+    : planNodes(allocation, settings.placement.mapBy?.noLocal)
+  const places = placesOf(settings, allocation)
   const plan = planJob(settings, {
+    ...(places ? { places } : {}),
     jobId: randomBytes(4).toString('hex'),
     scheduler: allocation.scheduler,
-    nodes: planNodes(allocation),
+    nodes,
     programs: programs.map(({ plan: program }) => program),
     user,
-    planMounts: await planMountsOf(settings, programs, user.home, allocation),
+    networks: ownNetworks(),
+    ...(session
+      ? { session: sessionFacts(session, programs), planMounts: () => [] }
+      : { planMounts: await planMountsOf(settings, programs, user.home, allocation) }),
   })
+  if (session) log.detail(`in the session ${session.plan.jobId}`)
+  else noteMesh(plan, settings, log)
   if (settings.dryRun) {
-    process.stdout.write(`${JSON.stringify(plan, undefined, 2)}\n`)
+    const { dryRunText } = await import('./dry-run.ts')
+    process.stdout.write(await dryRunText(plan, settings))
     return 0
   }
+
+  if (settings.display.size > 0) await showPlan(plan, nodes, settings, allocation)
+  if (settings.doNotLaunch) return 0
 
   const timings = new Timings()
   const progress = new Progress(process.stderr, settings.verbose)
   const file = settings.events === undefined ? undefined : eventFile(settings.events)
   const onEvent = (event: JobEvent) => {
-    timings.listener(event)
+    const at = eventTime()
+    timings.add(event, at)
     progress.listener(event)
-    file?.listener(event)
+    if (settings.reportBindings) reportBinding(event, progress)
+    file?.write(event, at)
   }
   onEvent(planEvent(plan))
   const cancel = new AbortController()
-  const stopSignals = watchSignals(cancel)
+  const stopSignals = watchSignals(cancel, settings.forwardSignals)
   const { runJob } = await import('../job/run.ts')
   try {
     const { status, summary } = await runJob({
       plan,
       allocation,
       settings,
-      facts: programs.map(({ facts }) => facts),
+      ...(session ? { session } : {}),
       log: clearing(log, progress),
       onEvent,
       cancel: cancel.signal,
@@ -86,78 +109,37 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   }
 }
 
-interface InspectedProgram {
-  readonly facts: ProgramFacts
-  readonly plan: PlanFacts['programs'][number]
-}
-
-// Loaded for guests only: the bare host mounts nothing.
-async function planMountsOf(
-  { guest }: Settings,
-  programs: readonly InspectedProgram[],
-  home: string,
-  allocation: Allocation,
-): Promise<MountPlanner> {
-  if (guest.kind === 'host') return () => []
-  const { mountPlanner } = await import('../plan/mount-facts.ts')
-  const directories = [...programs.map(({ plan }) => plan.workDir), home]
-  const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
-  return mountPlanner(directories, here?.name, allocation.jobId)
-}
-
-// Everything that can be wrong with a program is found before any guest boots.
-async function inspectPrograms(settings: Settings): Promise<InspectedProgram[]> {
-  return Promise.all(
-    settings.programs.map(async (program) => {
-      const workDir = checkedWorkDirectory(program.workDir ?? process.cwd())
-      // As mpirun does: a relative path starts from the working directory of the ranks.
-      const facts = await inspectOrTrust(program.argv[0], settings, workDir)
-      if (settings.image.name === undefined && facts.missing.length > 0) {
-        const names = facts.missing.map((library) => library.name)
-        throw new LeetError({
-          code: 'LEET_E_PROGRAM',
-          what: `needs ${names.join(', ')}, which cannot be found`,
-          where: facts.path,
-          hint: 'install the library, or name its directory in LD_LIBRARY_PATH',
-          exitCode: 127,
-        })
-      }
-      return {
-        facts,
-        plan: {
-          argv: [facts.path, ...program.argv.slice(1)] as const,
-          workDir,
-          exports: program.exports,
-          mpi: flavourOf(settings, facts),
-          ...(facts.mpi.version === undefined ? {} : { mpiVersion: facts.mpi.version }),
-          ...(facts.mpi.device === undefined ? {} : { mpiDevice: facts.mpi.device }),
-        },
-      }
-    }),
+// Slower than what a site can make, and nobody asked for it.
+function noteMesh({ network, nodes }: JobPlan, settings: Settings, log: Log): void {
+  if (network.mode !== 'mesh' || settings.network.mode !== 'auto') return
+  log.note(
+    `guests of ${nodes.length} nodes reach each other by way of ${nodes[0]?.name}; a bridge is faster: --network bridge=NAME`,
   )
 }
 
-// A program may be in a given image and not on this node; then only the user can tell its MPI.
-async function inspectOrTrust(program: string, settings: Settings, workDir: string): Promise<ProgramFacts> {
-  try {
-    return await inspectProgram(program, process.env, workDir)
-  } catch (error) {
-    const inImage = settings.image.name !== undefined && settings.mpi !== 'auto' && program.startsWith('/')
-    if (!inImage) throw error
-    return { path: program, kind: 'dynamic', mpi: { flavour: settings.mpi as MpiFlavour }, missing: [] }
+async function showPlan(
+  plan: JobPlan,
+  nodes: readonly PlanNode[],
+  { display }: Settings,
+  allocation: Allocation,
+): Promise<void> {
+  const { describeAllocation, describeBindings, describeMap } = await import('./display.ts')
+  const { guestProcessors, nodeProcessors } = await import('../node/processors.ts')
+  const { describeEnvironment } = await import('../plan/rank-environment.ts')
+  const { isHere, mayHaveDevices } = await import('../job/nodes.ts')
+  const processorsOf = ({ cpus }: GuestPlan) => {
+    if (plan.guestKind !== 'host') return guestProcessors(cpus)
+    return isHere({ plan, allocation }) ? nodeProcessors() : undefined
   }
-}
-
-function checkedWorkDirectory(path: string): string {
-  const workDir = resolve(path)
-  if (!statSync(workDir, { throwIfNoEntry: false })?.isDirectory()) {
-    throw usageError(`${workDir} is not a directory`, undefined, '-wdir')
-  }
-  return workDir
-}
-
-function flavourOf({ mpi }: Settings, facts: ProgramFacts): MpiFlavour {
-  return mpi === 'auto' ? facts.mpi.flavour : mpi
+  const lines = [
+    ...(display.has('allocation') ? describeAllocation(nodes) : []),
+    ...(display.has('map') ? describeMap(plan) : []),
+    ...(display.has('bindings') ? describeBindings(plan, processorsOf) : []),
+    ...(display.has('env')
+      ? describeEnvironment(plan, process.env, mayHaveDevices({ plan, allocation }))
+      : []),
+  ]
+  for (const line of lines) process.stdout.write(`${line}\n`)
 }
 
 async function showHelp(): Promise<number> {
@@ -172,43 +154,40 @@ async function showVersion(): Promise<number> {
   return 0
 }
 
-// The progress line is wiped before anything else is written.
-function clearing(log: Log, progress: Progress): Log {
-  const after =
-    (say: (line: string) => void) =>
-    (line: string): void => {
-      progress.clear()
-      say(line)
-    }
-  return { note: after(log.note), warn: after(log.warn), detail: after(log.detail) }
+// In the words of Open MPI 4.
+function reportBinding(event: JobEvent, progress: Progress): void {
+  if (event.event !== 'rank' || event.state !== 'bound') return
+  progress.clear()
+  process.stderr.write(`[${event.guest}] MCW rank ${event.rank} ${event.detail}\n`)
 }
 
-const STATUS_OF = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+// By `seq` each rank goes to the next line of the hostfile, or to the next node.
+function placesOf(
+  { placement: { mapBy }, allocation: { hostfile } }: Settings,
+  { nodes }: Allocation,
+): RankPlace[] | undefined {
+  if (mapBy?.by !== 'seq' && mapBy?.by !== 'rankfile') return undefined
+  const places =
+    mapBy.by === 'rankfile'
+      ? parseRankfile(readGivenFile(mapBy.file as string), mapBy.file as string)
+      : (hostfile === undefined
+          ? nodes.map(({ name }) => name)
+          : parseHostSequence(readGivenFile(hostfile))
+        ).map((host): RankPlace => ({ host }))
+  return places.map((place) => (place.host === 'localhost' ? { ...place, host: hostname() } : place))
+}
 
-// The first signal ends the job in order; a second one does not wait for the ranks' last words.
-function watchSignals(cancel: AbortController) {
-  const listeners = new Set<(signal: NodeJS.Signals) => void>()
-  const onStop = (signal: NodeJS.Signals) => {
-    cancel.abort(
-      new LeetError({
-        code: 'LEET_E_SIGNAL',
-        what: `ended by ${signal}`,
-        exitCode: STATUS_OF[signal as keyof typeof STATUS_OF],
-      }),
-    )
-  }
-  const onForward = (signal: NodeJS.Signals) => {
-    for (const listener of listeners) listener(signal)
-  }
-  const stops: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  const forwards: NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
-  for (const signal of stops) process.on(signal, onStop)
-  for (const signal of forwards) process.on(signal, onForward)
-  return {
-    forwarded: (listener: (signal: NodeJS.Signals) => void) => void listeners.add(listener),
-    stop() {
-      for (const signal of stops) process.off(signal, onStop)
-      for (const signal of forwards) process.off(signal, onForward)
-    },
+function readGivenFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new LeetError({
+      code: 'LEET_E_USAGE',
+      what: 'the file cannot be read',
+      where: path,
+      why: isSystemError(cause) ? systemReason(cause) : messageOf(cause),
+      exitCode: 2,
+      cause,
+    })
   }
 }

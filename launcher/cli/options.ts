@@ -1,7 +1,11 @@
 // The table of leet-mpirun's options. Flags, help, environment variables and keys of leet.yaml come from here alone.
 import type { OptionSpec } from '../../mpi-bridge/index.ts'
+import { REFUSED, WITHOUT_EFFECT } from './options-without-effect.ts'
 
 const PROGRAM = 'What to run'
+const PLACEMENT = 'Where ranks go'
+const ENVIRONMENT = 'What ranks find'
+const SHORT = 'Shorter ways to say the same'
 const GUEST = 'Guests'
 const OUTPUT = 'Output and control'
 
@@ -11,7 +15,7 @@ const option = (
   takes: string,
   group: string,
   help: string,
-  more: Partial<Pick<OptionSpec, 'scope' | 'repeats' | 'environment'>> = {},
+  more: Partial<Pick<OptionSpec, 'scope' | 'repeats' | 'joined' | 'environment' | 'means'>> = {},
 ): OptionSpec => ({
   key,
   flags: flags.split(' '),
@@ -21,6 +25,10 @@ const option = (
   help,
   ...more,
 })
+
+/** Another way to say what an option says; `%` and `%2` in the words are those that it takes. */
+const short = (flags: string, takes: string, ...means: [string, ...string[]]): OptionSpec =>
+  option(flags.split(' ')[0] as string, flags, takes, SHORT, '', { means })
 
 const guestOption = (
   name: string,
@@ -59,14 +67,149 @@ export const OPTIONS: readonly OptionSpec[] = [
       environment: 'LEET_SCHEDULER',
     },
   ),
-  option('wdir', 'wdir wd', 'DIR', PROGRAM, 'working directory, the same path in every guest', {
+  option(
+    'map-by',
+    'map-by',
+    'POLICY',
+    PLACEMENT,
+    'slot, node, seq, ppr:N:RESOURCE, or a resource (hwthread, core, l3cache, numa, package), with qualifiers behind colons: pe=N, span, oversubscribe, nooversubscribe, nolocal',
+  ),
+  option(
+    'rank-by',
+    'rank-by',
+    'POLICY',
+    PLACEMENT,
+    'slot or node: how ranks are numbered (default: as mapped)',
+  ),
+  option(
+    'rankfile',
+    'rankfile rf',
+    'FILE',
+    PLACEMENT,
+    'the host, or +nN, and the cores of each rank from FILE',
+  ),
+  option(
+    'bind-to',
+    'bind-to',
+    'RESOURCE',
+    PLACEMENT,
+    'bind each rank to a hwthread, core, numa or package of its guest; core:2 for two, user:0,1+2 for what is named (default: none, with pe=N core)',
+  ),
+  option(
+    'cpu-list',
+    'cpu-list cpu-set',
+    'LIST',
+    PLACEMENT,
+    'keep all ranks to these processors of their guest, such as 0-3,6; with --bind-to cpu-list:ordered each has one of them',
+  ),
+  option('report-bindings', 'report-bindings', '', PLACEMENT, 'say to which processors each rank is bound'),
+  option(
+    'oversubscribe',
+    'oversubscribe',
+    '',
+    PLACEMENT,
+    'more ranks than slots may be started, as is usual here',
+  ),
+  option(
+    'nooversubscribe',
+    'nooversubscribe no-oversubscribe',
+    '',
+    PLACEMENT,
+    'refuse more ranks than slots',
+  ),
+  option('nolocal', 'nolocal', '', PLACEMENT, 'no ranks on the node on which the command is given'),
+  option(
+    'display',
+    'display',
+    'WHAT',
+    OUTPUT,
+    'show map, allocation, bindings or env (what the ranks get for their MPI, and why) before the start',
+    { repeats: true },
+  ),
+  option(
+    'app-file',
+    'app configfile',
+    'FILE',
+    PROGRAM,
+    'read options and programs from FILE, one program a line',
+  ),
+  option('wdir', 'wdir wd', 'DIR', ENVIRONMENT, 'working directory, the same path in every guest', {
     scope: 'program',
   }),
-  option('export', 'x', 'NAME[=VALUE]', PROGRAM, 'give the ranks this variable, even one of the deny-list', {
+  option(
+    'export',
+    'x',
+    'NAME[=VALUE]',
+    ENVIRONMENT,
+    'give the ranks this variable, even one of the deny-list; NAME* for all that begin so',
+    { scope: 'program', repeats: true },
+  ),
+  option('genv', 'genv', 'NAME VALUE', ENVIRONMENT, 'a variable for all programs', {
+    repeats: true,
+    joined: true,
+  }),
+  option(
+    'genvlist',
+    'genvlist',
+    'NAME,…',
+    ENVIRONMENT,
+    'of your variables these and no others, for all programs',
+    {
+      repeats: true,
+    },
+  ),
+  option('genvnone', 'genvnone', '', ENVIRONMENT, 'none of your variables, for all programs'),
+  option('genvall', 'genvall', '', ENVIRONMENT, 'all of your variables, as is usual'),
+  option('env', 'env', 'NAME VALUE', ENVIRONMENT, 'a variable for this program', {
     scope: 'program',
     repeats: true,
+    joined: true,
   }),
-  option('genv', 'genv', 'NAME VALUE', PROGRAM, 'the same in the words of MPICH', { repeats: true }),
+  option(
+    'envlist',
+    'envlist',
+    'NAME,…',
+    ENVIRONMENT,
+    'of your variables these and no others, for this program',
+    {
+      scope: 'program',
+      repeats: true,
+    },
+  ),
+  option('envnone', 'envnone', '', ENVIRONMENT, 'none of your variables, for this program', {
+    scope: 'program',
+  }),
+  option('envall', 'envall', '', ENVIRONMENT, 'all of your variables, for this program', {
+    scope: 'program',
+  }),
+  option(
+    'set-env',
+    'set-env',
+    'NAME=VALUE',
+    ENVIRONMENT,
+    'a variable for all programs, whatever else says; as --unset-env and the like, in the order given',
+    { repeats: true },
+  ),
+  option('mca', 'mca gmca omca', 'KEY VALUE', ENVIRONMENT, 'a parameter of Open MPI, as OMPI_MCA_KEY', {
+    repeats: true,
+  }),
+  option('pmixmca', 'pmixmca gpmixmca', 'KEY VALUE', ENVIRONMENT, 'the same for PMIx', { repeats: true }),
+  option('path', 'path', 'DIR[:DIR…]', ENVIRONMENT, 'look for the programs here before PATH'),
+  option(
+    'universe',
+    'usize',
+    'N',
+    ENVIRONMENT,
+    'MPI_UNIVERSE_SIZE: a number, SYSTEM for the slots of the allocation, or INFINITE for none',
+    { environment: 'MPIEXEC_UNIVERSE_SIZE' },
+  ),
+  option(
+    'stdin',
+    'stdin s',
+    'RANK',
+    ENVIRONMENT,
+    'who reads your standard input: a rank, all or none (default: 0)',
+  ),
   option(
     'mpi',
     'mpi',
@@ -83,24 +226,62 @@ export const OPTIONS: readonly OptionSpec[] = [
   option('guests', 'guests', 'N', GUEST, 'guests of the whole job (default: one per node)', {
     environment: 'LEET_GUESTS',
   }),
+  option(
+    'hypervisor',
+    'hypervisor',
+    'NAME',
+    GUEST,
+    'qemu, or libvirt for transient domains (default: qemu)',
+    {
+      environment: 'LEET_HYPERVISOR',
+    },
+  ),
+  option(
+    'libvirt.uri',
+    'libvirt-uri',
+    'URI',
+    GUEST,
+    'qemu:///session or qemu:///system (default: system for root, else session)',
+    { environment: 'LEET_LIBVIRT_URI' },
+  ),
   guestOption('memory', 'SIZE', 'memory of a guest, such as 2G (default: the node’s share)'),
   guestOption('cpus', 'N', 'vCPUs of a guest (default: the node’s share, at least one per rank)'),
+  guestOption(
+    'pin',
+    'WHEN',
+    'vCPUs on processors of their own: yes, no, or auto, where the job has only some of its node’s (default: auto)',
+  ),
   option(
     'guest.boot-timeout',
     'boot-timeout',
     'TIME',
     GUEST,
-    'how long guests may take to be ready (default: 120 s)',
+    'how long guests may take to be ready (default: 120 s, of a disk image 5 min)',
     {
       environment: 'LEET_GUEST_BOOT_TIMEOUT',
     },
+  ),
+  option(
+    'session',
+    'session',
+    'NAME|none',
+    GUEST,
+    'use the guests of this session of `leet up`, or none (default: those of the job’s session, if there is one)',
+    { environment: 'LEET_SESSION' },
+  ),
+  option(
+    'reuse-guests',
+    'reuse-guests',
+    '',
+    GUEST,
+    'keep OSv guests, too, in a session of `leet up`: 31 starts of programs in each from boot to boot (default: one job per boot)',
   ),
   option(
     'network',
     'network',
     'MODE',
     GUEST,
-    'auto, user, local, or bridge=NAME for guests on several nodes (default: auto)',
+    'auto, user, local, and for guests on several nodes bridge=NAME, or mesh, which needs no bridge and is slower (default: auto)',
     { environment: 'LEET_NETWORK' },
   ),
   option(
@@ -132,14 +313,30 @@ export const OPTIONS: readonly OptionSpec[] = [
     'image',
     'IMAGE',
     GUEST,
-    'image by name, id or directory (default: composed from the program)',
+    'image by name, id or directory, or a disk image with cloud-init, or of OSv (default: composed from the program)',
     {
       environment: 'LEET_IMAGE',
     },
   ),
+  option(
+    'profile',
+    'profile',
+    'NAME,…',
+    GUEST,
+    'what programs of some code need besides libraries: openfoam, python, mpi, a file, none (default: auto, by the program)',
+    { environment: 'LEET_PROFILE', repeats: true },
+  ),
   option('file', 'file', 'SRC[:DST]', GUEST, 'one more file or directory in the composed image', {
     repeats: true,
   }),
+  option(
+    'preload-files',
+    'preload-files',
+    'FILE,…',
+    GUEST,
+    'files that programs read by their paths: what lies outside of the working directory goes into the image',
+    { repeats: true },
+  ),
   option('kernel', 'kernel', 'FILE', GUEST, 'Linux kernel to boot (default: the newest installed)', {
     environment: 'LEET_KERNEL',
   }),
@@ -158,6 +355,22 @@ export const OPTIONS: readonly OptionSpec[] = [
   ),
   option('osv.compat', 'no-osv-compat', '', GUEST, 'leave the compatibility library out of OSv images'),
   option(
+    'osv.stage-in',
+    'stage-in',
+    'PATH',
+    GUEST,
+    'carry only this file, directory or pattern of the working directory into OSv guests; `none`: nothing',
+    { environment: 'LEET_STAGE_IN', repeats: true },
+  ),
+  option(
+    'osv.stage-out',
+    'stage-out',
+    'PATH',
+    GUEST,
+    'carry only this back from OSv guests (default: all that the ranks made or changed)',
+    { environment: 'LEET_STAGE_OUT', repeats: true },
+  ),
+  option(
     'finalize-rescue',
     'no-finalize-rescue',
     '',
@@ -167,12 +380,100 @@ export const OPTIONS: readonly OptionSpec[] = [
   option('timeout', 'timeout', 'TIME', OUTPUT, 'end the job after so long, with status 124', {
     environment: 'MPIEXEC_TIMEOUT',
   }),
+  option(
+    'tree-width',
+    'tree-width',
+    'N',
+    OUTPUT,
+    'most nodes whose fence data one node, or the controller, gathers itself (default: 32)',
+    { environment: 'LEET_TREE_WIDTH' },
+  ),
   option('tag-output', 'tag-output', '', OUTPUT, 'begin each line with [job,rank]<stream>:'),
+  option('timestamp-output', 'timestamp-output', '', OUTPUT, 'begin each line with the date and time'),
   option('label', 'l prepend-rank', '', OUTPUT, 'begin each line with [rank]'),
+  option(
+    'prepend-pattern',
+    'prepend-pattern',
+    'PATTERN',
+    OUTPUT,
+    'begin each line with PATTERN: %r rank, %h host, %g job, %p guest',
+  ),
+  option(
+    'output',
+    'output',
+    'WHAT',
+    OUTPUT,
+    'tag, tag-detailed (with the host), timestamp, merge-stderr-to-stdout, dir=DIR, file=FILE, and :nocopy, as Open MPI 5 has them',
+    { repeats: true },
+  ),
+  option(
+    'output-filename',
+    'output-filename',
+    'DIR[:nojobid,nocopy]',
+    OUTPUT,
+    'output also into DIR/JOB/rank.N/stdout and stderr',
+  ),
+  option(
+    'outfile-pattern',
+    'outfile-pattern',
+    'PATTERN',
+    OUTPUT,
+    'standard output into files, such as out.%r',
+  ),
+  option(
+    'errfile-pattern',
+    'errfile-pattern',
+    'PATTERN',
+    OUTPUT,
+    'standard error into files, such as err.%r',
+  ),
+  option(
+    'merge-stderr',
+    'merge-stderr-to-stdout',
+    '',
+    OUTPUT,
+    'standard error of the ranks goes to standard output',
+  ),
+  option(
+    'forward-signals',
+    'forward-signals',
+    'SIGNAL,…',
+    OUTPUT,
+    'signals that are passed on to the ranks, or none (default: TSTP,USR1,USR2,ABRT,ALRM,CONT)',
+  ),
+  option('output-from', 'output-from', 'RANK', OUTPUT, 'show the output of this rank only'),
+  option(
+    'exit-codes',
+    'print-all-exitcodes',
+    '',
+    OUTPUT,
+    'say at the end how each rank ended, also when all went well',
+  ),
   option('events', 'events', 'FILE', OUTPUT, 'append one JSON object per event'),
-  option('dry-run', 'dry-run do-not-launch', '', OUTPUT, 'print the plan as JSON and start nothing'),
+  option('dry-run', 'dry-run', '', OUTPUT, 'print the plan as JSON and start nothing'),
+  option('do-not-launch', 'do-not-launch', '', OUTPUT, 'start nothing, after what --display shows'),
   option('timings', 'timings', '', OUTPUT, 'say at the end where the time went'),
   option('verbose', 'v verbose', '', OUTPUT, 'say more of what happens'),
   option('help', 'h help', '', OUTPUT, 'this text'),
-  option('version', 'version V', '', OUTPUT, 'version of LEET'),
+  option('version', 'version V info', '', OUTPUT, 'version of LEET'),
+  short('display-map display-devel-map', '', 'display', 'map'),
+  short('display-allocation', '', 'display', 'allocation'),
+  short('bynode', '', 'map-by', 'node'),
+  short('byslot', '', 'map-by', 'slot'),
+  short('cpus-per-proc cpus-per-rank', 'N', 'map-by', 'slot:pe=%'),
+  short('bycore', '', 'map-by', 'core'),
+  short('bysocket', '', 'map-by', 'package'),
+  short('bind-to-core', '', 'bind-to', 'core'),
+  short('bind-to-socket', '', 'bind-to', 'package'),
+  short('bind-to-none', '', 'bind-to', 'none'),
+  short('pernode', '', 'ppn', '1'),
+  short('npersocket', 'N', 'map-by', 'ppr:%:package'),
+  short('rr', '', 'map-by', 'node'),
+  short('print-rank-map', '', 'display', 'map'),
+  short('unset-env', 'NAME', 'set-env', 'unset', '%'),
+  short('envexcl', 'NAME,…', 'set-env', 'unset', '%'),
+  short('prepend-env', 'NAME[C] VALUE', 'set-env', 'prepend', '%', '%2'),
+  short('append-env', 'NAME[C] VALUE', 'set-env', 'append', '%', '%2'),
+  ...WITHOUT_EFFECT,
+  ...REFUSED,
 ]

@@ -1,5 +1,6 @@
 // What the user sees while guests boot: on a terminal one line that is rewritten and then wiped, elsewhere plain lines.
 // The programs' own output is never touched.
+import type { Log } from '../../common/index.ts'
 import type { EventListener } from '../job/events.ts'
 
 /** Something to write progress to, such as `process.stderr`. */
@@ -8,6 +9,9 @@ export interface ProgressStream {
   readonly columns?: number
   write(text: string): unknown
 }
+
+/** How often the seconds are told anew. */
+const TICK_MS = 1000
 
 /** Follows a job's events until its ranks start. */
 export class Progress {
@@ -18,6 +22,8 @@ export class Progress {
   #expected = 0
   #shown = false
   #quiet = false
+  #composing = false
+  #ticker: NodeJS.Timeout | undefined
 
   constructor(stream: ProgressStream, verbose: boolean) {
     this.#stream = stream
@@ -36,16 +42,33 @@ export class Progress {
           this.#line(`${event.guest}: ${event.state}${event.detail ? ` (${event.detail})` : ''}`)
         return
       case 'phase':
+        if (event.phase === 'image' && this.#expected > 0) this.#compose(event.state === 'begin')
         if (event.phase === 'boot' && event.state === 'end' && this.#expected > 0) {
           this.clear()
           const count = `${this.#expected} guest${this.#expected === 1 ? '' : 's'}`
           if (this.#verbose || this.#stream.isTTY) this.#line(`${count} ready after ${this.#seconds()}`)
         }
+        if (event.phase === 'boot' && event.state === 'end') clearInterval(this.#ticker)
         // From here on the screen belongs to the program.
-        if (event.phase === 'launch') this.#quiet = true
+        if (event.phase === 'launch') this.#end()
+        return
+      case 'end':
+        this.#end()
         return
       default:
     }
+  }
+
+  // An image that is found takes no time: only one that is composed is worth a word.
+  #compose(begins: boolean): void {
+    this.#composing = begins
+    if (!begins) this.clear()
+    if (begins && this.#stream.isTTY) this.#ticker ??= setInterval(() => this.#draw(), TICK_MS).unref()
+  }
+
+  #end(): void {
+    clearInterval(this.#ticker)
+    this.#quiet = true
   }
 
   /** Wipes the line, so that something else can be written. */
@@ -59,8 +82,10 @@ export class Progress {
     const counts = new Map<string, number>()
     for (const state of this.#guests.values()) counts.set(state, (counts.get(state) ?? 0) + 1)
     const states = [...counts].map(([state, count]) => `${count} ${state}`).join(', ')
-    const text = `leet: ${this.#guests.size} of ${this.#expected} guests: ${states} (${this.#seconds()})`
-    this.#stream.write(`\r\u001b[K${text.slice(0, (this.#stream.columns ?? 80) - 1)}`)
+    const what = this.#composing ? 'composing the image' : `${this.#guests.size} of ${this.#expected} guests`
+    const text = `leet: ${[what, states].filter(Boolean).join(': ')} (${this.#seconds()})`
+    // A terminal that does not know its width says 0.
+    this.#stream.write(`\r\u001b[K${text.slice(0, (this.#stream.columns || 80) - 1)}`)
     this.#shown = true
   }
 
@@ -71,4 +96,15 @@ export class Progress {
   #seconds(): string {
     return `${((performance.now() - this.#since) / 1000).toFixed(1)} s`
   }
+}
+
+/** The log of a command that shows progress: the line is wiped before anything else is written. */
+export function clearing(log: Log, progress: Progress): Log {
+  const after =
+    (say: (line: string) => void) =>
+    (line: string): void => {
+      progress.clear()
+      say(line)
+    }
+  return { note: after(log.note), warn: after(log.warn), detail: after(log.detail) }
 }

@@ -6,11 +6,14 @@ import { nearest, type OptionSpec } from '../../mpi-bridge/index.ts'
 import type { ConfigFile, Said } from './sources.ts'
 
 /** Options that only make sense on a command line. */
-const FLAGS_ONLY: ReadonlySet<string> = new Set(['help', 'version'])
+const FLAGS_ONLY: ReadonlySet<string> = new Set(['help', 'version', 'app-file'])
 
 /** The options that a file may set. */
 export function configurable(table: readonly OptionSpec[]): OptionSpec[] {
-  return table.filter(({ key }) => !FLAGS_ONLY.has(key))
+  return table.filter(
+    ({ key, means, noEffect, refused }) =>
+      !FLAGS_ONLY.has(key) && !means && noEffect === undefined && refused === undefined,
+  )
 }
 
 /** Whether a switch is said in files the other way round: `finalize-rescue: false` for `--no-finalize-rescue`. */

@@ -36,7 +36,7 @@ const LONGEST = 64 << 10
  * The text of a file of this user or of root; undefined when there is none. What somebody else may write is refused: it
  * names files, kernels and servers, and the working directory may be /tmp.
  */
-function readOwn(path: string): string | undefined {
+export function readOwn(path: string): string | undefined {
   let file: number
   try {
     // Opening a pipe must not wait for its writer.

@@ -26,7 +26,7 @@ export interface OptionSources {
 }
 
 /** Keys of options that may be repeated but choose as a whole: what is stronger replaces what is weaker. */
-const CHOICES: ReadonlySet<string> = new Set(['hosts'])
+const CHOICES: ReadonlySet<string> = new Set(['hosts', 'osv.stage-in', 'osv.stage-out'])
 
 /**
  * The occurrences of an option that count, from weak to strong: those of the strongest source that names it. Options that

@@ -16,6 +16,8 @@
 #include "files.h"
 #include "report.h"
 
+enum { LINK_TRIES = 200, LINK_PAUSE_US = 10000 }; // two seconds
+
 static int control; // a socket for ioctls
 
 static int set_up(const char *name) {
@@ -24,6 +26,17 @@ static int set_up(const char *name) {
   if (ioctl(control, SIOCGIFFLAGS, &request) < 0) return -1;
   request.ifr_flags |= IFF_UP | IFF_RUNNING;
   return ioctl(control, SIOCSIFFLAGS, &request);
+}
+
+// The kernel tells that a link is up a moment after it is (Documentation/networking/operstates.rst), on a busy processor a long
+// one; MPI libraries pass over an interface that does not run. One that is not plugged in yet is not waited for.
+static void await_link(const char *name) {
+  for (int tries = 0; tries < LINK_TRIES; tries++) {
+    struct ifreq request = {.ifr_flags = 0};
+    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+    if (ioctl(control, SIOCGIFFLAGS, &request) < 0 || (request.ifr_flags & IFF_RUNNING)) return;
+    usleep(LINK_PAUSE_US);
+  }
 }
 
 static int rename_interface(const char *from, const char *to) {
@@ -128,6 +141,7 @@ static const char *configure(const struct json *entry, const char *name, int ind
     if (ioctl(control, SIOCSIFMTU, &request) < 0) return because("SIOCSIFMTU");
   }
   if (set_up(name) < 0) return because("SIOCSIFFLAGS");
+  await_link(name);
   if (json_is_true(json_get(entry, "dhcp4"))) return ask_dhcp(name);
   const struct json *addresses = json_get(entry, "addresses");
   const char *address = addresses && addresses->kind == JSON_ARRAY ? json_text(addresses->first, NULL) : NULL;

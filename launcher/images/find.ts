@@ -50,7 +50,8 @@ export async function nameLinuxImage(
   await linuxStore(env).remember('by-name', name, `${part(kernel)} ${part(disk)}`)
 }
 
-function linuxStore(env: Environment): ImageStore {
+/** Where images of Linux guests are kept. */
+export function linuxStore(env: Environment): ImageStore {
   return new ImageStore(join(cacheDirectory(env), 'linux'))
 }
 
@@ -65,7 +66,8 @@ function imageInDirectory(path: string): FoundImage {
   )
 }
 
-function namesIn(directory: string): string[] {
+/** Names in a directory that may not be there. */
+export function namesIn(directory: string): string[] {
   try {
     return readdirSync(directory)
   } catch {

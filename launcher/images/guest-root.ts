@@ -40,7 +40,7 @@ export async function addTools(tree: ImageTree, starter: string, limits: WaitLim
   const dropbear = tool('dropbear', 'the SSH server of guests', 'install dropbear-bin')
   addWithLibraries(tree, dropbear)
   tree.symlink('/leet/sshd', dropbear)
-  const busybox = tool('busybox', 'the shell of guests', 'install busybox-static')
+  const busybox = busyboxPath()
   addWithLibraries(tree, busybox)
   tree.symlink('/leet/busybox', busybox)
   const { status, stdout } = await runCommand([busybox, '--list-full'], limits)
@@ -50,6 +50,11 @@ export async function addTools(tree: ImageTree, starter: string, limits: WaitLim
   }
   tree.symlink('/bin/sh', '/leet/busybox')
   tree.file('/leet/dhcp', DHCP_SCRIPT, 0o755)
+}
+
+/** This host's busybox; `LEET_E_GUEST_TOOLS` when there is none. */
+export function busyboxPath(): string {
+  return tool('busybox', 'the shell of guests', 'install busybox-static')
 }
 
 /** What busybox's udhcpc runs with an answer in its environment; init starts it for interfaces without an address. */

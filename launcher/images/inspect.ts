@@ -2,7 +2,7 @@
 // Every start of leet-mpirun asks, for the host too, so only headers and a few strings are read.
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { LeetError } from '../../common/index.ts'
+import { isSystemError, LeetError, systemReason } from '../../common/index.ts'
 import { isElf, MACHINE_X86_64, withFile } from './elf.ts'
 import { hostLoaderSettings, LinkMap, type LoaderSettings, type MissingLibrary } from './loader.ts'
 import { findMpi, type MpiFacts } from './mpi.ts'
@@ -19,6 +19,10 @@ export interface ProgramFacts {
   readonly mpi: MpiFacts
   /** Libraries the loader would not find: the program cannot start on this host. */
   readonly missing: readonly MissingLibrary[]
+  /** Files that the kernel and the loader open when it starts, itself among them. */
+  readonly files: readonly string[]
+  /** Of a script, the programs that its first line names. */
+  readonly interpreters: readonly string[]
 }
 
 /** A program with its process as the loader would make it; a script's are those of its interpreter. */
@@ -45,8 +49,34 @@ export async function inspectProgram(
 
 /** The facts of an opened program. */
 export function factsOf(opened: OpenedProgram): ProgramFacts {
-  const { path, kind, map } = opened
-  return { path, kind, mpi: findMpi(map), missing: missingOf(opened) }
+  const { path, kind, map, interpreters } = opened
+  return {
+    path,
+    kind,
+    mpi: findMpi(map),
+    missing: missingOf(opened),
+    files: filesOf(opened),
+    interpreters: interpreters.map((interpreter) => interpreter.path),
+  }
+}
+
+/** Refuses a program that could not start on this host, hence in no guest either: `LEET_E_LIBRARY` names what is missing. */
+export function refuseMissingLibraries(opened: OpenedProgram): void {
+  const missing = missingOf(opened)
+  const [first] = missing
+  if (!first) return
+  throw new LeetError({
+    code: 'LEET_E_LIBRARY',
+    where: opened.path,
+    what: `${missing.map(({ name }) => name).join(', ')} cannot be found`,
+    why: `${first.neededBy} needs ${first.name}`,
+    hint: 'set LD_LIBRARY_PATH as for a run on this host, or load the module that has it',
+    exitCode: 127,
+  })
+}
+
+function filesOf({ path, map, interpreters }: OpenedProgram): string[] {
+  return [...new Set([path, ...map.objects.map((object) => object.path), ...interpreters.flatMap(filesOf)])]
 }
 
 /** Libraries that an opened program, or a script's interpreters, would not find. */
@@ -76,6 +106,16 @@ export function findProgram(program: string, env: Environment, directory: string
   )
 }
 
+// It may be executed and not read; but its libraries are named in it.
+function headOf(path: string): Buffer {
+  try {
+    return withFile(path, (source) => source.read(0, Math.min(256, source.size)))
+  } catch (error) {
+    if (!isSystemError(error)) throw error
+    throw programError(path, `cannot be read: ${systemReason(error)}`, `chmod +r ${path}`)
+  }
+}
+
 /** Reads a program at an absolute path; scripts are followed to their interpreter, at most as deep as the kernel does. */
 export function openProgram(
   path: string,
@@ -83,7 +123,7 @@ export function openProgram(
   settings: LoaderSettings,
   depth = 0,
 ): OpenedProgram {
-  const head = withFile(path, (source) => source.read(0, Math.min(256, source.size)))
+  const head = headOf(path)
   if (isElf(head)) {
     const map = new LinkMap(path, settings)
     if (map.program.elf.machine !== MACHINE_X86_64) {

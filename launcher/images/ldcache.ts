@@ -21,6 +21,29 @@ const ENTRY = 24
  * Entries for special CPUs (hwcaps) are left out: a guest's CPU is not the host's. Nonsense is `LEET_E_LDCACHE`.
  */
 export function parseLdCache(bytes: Uint8Array, where: string): CachedLibrary[] {
+  const { entries, library } = openLdCache(bytes, where)
+  return entries.map(library)
+}
+
+/**
+ * What tells the paths that a cache has for a name, in its order. Of thousands of libraries only those asked for are
+ * read: a program is looked at before every start.
+ */
+export function searchLdCache(bytes: Uint8Array, where: string): (name: string) => string[] {
+  const { cache, entries, library } = openLdCache(bytes, where)
+  const byName = Map.groupBy(entries, (at) => cache.readUInt32LE(at + 4))
+  return (name) => {
+    const wanted = Buffer.from(`${name}\0`)
+    const found: number[] = []
+    for (let at = cache.indexOf(wanted); at >= 0; at = cache.indexOf(wanted, at + 1)) {
+      found.push(...(byName.get(at) ?? []))
+    }
+    return found.sort((a, b) => a - b).map((at) => library(at).path)
+  }
+}
+
+/** The entries of a cache by where they are, and how one is read. */
+function openLdCache(bytes: Uint8Array, where: string) {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let start = 0
   if (all.toString('latin1', 0, OLD_MAGIC.length) === OLD_MAGIC) {
@@ -40,17 +63,16 @@ export function parseLdCache(bytes: Uint8Array, where: string): CachedLibrary[] 
     if (end < 0) throw cacheError(where, 'a name lies outside it')
     return cache.toString('utf8', offset, end)
   }
-  const libraries: CachedLibrary[] = []
-  for (let i = 0; i < count; i++) {
-    const at = HEADER + i * ENTRY
-    if (cache.readBigUInt64LE(at + 16) !== 0n) continue
-    libraries.push({
-      flags: cache.readUInt32LE(at),
-      name: textAt(cache.readUInt32LE(at + 4)),
-      path: textAt(cache.readUInt32LE(at + 8)),
-    })
+  const entries: number[] = []
+  for (let at = HEADER; at < HEADER + count * ENTRY; at += ENTRY) {
+    if (cache.readUInt32LE(at + 16) === 0 && cache.readUInt32LE(at + 20) === 0) entries.push(at)
   }
-  return libraries
+  const library = (at: number): CachedLibrary => ({
+    flags: cache.readUInt32LE(at),
+    name: textAt(cache.readUInt32LE(at + 4)),
+    path: textAt(cache.readUInt32LE(at + 8)),
+  })
+  return { cache, entries, library }
 }
 
 /** A cache of these libraries, which must be in the order of the cache they come from. */

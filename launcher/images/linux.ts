@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import { writeCpio } from './cpio.ts'
 import { isElf, withFile } from './elf.ts'
@@ -12,7 +12,7 @@ import { writeErofs } from './erofs.ts'
 import { guestInitPath } from './guest-init.ts'
 import { addModules, addSettings, addSkeleton, addTools, moduleList, TOOL_DIRECTORIES } from './guest-root.ts'
 import type { ImageProgram, LinuxImage, LinuxImageRequest } from './image.ts'
-import { factsOf, findProgram, type OpenedProgram, openProgram } from './inspect.ts'
+import { findProgram, type OpenedProgram, openProgram, refuseMissingLibraries } from './inspect.ts'
 import { findKernel, KERNEL_DIRECTORIES, type Kernel, ROOT_MODULES, readKernel } from './kernel.ts'
 import { hostLoaderSettings, LD_CACHE } from './loader.ts'
 import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
@@ -70,7 +70,7 @@ export async function composeLinuxImage(
     ...searched,
     ...tree.sources,
     // Another version of this program may make something else of the same.
-    ...readdirSync(import.meta.dirname).map((name) => join(import.meta.dirname, name)),
+    ...readdirSync(dirname(import.meta.filename)).map((name) => join(dirname(import.meta.filename), name)),
   ])
   const boot = await makeBoot(store, kernel, init, context)
   const disk = await makeDisk(store, tree, context)
@@ -119,18 +119,7 @@ function openPrograms({ programs, env, directory }: LinuxImageRequest): OpenedPr
   const settings = hostLoaderSettings(env, directory)
   return programs.map((name) => {
     const opened = openProgram(findProgram(name, env, directory), env, settings)
-    const { missing } = factsOf(opened)
-    const [first] = missing
-    if (first) {
-      throw new LeetError({
-        code: 'LEET_E_LIBRARY',
-        where: opened.path,
-        what: `${missing.map((m) => m.name).join(', ')} cannot be found`,
-        why: `${first.neededBy} needs ${first.name}`,
-        hint: 'set LD_LIBRARY_PATH as for a run on this host, or load the module that has it',
-        exitCode: 127,
-      })
-    }
+    refuseMissingLibraries(opened)
     return opened
   })
 }

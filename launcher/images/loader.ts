@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Elf, readElf, withFile } from './elf.ts'
-import { type CachedLibrary, parseLdCache } from './ldcache.ts'
+import { type CachedLibrary, parseLdCache, searchLdCache, writeLdCache } from './ldcache.ts'
 
 /** What the search depends on beside the objects themselves. */
 export interface LoaderSettings {
@@ -50,7 +50,7 @@ export function hostLoaderSettings(
   env: Readonly<Record<string, string | undefined>>,
   directory: string,
 ): LoaderSettings {
-  let index: Map<string, string[]> | undefined
+  let search: ((name: string) => string[]) | undefined
   return {
     // Both colons and semicolons separate; an empty element is the current directory.
     libraryPath: env.LD_LIBRARY_PATH
@@ -58,32 +58,24 @@ export function hostLoaderSettings(
       : [],
     preload: (env.LD_PRELOAD ?? '').split(/[: ]/).filter(Boolean),
     cached: (name) => {
-      index ??= indexByName(readLdCache())
-      return index.get(name) ?? []
+      search ??= searchLdCache(ldCacheBytes(), LD_CACHE)
+      return search(name)
     },
     defaultDirectories: DEFAULT_DIRECTORIES,
   }
 }
 
-function indexByName(libraries: readonly CachedLibrary[]): Map<string, string[]> {
-  const index = new Map<string, string[]>()
-  for (const { name, path } of libraries) {
-    const paths = index.get(name)
-    if (paths) paths.push(path)
-    else index.set(name, [path])
-  }
-  return index
-}
-
 /** The libraries of this host's loader cache, in its order. */
 export function readLdCache(): readonly CachedLibrary[] {
-  let bytes: Buffer
+  return parseLdCache(ldCacheBytes(), LD_CACHE)
+}
+
+function ldCacheBytes(): Uint8Array {
   try {
-    bytes = readFileSync(LD_CACHE)
+    return readFileSync(LD_CACHE)
   } catch {
-    return [] // a system without a cache is searched by directories alone
+    return writeLdCache([]) // a system without a cache is searched by directories alone
   }
-  return parseLdCache(bytes, LD_CACHE)
 }
 
 /** One program's process: what is mapped in it, and what could not be found. */

@@ -5,7 +5,8 @@
 // three tables without padding: directory entries (u64 inode, u16 length, name), symlinks (u16 length, target), inodes
 // (u64 mode, number, offset, count). Inode numbers are index + 1 and the root is inode 1. Lengths count bytes of
 // UTF-8: both of OSv's and Capstan's writers count characters and garble other names.
-import { closeSync, fdatasyncSync, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, openSync, read, readSync, statSync, write, writeSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { LeetError } from '../../common/index.ts'
 import type { ByteSource } from './elf.ts'
 
@@ -112,25 +113,28 @@ const ROFS_PARTITION_SECTOR = 8
  * of mode 0600, and brings it to the disk. A partition is recognised by the signature 0x55AA, a type and a starting
  * sector other than 0 (fs/devfs/device.cc).
  */
-export function writeRofsDisk(path: string, layout: RofsLayout): void {
+export async function writeRofsDisk(path: string, layout: RofsLayout): Promise<void> {
   const fd = openSync(path, 'wx', 0o600)
+  const disk = new DiskWriter(fd)
   try {
     const start = ROFS_PARTITION_SECTOR * BLOCK
-    const out = new BufferedWriter(fd)
-    out.write(masterBootRecord(layout.blocks))
-    out.padTo(start)
-    out.write(layout.superblock)
-    for (const file of layout.files) {
-      out.padTo(start + file.block * BLOCK)
-      if ('bytes' in file.content) out.write(file.content.bytes)
-      else copyInto(out, file.content)
+    disk.write(masterBootRecord(layout.blocks), 0)
+    disk.write(layout.superblock, start)
+    const files = layout.files[Symbol.iterator]()
+    const copying = async () => {
+      const buffer = Buffer.allocUnsafe(COPY_BYTES)
+      for (const { block, content } of files) {
+        const position = start + block * BLOCK
+        if ('bytes' in content) disk.write(content.bytes, position)
+        else await disk.copy(content, position, buffer)
+      }
     }
-    out.padTo(start + layout.structureBlock * BLOCK)
-    out.write(layout.structure)
-    out.flush()
-    fdatasyncSync(fd)
+    const copies = await Promise.allSettled([copying(), copying()])
+    const failed = copies.find((copy) => copy.status === 'rejected')
+    if (failed) throw failed.reason
+    disk.write(layout.structure, start + layout.structureBlock * BLOCK)
   } finally {
-    closeSync(fd)
+    await disk.flush().finally(() => closeSync(fd))
   }
 }
 
@@ -256,65 +260,78 @@ function sizeOf(content: RofsContent): number {
   return 'bytes' in content ? content.bytes.length : content.size
 }
 
-function copyInto(out: BufferedWriter, { host, size }: { host: string; size: number }): void {
-  const fd = openSync(host, 'r')
-  try {
-    for (let left = size; left > 0; ) {
-      const room = out.room()
-      const length = readSync(fd, room, 0, Math.min(left, room.length), null)
-      if (length === 0) throw rofsError(`${host} became shorter while it was read`)
-      out.advance(length)
-      left -= length
-    }
-  } finally {
-    closeSync(fd)
-  }
-}
+/** Small enough for the processor's cache. */
+const COPY_BYTES = 512 << 10
+/** After so many bytes what has been written is sent to the disk, while more is written. */
+const FLUSH_BYTES = 32 << 20
 
-/** Sequential output through one buffer: few system calls for small files, and small enough for the processor's cache. */
-class BufferedWriter {
+const readAsync = promisify(read)
+const writeAsync = promisify(write)
+const flushAsync = promisify(fdatasync)
+
+/** A file that is written in parts, in any order; what is left out between them reads as zeros. */
+class DiskWriter {
   readonly #fd: number
-  readonly #buffer = Buffer.allocUnsafe(512 << 10)
-  #used = 0
-  #flushed = 0
+  #unflushed = 0
+  #flushing: Promise<void> | undefined
 
   constructor(fd: number) {
     this.#fd = fd
   }
 
-  /** Free part of the buffer, never empty; what is put there counts after `advance`. */
-  room(): Buffer {
-    if (this.#used === this.#buffer.length) this.flush()
-    return this.#buffer.subarray(this.#used)
-  }
-
-  advance(length: number): void {
-    this.#used += length
-  }
-
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, position: number): void {
     for (let at = 0; at < bytes.length; ) {
-      const room = this.room()
-      const part = bytes.subarray(at, at + room.length)
-      room.set(part)
-      this.advance(part.length)
-      at += part.length
+      at += writeSync(this.#fd, bytes, at, bytes.length - at, position + at)
+    }
+    this.#count(bytes.length)
+  }
+
+  /** A file of this machine; a large one by other threads, so that two can be copied at once. */
+  async copy(
+    { host, size }: { readonly host: string; readonly size: number },
+    position: number,
+    buffer: Buffer,
+  ): Promise<void> {
+    const fd = openSync(host, 'r')
+    try {
+      for (let at = 0; at < size; ) {
+        const wanted = Math.min(size - at, buffer.length)
+        const isSmall = size <= buffer.length
+        const length = isSmall
+          ? readSync(fd, buffer, 0, wanted, at)
+          : (await readAsync(fd, buffer, 0, wanted, at)).bytesRead
+        if (length === 0) throw rofsError(`${host} became shorter while it was read`)
+        if (isSmall) this.write(buffer.subarray(0, length), position + at)
+        else await this.#writeLater(buffer.subarray(0, length), position + at)
+        at += length
+      }
+    } finally {
+      closeSync(fd)
     }
   }
 
-  padTo(offset: number): void {
-    while (this.#flushed + this.#used < offset) {
-      const room = this.room()
-      const length = Math.min(room.length, offset - this.#flushed - this.#used)
-      room.fill(0, 0, length)
-      this.advance(length)
-    }
+  /** Brings everything to the disk. */
+  async flush(): Promise<void> {
+    await this.#flushing
+    await flushAsync(this.#fd)
   }
 
-  flush(): void {
-    for (let at = 0; at < this.#used; ) at += writeSync(this.#fd, this.#buffer, at, this.#used - at)
-    this.#flushed += this.#used
-    this.#used = 0
+  async #writeLater(bytes: Uint8Array, position: number): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      at += (await writeAsync(this.#fd, bytes, at, bytes.length - at, position + at)).bytesWritten
+    }
+    this.#count(bytes.length)
+  }
+
+  #count(length: number): void {
+    this.#unflushed += length
+    if (this.#unflushed < FLUSH_BYTES || this.#flushing) return
+    this.#unflushed = 0
+    // An error of the disk is told by the last flush, too.
+    const over = () => {
+      this.#flushing = undefined
+    }
+    this.#flushing = flushAsync(this.#fd).then(over, over)
   }
 }
 

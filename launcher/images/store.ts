@@ -4,7 +4,14 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { identify, isRunning, usageError } from '../../common/index.ts'
+import {
+  identify,
+  isRunning,
+  isSystemError,
+  LeetError,
+  systemReason,
+  usageError,
+} from '../../common/index.ts'
 import { thisPlace } from '../journal/journal.ts'
 import type { Environment } from './inspect.ts'
 
@@ -34,8 +41,7 @@ export class ImageStore {
    * already, what was built is dropped. Gives the name.
    */
   async place(kind: string, build: (directory: string) => Promise<string>): Promise<string> {
-    await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
-    const temporary = await this.temporary()
+    const temporary = await this.#prepare(kind)
     try {
       const name = await build(temporary)
       const target = this.path(kind, name)
@@ -45,6 +51,8 @@ export class ImageStore {
         })
       }
       return name
+    } catch (error) {
+      throw this.#explained(error)
     } finally {
       await rm(temporary, { recursive: true, force: true })
     }
@@ -52,12 +60,13 @@ export class ImageStore {
 
   /** Remembers a short text under a name; of two writers the last wins. */
   async remember(kind: string, name: string, text: string): Promise<void> {
-    await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
-    const temporary = await this.temporary()
+    const temporary = await this.#prepare(kind)
     try {
       const file = join(temporary, 'text')
       await writeDurably(file, text)
       await rename(file, this.path(kind, name))
+    } catch (error) {
+      throw this.#explained(error)
     } finally {
       await rm(temporary, { recursive: true, force: true })
     }
@@ -68,13 +77,34 @@ export class ImageStore {
     return readFile(this.path(kind, name), 'utf8').catch(() => undefined)
   }
 
-  private async temporary(): Promise<string> {
-    removeStaleImages(this.root)
-    const self = identify(process.pid)
-    const name = [placeName(), process.pid, self?.startTime ?? 0, randomBytes(8).toString('hex')].join('.')
-    const path = this.path(TEMPORARY, name)
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    return path
+  // The directory for a kind, and a temporary one.
+  async #prepare(kind: string): Promise<string> {
+    try {
+      await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
+      removeStaleImages(this.root)
+      const self = identify(process.pid)
+      const random = randomBytes(8).toString('hex')
+      const path = this.path(TEMPORARY, [placeName(), process.pid, self?.startTime ?? 0, random].join('.'))
+      await mkdir(path, { recursive: true, mode: 0o700 })
+      return path
+    } catch (error) {
+      throw this.#explained(error)
+    }
+  }
+
+  // A home directory that is full or cannot be written is no bug. A write does not say its path.
+  #explained(error: unknown): unknown {
+    if (!isSystemError(error)) return error
+    const { path = this.root } = error
+    if (!path.startsWith(this.root) && !this.root.startsWith(path)) return error
+    return new LeetError({
+      code: 'LEET_E_IMAGE_STORE',
+      what: 'images cannot be kept here',
+      where: this.root,
+      why: systemReason(error),
+      hint: '`leet image prune` makes room; XDG_CACHE_HOME names another directory',
+      cause: error,
+    })
   }
 }
 

@@ -1,10 +1,8 @@
 // How agents get onto the nodes of a job: by the scheduler's own command, which ends them with the job, or over SSH
 // where nobody but the user has named the nodes; and how each gets the job's invitation without anybody seeing it.
-import { rmSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
-import pLimit from 'p-limit'
 import { Deadline, endOf, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import {
   type AllocatedNode,
@@ -12,6 +10,8 @@ import {
   adapterOf,
   type NodeStart,
   nodeOfThisProcess,
+  type SchedulerAdapter,
+  startEnvironment,
 } from '../../scheduler-adapters/index.ts'
 import {
   encodeInvitation,
@@ -24,6 +24,7 @@ import type { SshIdentity } from '../agents/ssh-start.ts'
 import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import { ownCommand } from './own-command.ts'
 
 /** What agents are started with. */
 export interface StartersContext {
@@ -70,8 +71,11 @@ export async function startAgents(
   const nodes = plan.nodes.map(
     ({ name }) => allocation.nodes.find((node) => node.name === name) as AllocatedNode,
   )
+  // A child of this process inherits its environment; what goes over SSH is told in another way.
+  const byEnvironment = adapter.forwardsEnvironment || allocation.scheduler === 'hostfile'
+  const secret = await secretFor(invitation, byEnvironment, journal)
   const starts = adapter.start(allocation, nodes, (node) =>
-    agentCommand(plan, node ?? '', adapter.nodeVariable ?? ''),
+    secret.told(agentCommand(plan, node ?? '', adapter.nodeVariable ?? '')),
   )
   const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })?.name
   const direct = starts.map((start) => (here !== undefined && start.nodes[0] === here ? local(start) : start))
@@ -80,10 +84,7 @@ export async function startAgents(
   const starters: Starter[] = []
   const failed = new AbortController()
   const closing = new AbortController()
-  // A child of this process inherits its environment; what goes over SSH is told in another way.
-  const byEnvironment = adapter.forwardsEnvironment || allocation.scheduler === 'hostfile'
-  const secret = await secretFor(invitation, byEnvironment, journal)
-  for (const start of commands) starters.push(startByCommand(context, start, secret.env, failed))
+  for (const start of commands) starters.push(startByCommand(context, adapter, start, secret.env, failed))
   const signal = AbortSignal.any([closing.signal, ...(limits.signal ? [limits.signal] : [])])
   const started =
     remote.length === 0
@@ -110,34 +111,50 @@ function local(start: NodeStart): NodeStart {
 
 // Nothing secret: an argument vector can be seen by every user of the node.
 function agentCommand(plan: JobPlan, node: string, nodeVariable: string): [string, ...string[]] {
-  const start = new URL('../bin/start.js', rootOfSources()).pathname
-  return [process.execPath, start, 'leet-agent', plan.jobId, node, nodeVariable]
-}
-
-// Compiled files lie one folder deeper, in dist/, and the starter of commands is never compiled.
-function rootOfSources(): URL {
-  const compiled = import.meta.url.endsWith('.js')
-  return new URL(compiled ? '../../../launcher/job/' : './', import.meta.url)
+  return ownCommand('leet-agent', plan.jobId, node, nodeVariable)
 }
 
 interface Secret {
+  /** For the command that starts agents. */
   readonly env: NodeJS.ProcessEnv
+  /** The command of an agent, which may not get that environment. */
+  told(command: [string, ...string[]]): [string, ...string[]]
   remove(): void
 }
 
 async function secretFor(invitation: Invitation, byEnvironment: boolean, journal: Journal): Promise<Secret> {
-  if (byEnvironment) return { env: { [INVITATION_VARIABLE]: encodeInvitation(invitation) }, remove() {} }
+  if (byEnvironment) {
+    return {
+      env: { [INVITATION_VARIABLE]: encodeInvitation(invitation) },
+      told: (command) => command,
+      remove() {},
+    }
+  }
   // Where the nodes can read it: the runtime directory is this node's alone, the cache is below the home.
   const folder = cacheDirectory(process.env)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, `invitation.${basename(journal.directory)}`)
+  const { gone } = journal.expectFile(path, 'the invitation of agents')
   writeInvitation(path, invitation)
-  return { env: { [INVITATION_FILE_VARIABLE]: path }, remove: () => rmSync(path, { force: true }) }
+  const file = `${INVITATION_FILE_VARIABLE}=${path}`
+  return {
+    env: {},
+    told: (command) => ['/usr/bin/env', ...environmentOfAgents(process.env), file, ...command],
+    remove: gone,
+  }
+}
+
+// What QEMU and the other programs that an agent starts are found by: a site's module may have set it.
+function environmentOfAgents(env: NodeJS.ProcessEnv): string[] {
+  return ['PATH', 'LD_LIBRARY_PATH', 'XDG_CACHE_HOME'].flatMap((name) =>
+    env[name] === undefined ? [] : [`${name}=${env[name]}`],
+  )
 }
 
 // Starts one command of the scheduler, which stays in the foreground as long as its agents live.
 function startByCommand(
   { journal, log }: StartersContext,
+  adapter: SchedulerAdapter,
   start: CommandStart,
   secret: NodeJS.ProcessEnv,
   failed: AbortController,
@@ -146,7 +163,7 @@ function startByCommand(
   const { child } = journal.spawn(start.argv, {
     what: `the agents of ${where}`,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...start.env, ...secret },
+    env: { ...startEnvironment(adapter, start, process.env), ...secret },
   })
   const words = new Words(log)
   for (const stream of [child.stdout, child.stderr]) {
@@ -174,9 +191,9 @@ async function startBySsh(
   const { readSshIdentity, startOverSsh } = await import('../agents/ssh-start.ts')
   const start = async ({ nodes: [host], user = plan.user.name, argv }: SshStart, identity: SshIdentity) => {
     const words = new Words(log)
-    // A remote shell of SSH has the PATH of no login; QEMU and what else an agent needs is to be found as here.
+    // A remote shell of SSH has the PATH of no login.
     const order = {
-      argv: ['env', `PATH=${process.env.PATH ?? ''}`, ...argv],
+      argv: ['env', ...environmentOfAgents(process.env), ...argv],
       invitation: encodeInvitation(invitation),
     }
     const agent = await startOverSsh({ host, user }, identity, order, (text) => words.hear(text), limits)
@@ -185,8 +202,9 @@ async function startBySsh(
   }
   try {
     const identity = await readSshIdentity(process.env, plan.user.home)
-    const atOnce = pLimit(SSH_AT_ONCE)
-    await Promise.all(starts.map((one) => atOnce(() => start(one, identity))))
+    const { limitFunction } = await import('p-limit')
+    const startOne = limitFunction((one: SshStart) => start(one, identity), { concurrency: SSH_AT_ONCE })
+    await Promise.all(starts.map((one) => startOne(one)))
   } catch (error) {
     failed.abort(error)
   }

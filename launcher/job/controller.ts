@@ -8,20 +8,27 @@ import {
   createNameServer,
   describeEnd,
   type Exchange,
+  type InputSink,
   type JobLayout,
-  mapRanks,
   type Outcome,
   outcomeOf,
+  placeVariables,
   type RankObservation,
   type RankReport,
   rankFailure,
-  type SpawnCommand,
   type SpawnRequest,
   type SpawnResult,
 } from '../../mpi-bridge/index.ts'
-import type { BootOrder, NodeEvent, NodeWorker, RankOrder } from '../node/worker.ts'
-import { type JobPlan, type PlanProgram, programOf } from '../plan/plan.ts'
+import {
+  type BootOrder,
+  bootGuests,
+  type NodeEvent,
+  type NodeWorker,
+  type RankOrder,
+} from '../node/worker.ts'
+import { type GuestPlan, type JobPlan, type PlanProgram, programOf } from '../plan/plan.ts'
 import type { EventListener, RankState } from './events.ts'
+import { spawnedEnvironment, spawnedPlaces, spawnedPrograms } from './spawned.ts'
 
 /** What a controller needs besides the plan. */
 export interface ControllerContext {
@@ -29,6 +36,8 @@ export interface ControllerContext {
   /** One worker for each node of the plan, in its order. */
   readonly workers: readonly NodeWorker[]
   readonly exchange: Exchange
+  /** Address of each guest, where that is known before the guests are booted. */
+  readonly addresses?: readonly string[]
   /** The order of a node; it holds the secrets. */
   readonly bootOrder: (node: number, addresses: readonly string[]) => BootOrder
   /** Variables that ranks of a program get besides those of the process manager. */
@@ -61,6 +70,8 @@ interface Task extends TaskName {
 /** How long ranks have between SIGTERM and SIGKILL, and how long a lost rank's end is awaited, in milliseconds. */
 const TERM_GRACE = 1_000
 const LOST_GRACE = 1_000
+/** How long ranks may take to be gone after SIGKILL before they are given up, in milliseconds. */
+const KILL_GRACE = 5_000
 
 interface Job {
   readonly number: number
@@ -80,8 +91,8 @@ export interface Controller {
   onNodeEvent(node: number, event: NodeEvent): void
   /** A node is gone, with all that ran there. */
   onNodeLost(node: number, error: LeetError): void
-  /** Input for rank 0 of the first job. */
-  readonly input: { write(data: Uint8Array): Promise<void>; end(): void }
+  /** Input for the ranks of the first job that read it; what comes before they are started waits. */
+  readonly input: InputSink
   /** Passes a signal on to all ranks. */
   signalRanks(signal: NodeJS.Signals): void
   holdOutput(hold: boolean): void
@@ -94,7 +105,7 @@ export function createController(context: ControllerContext): Controller {
   const { plan, workers, exchange, onEvent } = context
   const tasks: Task[] = []
   /** Of each guest, by its index. */
-  const addresses: string[] = []
+  const addresses: string[] = [...(context.addresses ?? [])]
   const jobs = new Map<string, Job>()
   const lostTimers = new Set<NodeJS.Timeout>()
   let stoppedAt: number | undefined
@@ -107,6 +118,12 @@ export function createController(context: ControllerContext): Controller {
   const finished = new Promise<void>((resolve) => {
     finish = resolve
   })
+
+  const started = Promise.withResolvers<void>()
+  const readers = () =>
+    tasks.filter(
+      (task) => task.job === 0 && readsInput(plan.stdin, task.rank) && task.seen.endedAt === undefined,
+    )
 
   const guestName = (guest: number) => plan.guests[guest]?.name ?? `guest ${guest}`
   const nodeOf = (guest: number) => plan.guests[guest]?.node ?? 0
@@ -132,7 +149,22 @@ export function createController(context: ControllerContext): Controller {
     for (const worker of workers) worker.signal('SIGTERM', 'all')
     killTimer = setTimeout(() => {
       for (const worker of workers) worker.signal('SIGKILL', 'all')
+      killTimer = setTimeout(giveUp, KILL_GRACE)
     }, TERM_GRACE)
+  }
+
+  // A process that waits for a file system whose server is dead is not even ended by SIGKILL: only its guest's end is.
+  function giveUp(): void {
+    for (const task of tasks) {
+      if (task.seen.endedAt !== undefined) continue
+      const error = new LeetError({
+        code: 'LEET_E_RANK_STUCK',
+        where: `rank ${task.rank} in ${guestName(task.guest)}`,
+        what: `did not end within ${KILL_GRACE / 1000} s of SIGKILL`,
+        hint: 'it may wait for a file server that does not answer',
+      })
+      endTask(task, { error })
+    }
   }
 
   function finishIfDone(): void {
@@ -209,6 +241,24 @@ export function createController(context: ControllerContext): Controller {
       addresses[event.guest] = event.address
       return
     }
+    // Whoever keeps guests for others wants to know.
+    if (event.kind === 'held') return
+    if (event.kind === 'machine') {
+      const { cpus, memory } = plan.guests[event.guest] as GuestPlan
+      onEvent({
+        event: 'machine',
+        guest: guestName(event.guest),
+        accelerator: event.accelerator,
+        cpus,
+        memory,
+      })
+      return
+    }
+    if (event.kind === 'resident') {
+      const { now, peak } = event
+      onEvent({ event: 'resident', guest: guestName(event.guest), now, peak })
+      return
+    }
     if (event.kind === 'guest-lost') {
       onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
       for (const task of tasks) if (task.guest === event.guest) endTask(task, { error: event.error })
@@ -220,6 +270,9 @@ export function createController(context: ControllerContext): Controller {
     switch (event.kind) {
       case 'output':
         context.onOutput(task, event.stream, event.data)
+        return
+      case 'bound':
+        tellRank(task, 'bound', event.how)
         return
       case 'began':
         tellRank(task, 'started', `pid ${event.pid}`)
@@ -243,6 +296,7 @@ export function createController(context: ControllerContext): Controller {
     const guestOf = new Map(
       layout.guests.flatMap((guest) => guest.ranks.map((rank) => [rank, guest.guest] as const)),
     )
+    const ranksOf = new Map(layout.guests.map((guest) => [guest.guest, guest.ranks] as const))
     const first = tasks.length
     const records = Array.from({ length: layout.size }, (_, rank): Task => {
       const guest = guestOf.get(rank) as number
@@ -268,26 +322,35 @@ export function createController(context: ControllerContext): Controller {
     tasks.push(...records)
     running += records.length
     await Promise.all(workers.map((worker) => worker.openJob(layout, request?.preput ?? [])))
-    const orders = records.map((task): RankOrder => {
+    const orderOf = (task: Task): RankOrder => {
       const { program, index } = programOf({ programs }, task.rank)
+      const command = request?.commands[index]
+      const inherited = {
+        ...placeVariables(program.mpi, {
+          rank: task.rank,
+          size: layout.size,
+          guest: ranksOf.get(task.guest) as readonly number[],
+          universe: plan.universe,
+        }),
+        ...context.environmentOf(program, task.guest, addresses),
+      }
       return {
         task: task.task,
         rank: task.rank,
         guest: task.guest,
         argv: program.argv,
-        environment: {
-          ...context.environmentOf(program, task.guest, addresses),
-          ...(request ? (request.commands[index] as SpawnCommand).env : {}),
-        },
+        environment: command ? spawnedEnvironment(command, inherited) : inherited,
         workDir: program.workDir,
-        stdin: task.task === 0,
+        stdin: task.job === 0 && readsInput(plan.stdin, task.rank),
         terminal: program.mpi === 'openmpi',
       }
-    })
+    }
+    // Orders are made for one node at a time: those of all nodes at once would be this process' largest piece of memory.
+    const ofNode = Map.groupBy(records, ({ node }) => node)
     await Promise.all(
       workers.map((worker, node) => {
-        const own = orders.filter((order) => nodeOf(order.guest) === node)
-        return own.length > 0 ? worker.start(layout.id, own, launchSignal) : undefined
+        const own = ofNode.get(node)
+        return own && worker.start(layout.id, own.map(orderOf), launchSignal)
       }),
     )
     return job
@@ -304,30 +367,11 @@ export function createController(context: ControllerContext): Controller {
     const parent = jobs.get(request.job)
     if (!parent) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'an unknown job asked for more ranks' })
     const caller = plan.programs[0] as PlanProgram
-    const programs = request.commands.map((command): PlanProgram => {
-      const [path, ...rest] = command.argv
-      if (!path || command.maxprocs < 1 || command.maxprocs > MOST_SPAWNED) {
-        throw new LeetError({
-          code: 'LEET_E_SPAWN',
-          what: `cannot start ${command.maxprocs} ranks of "${path ?? ''}"`,
-        })
-      }
-      return {
-        ...caller,
-        argv: [path, ...rest],
-        ranks: command.maxprocs,
-        workDir: command.info.wdir ?? command.info['pmix.wdir'] ?? command.cwd ?? caller.workDir,
-      }
-    })
-    const size = programs.reduce((sum, program) => sum + program.ranks, 0)
-    const ranks = mapRanks({
-      ranks: size,
-      slots: plan.guests.map((guest) => guest.ranks.length),
-      spread: false,
-    })
+    const programs = spawnedPrograms(request.commands, caller)
+    const ranks = spawnedPlaces(plan, request.commands)
     const layout = layoutOf(plan, ranks, programs, { job: request.job, rank: request.rank })
     const job = await startJob(layout, programs, request)
-    onEvent({ event: 'spawn', job: job.number, ranks: size })
+    onEvent({ event: 'spawn', job: job.number, ranks: layout.size })
     return { job: layout.id, errcodes: job.tasks.map(() => 0) }
   }
 
@@ -338,11 +382,7 @@ export function createController(context: ControllerContext): Controller {
   return {
     async boot(signal) {
       onEvent({ event: 'phase', phase: 'boot', state: 'begin' })
-      await Promise.all(workers.map((worker, node) => worker.reserve(plan, node, signal)))
-      await Promise.all(
-        workers.map((worker, node) => worker.boot(context.bootOrder(node, addresses), signal)),
-      )
-      await Promise.all(workers.map((worker) => worker.prove(signal)))
+      await bootGuests(plan, workers, (node) => context.bootOrder(node, addresses), signal)
       onEvent({ event: 'phase', phase: 'boot', state: 'end' })
       // A guest may have died after it was ready.
       if (stoppedFor) throw stoppedFor
@@ -366,6 +406,7 @@ export function createController(context: ControllerContext): Controller {
         onEvent({ event: 'phase', phase: 'launch', state: 'end' })
         onEvent({ event: 'phase', phase: 'run', state: 'begin' })
         launched = true
+        started.resolve()
         finishIfDone()
         await finished
         await collect(signal)
@@ -389,13 +430,14 @@ export function createController(context: ControllerContext): Controller {
       endAll(error)
     },
     input: {
-      write: async (data) => {
-        const first = tasks[0]
-        if (first?.seen.endedAt === undefined) await workers[first?.node ?? 0]?.write(0, data)
+      async write(data) {
+        await started.promise
+        await Promise.all(readers().map((task) => workers[task.node]?.write(task.task, data)))
       },
-      end: () => {
-        const first = tasks[0]
-        if (first?.seen.endedAt === undefined) workers[first?.node ?? 0]?.endInput(0)
+      end() {
+        void started.promise.then(() => {
+          for (const task of readers()) workers[task.node]?.endInput(task.task)
+        })
       },
     },
     signalRanks(signal) {
@@ -413,8 +455,9 @@ export function createController(context: ControllerContext): Controller {
   }
 }
 
-// A spawn of more than this is a mistake or an attack, not a job.
-const MOST_SPAWNED = 65_536
+function readsInput(stdin: JobPlan['stdin'], rank: number): boolean {
+  return stdin === 'all' || stdin === rank
+}
 
 function layoutOf(
   plan: JobPlan,
@@ -433,6 +476,7 @@ function layoutOf(
       ranks: ranks[index] as readonly number[],
     })),
     appnums: programs.flatMap((program, index) => Array.from({ length: program.ranks }, () => index)),
+    ...(plan.universe === undefined ? {} : { universeSize: plan.universe }),
     ...(spawnedBy ? { spawnedBy } : {}),
   }
 }

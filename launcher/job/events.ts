@@ -1,5 +1,6 @@
-// What happens in a job, as a stream of typed events: the progress display, `--events FILE` and the timings read it.
-import { closeSync, openSync, writeSync } from 'node:fs'
+// What happens in a job, as a stream of typed events: the progress display, `--events FILE`, the timings and `leet bench`
+// read it.
+import { closeSync, openSync, statSync, writeSync } from 'node:fs'
 import { LeetError, messageOf } from '../../common/index.ts'
 import type { GuestState } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
@@ -15,6 +16,18 @@ export type JobEvent =
     }
   | { readonly event: 'phase'; readonly phase: Phase; readonly state: 'begin' | 'end' }
   | { readonly event: 'guest'; readonly guest: string; readonly state: GuestState; readonly detail?: string }
+  /** The image that guests boot: its kernel, initial file system and disk together, in bytes. */
+  | { readonly event: 'image'; readonly image: string; readonly bytes: number }
+  /** The virtual machine of a guest that is ready: what runs its instructions, its vCPUs and its memory in bytes. */
+  | {
+      readonly event: 'machine'
+      readonly guest: string
+      readonly accelerator: string
+      readonly cpus: number
+      readonly memory: number
+    }
+  /** What a guest's hypervisor takes of its node's memory, now and at most so far, in bytes: when ready, and in the end. */
+  | { readonly event: 'resident'; readonly guest: string; readonly now: number; readonly peak: number }
   | { readonly event: 'guest-lost'; readonly guest: string; readonly message: string }
   | {
       readonly event: 'rank'
@@ -32,6 +45,7 @@ export type Phase = 'image' | 'boot' | 'launch' | 'run' | 'stop'
 
 /** What is known of a rank. */
 export type RankState =
+  | 'bound'
   | 'started'
   | 'connected'
   | 'initialised'
@@ -44,8 +58,14 @@ export type RankState =
 /** Hears events in order. Must not throw. */
 export type EventListener = (event: JobEvent) => void
 
-/** A listener that appends one JSON object a line to a file; times are seconds since the epoch. */
-export function eventFile(path: string): { listener: EventListener; close: () => void } {
+/** The time of an event in milliseconds since the epoch, from a clock that never jumps while the process lives. */
+export const eventTime = (): number => performance.timeOrigin + performance.now()
+
+/** Appends one JSON object a line to a file, with the event's time in seconds since the epoch. */
+export function eventFile(path: string): {
+  write: (event: JobEvent, at: number) => void
+  close: () => void
+} {
   let fd: number
   try {
     fd = openSync(path, 'a', 0o600)
@@ -60,59 +80,14 @@ export function eventFile(path: string): { listener: EventListener; close: () =>
     })
   }
   return {
-    listener: (event) => {
+    write(event, at) {
       try {
-        writeSync(fd, `${JSON.stringify({ time: Date.now() / 1000, ...event })}\n`)
+        writeSync(fd, `${JSON.stringify({ time: at / 1000, ...event })}\n`)
       } catch {
         // A full disk must not end the job.
       }
     },
     close: () => closeSync(fd),
-  }
-}
-
-/** Adds up how long each phase took, in milliseconds, and when the first and last rank connected after launch. */
-export class Timings {
-  readonly #begun = new Map<Phase, number>()
-  readonly #took = new Map<Phase, number>()
-  #launched = 0
-  #firstConnected: number | undefined
-  #lastInitialised: number | undefined
-
-  readonly listener: EventListener = (event) => {
-    if (event.event === 'phase') {
-      if (event.state === 'begin') this.#begun.set(event.phase, performance.now())
-      else
-        this.#took.set(event.phase, performance.now() - (this.#begun.get(event.phase) ?? performance.now()))
-      if (event.phase === 'launch' && event.state === 'begin') this.#launched = performance.now()
-    } else if (event.event === 'rank') {
-      if (event.state === 'connected') this.#firstConnected ??= performance.now() - this.#launched
-      if (event.state === 'initialised') this.#lastInitialised = performance.now() - this.#launched
-    }
-  }
-
-  /** Lines such as `boot 3.21 s`. */
-  lines(): string[] {
-    const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`
-    const names: Record<Phase, string> = {
-      image: 'image, composed or found',
-      boot: 'boot of the guests, to ready',
-      launch: 'ranks handed over',
-      run: 'run, to the end of the last rank',
-      stop: 'guests stopped, all removed',
-    }
-    const lines = [...this.#took].map(
-      ([phase, ms]) => `${names[phase].padEnd(34)} ${seconds(ms).padStart(8)}`,
-    )
-    if (this.#firstConnected !== undefined)
-      lines.push(
-        `${'launch to first rank connected'.padEnd(34)} ${seconds(this.#firstConnected).padStart(8)}`,
-      )
-    if (this.#lastInitialised !== undefined)
-      lines.push(
-        `${'launch to last rank in MPI_Init'.padEnd(34)} ${seconds(this.#lastInitialised).padStart(8)}`,
-      )
-    return lines
   }
 }
 
@@ -125,4 +100,9 @@ export function planEvent(plan: JobPlan): JobEvent {
     guests: plan.guests.length,
     kind: plan.guestKind,
   }
+}
+
+/** Tells what guests boot: the sizes of the image's files. */
+export function imageEvent(image: string, files: readonly string[]): JobEvent {
+  return { event: 'image', image, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) }
 }

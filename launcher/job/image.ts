@@ -71,6 +71,8 @@ export interface OsvImageWishes {
   readonly compat: boolean
   /** Directories on which the guest mounts something. */
   readonly mountPoints: readonly string[]
+  /** Directories that are carried into the guest. */
+  readonly staged: readonly string[]
 }
 
 /** Composes an OSv image, or finds that it is there already. */
@@ -87,8 +89,8 @@ export async function composeOsvForPrograms(
       env: process.env,
       directory,
       base: await findOsvBase(store, wishes.base, log),
-      // OSv mounts memory on /tmp.
-      mountPoints: ['/tmp', ...wishes.mountPoints],
+      mountPoints: wishes.mountPoints,
+      staged: wishes.staged,
       ...(wishes.compat ? {} : { compat: false as const }),
     },
     { store, log },

@@ -8,6 +8,7 @@ import { version } from '../cli/version.ts'
 import type { Journal } from '../journal/journal.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
+import { hasDevices } from '../plan/devices.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { AgentStarters } from './agent-starters.ts'
 
@@ -17,6 +18,8 @@ export interface NodesContext {
   readonly allocation: Allocation
   readonly journal: Journal
   readonly log: Log
+  /** In a batch job work through agents even on this node: they are steps of the job, and end with it. */
+  readonly asSteps?: boolean
   readonly onReport: (report: RankReport) => void
   readonly onEvent: (node: number, event: NodeEvent) => void
   /** A node, or its agent, is gone. */
@@ -35,13 +38,19 @@ export interface JobNodes {
 
 /** Opens the nodes of a plan; resolves when each can be worked with. */
 export async function openNodes(context: NodesContext, limits: WaitLimits): Promise<JobNodes> {
-  return isHere(context) ? openThisNode(context) : openAgents(context, limits)
+  const asSteps = context.asSteps && context.allocation.jobId !== undefined
+  return isHere(context) && !asSteps ? openThisNode(context) : openAgents(context, limits)
 }
 
 /** Whether the whole job is on this node. */
 export function isHere({ plan, allocation }: Pick<NodesContext, 'plan' | 'allocation'>): boolean {
   const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
   return plan.nodes.length === 1 && here !== undefined && here.name === plan.nodes[0]?.name
+}
+
+/** Whether ranks may find a fabric or an accelerator. Of other nodes nothing is known, guests have none. */
+export function mayHaveDevices(context: Pick<NodesContext, 'plan' | 'allocation'>): boolean {
+  return context.plan.guestKind === 'host' && (!isHere(context) || hasDevices())
 }
 
 function openThisNode({ journal, log, onReport, onEvent }: NodesContext): JobNodes {
@@ -58,6 +67,7 @@ async function openAgents(context: NodesContext, limits: WaitLimits): Promise<Jo
   ])
   const hub = await startHub({
     nodes: plan.nodes.map((node) => node.name),
+    width: plan.treeWidth,
     version: version(),
     log,
     onReport: context.onReport,

@@ -14,6 +14,7 @@ import {
   readFileSync,
   readlinkSync,
   rmdirSync,
+  rmSync,
   writeSync,
 } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -28,8 +29,8 @@ import {
   waitFor,
   withParentDeathSignal,
 } from '../../common/index.ts'
-import { formatRecord, type JournalRecord, type Place } from './records.ts'
-import { MARKER_VARIABLE } from './removal.ts'
+import { formatRecord, type JournalRecord, type OpenResource, type Place } from './records.ts'
+import { MARKER_VARIABLE, removeResource } from './removal.ts'
 import { ensureRuntimeRoot, runtimeRoots } from './runtime-root.ts'
 
 /** Name of the journal's file in a job directory. */
@@ -49,10 +50,21 @@ export interface JournalledChild {
   readonly pid: number
 }
 
+/** A process that a daemon is to start. */
+export interface ExpectedProcess {
+  readonly marker: string
+  /** It runs. */
+  made(identity: ProcessIdentity): void
+  /** It has ended. */
+  gone(): void
+}
+
 /** Options of `Journal.spawn`: those of Node's `spawn` that make sense for a foreground child, and a name. */
 export interface JournalSpawnOptions extends Pick<SpawnOptions, 'stdio' | 'cwd' | 'env'> {
   /** For people: `QEMU of guest g0`. */
   readonly what: string
+  /** Whether the program sees to it by itself that it does not outlive this process; then it is started two commands sooner. */
+  readonly endsWithParent?: boolean
 }
 
 /** One job's journal, open for writing by its controller (or agent) alone. */
@@ -65,6 +77,7 @@ export class Journal {
   #nextId = 1
   #closing = false
   readonly #children = new Map<number, OwnChild>()
+  readonly #expected = new Map<number, OpenResource>()
 
   private constructor(root: string, directory: string, jobId: string) {
     this.#root = root
@@ -99,8 +112,9 @@ export class Journal {
     const marker = randomBytes(16).toString('hex')
     const id = this.#nextId++
     this.#write({ intend: id, intent: { kind: 'process', what: options.what, marker } })
-    const [wrapper, ...args] = underThisParent([command, ...argv.slice(1)])
-    const child = spawn(wrapper as string, args, {
+    const words = [command, ...argv.slice(1)]
+    const [file, ...args] = options.endsWithParent ? words : underThisParent(words)
+    const child = spawn(file as string, args, {
       stdio: options.stdio,
       cwd: options.cwd,
       env: { ...env, [MARKER_VARIABLE]: marker },
@@ -128,10 +142,52 @@ export class Journal {
     return { child, pid: child.pid }
   }
 
+  /**
+   * Journals a process that a daemon starts for this job. The daemon must give it the marker as MARKER_VARIABLE; it is
+   * ended, as a child would be, when the journal closes, or by the reaper.
+   */
+  expect(what: string): ExpectedProcess {
+    if (this.#closing) throw new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })
+    const id = this.#nextId++
+    const intent = { kind: 'process', what, marker: randomBytes(16).toString('hex') } as const
+    this.#write({ intend: id, intent })
+    this.#expected.set(id, { id, intent })
+    return {
+      marker: intent.marker,
+      made: (identity) => {
+        const made = { kind: 'process', ...identity } as const
+        this.#write({ made: id, as: made })
+        this.#expected.set(id, { id, intent, made })
+      },
+      gone: () => {
+        if (this.#expected.delete(id) && this.#file !== undefined) this.#write({ gone: id })
+      },
+    }
+  }
+
+  /**
+   * Journals a file that is about to be made outside of the job's directory. It is removed when `gone` is called, when
+   * the journal closes, or by the reaper.
+   */
+  expectFile(path: string, what: string): { gone(): void } {
+    if (this.#closing) throw new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })
+    const id = this.#nextId++
+    const intent = { kind: 'file', what, path } as const
+    this.#write({ intend: id, intent })
+    this.#expected.set(id, { id, intent })
+    return {
+      gone: () => {
+        rmSync(path, { force: true })
+        if (this.#expected.delete(id) && this.#file !== undefined) this.#write({ gone: id })
+      },
+    }
+  }
+
   /** Ends what is still there and removes the job's directory. Nothing can be started afterwards. May be called again. */
   async close(limits: WaitLimits = { deadline: Deadline.after(CLOSE_MS) }): Promise<void> {
     this.#closing = true
     await Promise.all([...this.#children.values()].map((own) => endChild(own, limits)))
+    await Promise.all([...this.#expected.values()].map((resource) => removeResource(resource, limits)))
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = undefined
     await rm(this.directory, { recursive: true, force: true })

@@ -2,7 +2,7 @@
 // namespaces are never touched.
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import {
   Deadline,
   isRunning,
@@ -52,15 +52,20 @@ export async function reap(options: ReapOptions): Promise<ReapedJob[]> {
 
 const REAP_MS = 10_000
 
-/** Job directories whose controller does not run, by their names alone. */
-function finishedJobs(root: string): string[] {
+/** Job directories of this user in a runtime root. */
+export function jobDirectories(root: string): string[] {
   return namesIn(root)
-    .filter((name) => {
-      const controller = controllerOf(name)
-      return controller !== undefined && !isRunning(controller)
-    })
+    .filter((name) => controllerOf(name) !== undefined)
     .map((name) => join(root, name))
     .filter((directory) => ownDirectory(directory) === undefined)
+}
+
+/** Job directories whose controller does not run. */
+function finishedJobs(root: string): string[] {
+  return jobDirectories(root).filter((directory) => {
+    const controller = controllerOf(basename(directory))
+    return controller !== undefined && !isRunning(controller)
+  })
 }
 
 // The last job to end removes the directory, perhaps just now.
@@ -93,7 +98,7 @@ async function reapJob(directory: string, log: Log, limits: WaitLimits): Promise
   const done: string[] = []
   const failures: string[] = []
   // After a reboot no process of the job can be left, and its pids mean others.
-  const resources = head && head.place.boot === place.boot ? open : []
+  const resources = open.filter(({ intent }) => intent.kind === 'file' || head?.place.boot === place.boot)
   for (const resource of resources.toReversed()) {
     try {
       done.push(...(await removeResource(resource, limits)))

@@ -1,5 +1,6 @@
 // The journal's lines: JSON, one record a line, only ever appended. Reading never throws: a controller that was killed
 // leaves half a line, and what stands in the file is only believed where it has the right shape.
+import { isAbsolute } from 'node:path'
 import type { ProcessIdentity } from '../../common/index.ts'
 
 /** Who wrote the journal. Pids mean something only within one boot of one host and one pid namespace. */
@@ -20,15 +21,24 @@ export interface Place {
 }
 
 /**
- * What is about to be made. Files and sockets are not among them: they are made inside the job's directory and go with
- * it. Each further kind has its own marker or name here and its own way of being removed in `removal.ts`.
+ * What is about to be made. Files and sockets inside the job's directory are not among them: they go with it. Each further kind has its own marker or name here and its own way of being removed in `removal.ts`.
  */
-interface Intent {
+type Intent = ProcessIntent | FileIntent
+
+interface ProcessIntent {
   readonly kind: 'process'
   /** For people: `QEMU of guest g0`. */
   readonly what: string
   /** The environment of the process has `LEET_MARKER=marker`. */
   readonly marker: string
+}
+
+/** A file that must lie elsewhere, since other nodes read it; its name has that of the job's directory in it. */
+interface FileIntent {
+  readonly kind: 'file'
+  readonly what: string
+  /** Absolute. */
+  readonly path: string
 }
 
 /** What identifies the thing that was made. */
@@ -114,10 +124,9 @@ function isHead(value: unknown): value is JournalHead {
 function isIntent(value: unknown): value is Intent {
   return (
     isObject(value) &&
-    value.kind === 'process' &&
     typeof value.what === 'string' &&
-    typeof value.marker === 'string' &&
-    MARKER.test(value.marker)
+    ((value.kind === 'process' && typeof value.marker === 'string' && MARKER.test(value.marker)) ||
+      (value.kind === 'file' && typeof value.path === 'string' && isAbsolute(value.path)))
   )
 }
 

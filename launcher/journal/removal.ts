@@ -1,5 +1,6 @@
 // How what a journal names is ended: only what matches everything that is known of it.
 import { readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import {
   environmentOf,
   identify,
@@ -20,9 +21,13 @@ export const MARKER_VARIABLE = 'LEET_MARKER'
  */
 export async function removeResource(resource: OpenResource, limits: WaitLimits): Promise<string[]> {
   const { intent, made } = resource
+  if (intent.kind === 'file') {
+    await rm(intent.path, { force: true })
+    return [`removed ${intent.what}`]
+  }
   const matching = made
     ? [made].filter((process) => hasMarker(process.pid, intent.marker))
-    : withMarker(intent.marker)
+    : processesWithMarker(intent.marker)
   const running = matching.filter(isRunning)
   for (const { pid } of running) {
     try {
@@ -48,7 +53,8 @@ async function untilGone(
   })
 }
 
-function withMarker(marker: string): ProcessIdentity[] {
+/** Processes that carry the marker in their environment. */
+export function processesWithMarker(marker: string): ProcessIdentity[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)

@@ -38,6 +38,11 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   return finding.works ? 'kvm' : 'tcg'
 }
 
+/** What `chooseAccelerator` would most likely say, without a trial: KVM where it was not found wanting. */
+export function expectAccelerator(options: Pick<AcceleratorOptions, 'qemu' | 'cacheDirectory'>): Accelerator {
+  return whyNoAccess('/dev/kvm') === undefined && recall(options)?.works !== false ? 'kvm' : 'tcg'
+}
+
 /** What a trial found. */
 export type Finding = { readonly works: true } | { readonly works: false; readonly why: string }
 
@@ -109,7 +114,7 @@ async function tryAndRemember(options: AcceleratorOptions): Promise<Finding> {
   return finding
 }
 
-function recall(options: AcceleratorOptions): Finding | undefined {
+function recall(options: Pick<AcceleratorOptions, 'qemu' | 'cacheDirectory'>): Finding | undefined {
   try {
     const { qemu, finding } = JSON.parse(readFileSync(placeOfFinding(options).file, 'utf8'))
     if (qemu !== options.qemu) return undefined
@@ -120,7 +125,10 @@ function recall(options: AcceleratorOptions): Finding | undefined {
 }
 
 // By boot id: the cache may lie in a home directory that many nodes share, and a boot id is one boot of one node.
-function placeOfFinding({ cacheDirectory }: AcceleratorOptions): { folder: string; file: string } {
+function placeOfFinding({ cacheDirectory }: Pick<AcceleratorOptions, 'cacheDirectory'>): {
+  folder: string
+  file: string
+} {
   const folder = join(cacheDirectory, 'accelerator')
   return { folder, file: join(folder, `${thisPlace().boot}.json`) }
 }

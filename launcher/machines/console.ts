@@ -1,7 +1,7 @@
 // The serial console of a guest: read from QEMU, told line by line, and written to a file. Guests write what they like:
 // lines are cut to a length, stripped of terminal control sequences, only the last ones are kept, and so is the file.
 // QEMU waits while nobody reads, so nothing is lost.
-import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { type Log, messageOf } from '../../common/index.ts'
@@ -72,8 +72,12 @@ export class GuestConsole {
   readonly #options: ConsoleOptions
   readonly #decoder = new LineDecoder()
   readonly #kept: string[] = []
+  readonly #watchers = new Set<(bytes: Uint8Array) => void>()
   #fd: number | undefined
   #written = 0
+  /** Bytes that were written before those of the present file, and how many of them are in the one before it. */
+  #before = 0
+  #old = 0
 
   constructor(stream: Readable, options: ConsoleOptions) {
     this.file = options.file
@@ -85,6 +89,34 @@ export class GuestConsole {
     stream.on('close', () => this.#closeFile())
   }
 
+  /** What the guest writes from here on, to somebody who watches; gives how to end that. */
+  watch(watcher: (bytes: Uint8Array) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** How many bytes are in the file, and were in those before it. */
+  get length(): number {
+    return this.#before + this.#written
+  }
+
+  /** What the guest wrote from a position on, in one piece: what is not kept any more is passed over. `next` follows it. */
+  read(from: number): { readonly bytes: Uint8Array; readonly next: number } {
+    const at = Math.max(from, this.#before - this.#old)
+    const inOld = at < this.#before
+    const [path, start, end] = inOld
+      ? [`${this.file}.old`, this.#before - this.#old, this.#before]
+      : [this.file, this.#before, this.length]
+    const bytes = Buffer.alloc(Math.max(0, Math.min(PIECE, end - at)))
+    const fd = openSync(path, 'r')
+    try {
+      const size = readSync(fd, bytes, 0, bytes.length, at - start)
+      return { bytes: bytes.subarray(0, size), next: at + size }
+    } finally {
+      closeSync(fd)
+    }
+  }
+
   /** The last lines, the unfinished one included. */
   tail(count: number = LINES_KEPT): string[] {
     const { partial } = this.#decoder
@@ -94,6 +126,7 @@ export class GuestConsole {
 
   #take(bytes: Buffer): void {
     this.#append(bytes)
+    for (const watcher of this.#watchers) watcher(bytes)
     for (const line of this.#decoder.push(bytes)) {
       this.#kept.push(line)
       if (this.#kept.length > LINES_KEPT) this.#kept.shift()
@@ -109,8 +142,10 @@ export class GuestConsole {
       if (this.#written < (this.#options.fileLimit ?? FILE_LIMIT)) return
       this.#closeFile()
       renameSync(this.file, `${this.file}.old`)
-      this.#fd = openSync(this.file, 'ax', 0o600)
+      this.#before += this.#written
+      this.#old = this.#written
       this.#written = 0
+      this.#fd = openSync(this.file, 'ax', 0o600)
     } catch (error) {
       // A full disk is no reason to end a job.
       this.#closeFile()
@@ -127,3 +162,4 @@ export class GuestConsole {
 }
 
 const FILE_LIMIT = 16 << 20
+const PIECE = 64 << 10

@@ -1,19 +1,12 @@
-// A running virtual machine: QEMU as a foreground child of this process, its QMP connection, its console.
+// A running virtual machine, whoever launched its QEMU: followed and ended through its QMP connection, its console kept.
 
-import type { Duplex, Readable } from 'node:stream'
-import {
-  type ChildEnd,
-  Deadline,
-  endOf,
-  LeetError,
-  type Log,
-  type WaitLimits,
-  waitFor,
-} from '../../common/index.ts'
+import type { Duplex } from 'node:stream'
+import { Deadline, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Accelerator } from './accel.ts'
 import { cleanLine, GuestConsole } from './console.ts'
-import { CONSOLE_FD, QMP_FD, qemuArguments } from './qemu-args.ts'
+import { pinVcpus } from './pinning.ts'
+import { qemuDriver } from './qemu-driver.ts'
 import { QmpClient, type QmpEvent } from './qmp.ts'
 import { checkMachineSpec, type MachineSpec } from './spec.ts'
 import { plugTaps } from './taps.ts'
@@ -37,6 +30,8 @@ type MachineExitReason =
 /** How a machine ended. */
 interface MachineExit {
   readonly reason: MachineExitReason
+  /** What happened, in a few words, without the console. */
+  readonly cause: string
   /** Says what happened, with the last console lines; undefined when `stop` was called. */
   readonly error: LeetError | undefined
 }
@@ -47,6 +42,8 @@ export interface Machine {
   /** Of QEMU. */
   readonly pid: number
   readonly console: GuestConsole
+  /** Types on the serial console; lost when the guest is gone. */
+  type(bytes: Uint8Array): void
   /** Resolves when the machine has ended, for whatever reason; never rejects. */
   readonly exited: Promise<MachineExit>
   /** Port of 127.0.0.1 that leads to a port of the guest; `LEET_E_MACHINE` when the specification has no such forward. */
@@ -63,8 +60,32 @@ export interface MachineContext extends WaitLimits {
   readonly qemu: string
   /** From `chooseAccelerator`. */
   readonly accelerator: Accelerator
+  /** Who launches QEMU: this process unless told. */
+  readonly driver?: MachineDriver
   /** Sees every console line from the first on: clean, without its newline. */
   readonly onConsoleLine?: (line: string) => void
+}
+
+/** A way to have QEMU run. */
+export interface MachineDriver {
+  /** Launches QEMU for a checked specification; nothing runs after a rejection. */
+  launch(spec: MachineSpec, context: MachineContext): Promise<LaunchedMachine>
+}
+
+/** A QEMU that runs, as its driver hands it over. */
+export interface LaunchedMachine {
+  readonly pid: number
+  readonly qmp: Duplex
+  readonly console: Duplex
+  kill(): void
+  /** Resolves, with how, when QEMU is gone. */
+  readonly ended: Promise<string>
+  /** The last that QEMU said on stderr, where that can be read. */
+  said(): string
+  /** Its interfaces are in their bridges already. */
+  readonly plugged: boolean
+  /** Its threads are on the processors of its placement already. */
+  readonly placed: boolean
 }
 
 /**
@@ -74,7 +95,8 @@ export interface MachineContext extends WaitLimits {
  */
 export async function startMachine(spec: MachineSpec, context: MachineContext): Promise<Machine> {
   checkMachineSpec(spec)
-  const machine = new QemuMachine(spec, context)
+  const launched = await (context.driver ?? qemuDriver).launch(spec, context)
+  const machine = new RunningMachine(spec, launched, context)
   try {
     await machine.start(spec, context)
     return machine
@@ -96,40 +118,29 @@ const LINES_SHOWN = 15
 const QUIT_MS = 2000
 /** How long SIGKILL may take. */
 const KILL_MS = 5000
-const STDERR_LIMIT = 16 << 10
 
-class QemuMachine implements Machine {
+class RunningMachine implements Machine {
   readonly name: string
   readonly pid: number
   readonly console: GuestConsole
   readonly exited: Promise<MachineExit>
   readonly #log: Log
   readonly #qmp: QmpClient
-  readonly #kill: () => void
+  readonly #launched: LaunchedMachine
   #forwards: readonly Forward[] = []
   #stopping = false
   #reason: MachineExitReason | undefined
   #cause = ''
   #panic: string | undefined
-  #stderr = ''
 
-  constructor(spec: MachineSpec, { journal, log, qemu, accelerator, onConsoleLine }: MachineContext) {
+  constructor(spec: MachineSpec, launched: LaunchedMachine, { log, onConsoleLine }: MachineContext) {
     this.name = spec.name
     this.#log = log
-    const { child, pid } = journal.spawn([qemu, ...qemuArguments(spec, accelerator)], {
-      what: `QEMU of guest ${spec.name}`,
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
-      cwd: '/',
-    })
-    this.pid = pid
-    this.#kill = () => child.kill('SIGKILL')
-    const stderr = child.stderr as Readable
-    stderr.on('data', (bytes: Buffer) => {
-      this.#stderr = (this.#stderr + bytes.toString('utf8')).slice(-STDERR_LIMIT)
-    })
-    this.#qmp = new QmpClient(child.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event))
+    this.#launched = launched
+    this.pid = launched.pid
+    this.#qmp = new QmpClient(launched.qmp, (event) => this.#onEvent(event))
     try {
-      this.console = new GuestConsole(child.stdio[CONSOLE_FD] as Readable, {
+      this.console = new GuestConsole(launched.console, {
         file: spec.consoleFile,
         log,
         onLine: (line) => {
@@ -138,17 +149,20 @@ class QemuMachine implements Machine {
         },
       })
     } catch (error) {
-      this.#kill()
+      this.#launched.kill()
       throw error
     }
-    this.exited = endOf(child).then((end) => this.#onExit(end))
+    this.exited = launched.ended.then((how) => this.#onExit(how))
   }
 
-  async start({ nics }: MachineSpec, limits: WaitLimits): Promise<void> {
+  async start({ nics, placement }: MachineSpec, limits: WaitLimits): Promise<void> {
     await this.#qmp.start(limits)
     this.#forwards = parseUsernet(await this.#ask('info usernet', limits))
-    if (nics.some(({ link }) => link.kind === 'bridge')) {
+    if (!this.#launched.plugged && nics.some(({ link }) => link.kind === 'bridge')) {
       await plugTaps(nics, await this.#ask('info network', limits), limits)
+    }
+    if (placement?.vcpus && !this.#launched.placed) {
+      await pinVcpus(placement.vcpus, await this.#qmp.execute('query-cpus-fast', {}, limits), limits)
     }
   }
 
@@ -167,6 +181,11 @@ class QemuMachine implements Machine {
     })
   }
 
+  type(bytes: Uint8Array): void {
+    const { console } = this.#launched
+    if (console.writable) console.write(bytes)
+  }
+
   async stop({ deadline, signal }: WaitLimits): Promise<MachineExit> {
     this.#stopping = true
     const quit: WaitLimits = { deadline: deadline.within(QUIT_MS), signal }
@@ -178,7 +197,7 @@ class QemuMachine implements Machine {
     } catch {
       // Killed below, whatever QEMU said.
     }
-    this.#kill()
+    this.#launched.kill()
     return await waitFor(
       this.exited,
       { deadline: Deadline.after(KILL_MS) },
@@ -209,31 +228,31 @@ class QemuMachine implements Machine {
   #end(reason: MachineExitReason, cause: string): void {
     this.#reason ??= reason
     this.#cause ||= cause
-    this.#kill()
+    this.#launched.kill()
   }
 
-  #onExit(end: ChildEnd): MachineExit {
-    if (this.#stopping) return { reason: 'stopped', error: undefined }
+  #onExit(how: string): MachineExit {
+    if (this.#stopping) return { reason: 'stopped', cause: 'it was stopped', error: undefined }
     let reason = this.#reason ?? 'qemu'
-    let why =
-      this.#cause || `QEMU ended ${end.kind === 'signal' ? `by ${end.signal}` : `with status ${end.status}`}`
+    // Whoever ended QEMU is known to its driver at best.
+    let why = reason === 'qemu' ? [this.#cause, how].filter(Boolean).join('; ') : this.#cause
     if (this.#panic !== undefined) {
       reason = 'panic'
       why = this.#panic
     }
-    const stderr = this.#stderr.split('\n').map(cleanLine).filter(Boolean)
+    const stderr = this.#launched.said().split('\n').map(cleanLine).filter(Boolean)
     if (reason !== 'qemu') for (const line of stderr) this.#log.detail(`QEMU of guest ${this.name}: ${line}`)
+    const said = section('QEMU says', reason === 'qemu' ? stderr : [])
     return {
       reason,
+      cause: [why, ...said].join('\n'),
       error: new LeetError({
         code: 'LEET_E_MACHINE',
         where: `guest ${this.name}`,
         what: 'ended unexpectedly',
-        why: [
-          why,
-          ...section('QEMU says', reason === 'qemu' ? stderr : []),
-          ...section('last lines of its console', this.console.tail(LINES_SHOWN)),
-        ].join('\n'),
+        why: [why, ...said, ...section('last lines of its console', this.console.tail(LINES_SHOWN))].join(
+          '\n',
+        ),
         hint: stderr.some((line) => /bridge helper|acl file|access denied by acl/.test(line))
           ? BRIDGE_HINT
           : undefined,

@@ -20,6 +20,20 @@ export interface MachineSpec {
   readonly shares: readonly Share[]
   /** What the guest writes to its serial console is appended to this file, whose last 16 MiB or more are kept. */
   readonly consoleFile: string
+  /** Anywhere, in pages of any size, unless told. */
+  readonly placement?: Placement
+}
+
+/** Where on the host a machine runs. */
+export interface Placement {
+  /** The processor of each vCPU, by its number; undefined: none has one of its own. */
+  readonly vcpus?: readonly number[]
+  /** Processors of the hypervisor's other threads, and of vCPUs that have none of their own. */
+  readonly others?: readonly number[]
+  /** NUMA node that the memory comes from as long as it has some. */
+  readonly memoryNode?: number
+  /** Bytes of a huge page: the memory consists of such. */
+  readonly hugePage?: number
 }
 
 /** A kernel that QEMU loads itself: a bzImage, or an ELF file with a PVH or multiboot entry. */
@@ -29,11 +43,21 @@ export interface DirectKernel {
   readonly commandLine: string
 }
 
-/** A virtio-blk disk, always of format raw. Guests see them in this order: vda, vdb, … */
+/** What the bytes of a disk's file are. Always said, never left to QEMU to guess: a guest could write what it guesses by. */
+export type DiskFormat = 'raw' | 'qcow2'
+
+/** A virtio-blk disk. Guests see them in this order: vda, vdb, … */
 export interface Disk {
   /** At most 20 characters; Linux shows it under /dev/disk/by-id as `virtio-SERIAL`. */
   readonly serial: string
   readonly path: string
+  /** `raw` unless told. */
+  readonly format?: DiskFormat
+  /**
+   * What is under `path`, a qcow2 file that holds what the guest changes; it is only read. What a qcow2 file itself says
+   * is under it is never followed.
+   */
+  readonly base?: { readonly path: string; readonly format: DiskFormat }
   readonly readonly: boolean
   readonly bootIndex?: number
 }
@@ -62,6 +86,8 @@ export interface BridgePlug {
   readonly mtu: number
   /** QEMU's setuid program that makes the tap; undefined for root, who needs none. */
   readonly helper: string | undefined
+  /** This user may use /dev/vhost-net: under KVM packets go through the kernel instead of QEMU. */
+  readonly vhost?: boolean
 }
 
 /** A directory of the host that the guest may mount by 9p. */
@@ -97,8 +123,9 @@ export function checkMachineSpec(spec: MachineSpec): void {
     refuse(`its kernel command line is longer than ${COMMAND_LINE_LIMIT} bytes`)
   }
   if (spec.kernel?.commandLine.includes('\0')) refuse('its kernel command line has a NUL character')
-  for (const { serial } of spec.disks) {
+  for (const { serial, format, base } of spec.disks) {
     if (!/^[A-Za-z0-9_-]{1,20}$/.test(serial)) refuse(`"${serial}" is not a serial number of a disk`)
+    if (base && format !== 'qcow2') refuse(`its disk ${serial} has a base, which only qcow2 can have`)
   }
   for (const { id, mac, link } of spec.nics) {
     if (!/^[A-Za-z][A-Za-z0-9-]{0,14}$/.test(id)) refuse(`"${id}" is not a name of a network interface`)
@@ -119,6 +146,12 @@ export function checkMachineSpec(spec: MachineSpec): void {
   }
 }
 
+/** MiB of a machine's memory: whole huge pages, where it has such. */
+export function mebibytesOf({ memory, placement }: Pick<MachineSpec, 'memory' | 'placement'>): number {
+  const unit = Math.max(MIB, placement?.hugePage ?? MIB)
+  return (Math.ceil(memory / unit) * unit) / MIB
+}
+
 /** Whether Linux would take it as a name of a network interface, and no program as an option. */
 export function isInterfaceName(name: string): boolean {
   return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(name)
@@ -135,7 +168,7 @@ function pathsOf(spec: MachineSpec): string[] {
   return [
     consoleFile,
     ...(kernel ? [kernel.image, ...(kernel.initrd === undefined ? [] : [kernel.initrd])] : []),
-    ...disks.map(({ path }) => path),
+    ...disks.flatMap(({ path, base }) => (base ? [path, base.path] : [path])),
     ...nics.flatMap(({ link }) => (link.kind === 'vde' ? [link.socketDirectory] : [])),
     ...nics.flatMap(({ link }) => (link.kind === 'bridge' ? (link.plug.helper ?? []) : [])),
     ...shares.map(({ path }) => path),

@@ -1,5 +1,6 @@
 // Addresses of guests on the private segment that joins them. Nothing is drawn at random and nothing is asked: an address
 // follows from the node and the guest, a MAC from the address, so that nodes need no lock between them.
+import { isIPv4 } from 'node:net'
 import { LeetError, usageError } from '../../common/index.ts'
 
 /** An IPv4 network. */
@@ -33,6 +34,39 @@ export function parseSubnet(text: string, where: string): Subnet {
   return { base, prefix }
 }
 
+const range = (count: number) => Array.from({ length: count }, (_, index) => index)
+
+// Of RFC 1918. Sites that have all of 10.0.0.0/8 are many.
+const PRIVATE = [
+  DEFAULT_SUBNET,
+  ...range(20).map((i) => `10.${78 + i}.0.0/16`),
+  ...range(12).map((i) => `172.${20 + i}.0.0/16`),
+]
+
+/**
+ * The network for a segment that is the guests' alone: the usual one, or the next that is none of the node's own
+ * `networks` (`10.77.0.12/16`), whose hosts guests could not reach otherwise. What the user chose is left alone.
+ */
+export function privateSubnet(wanted: string, networks: readonly string[]): string {
+  if (wanted !== DEFAULT_SUBNET) return wanted
+  const taken = networks.flatMap((network) => {
+    const [address = '', prefix = ''] = network.split('/')
+    return isIPv4(address) ? [{ address: numberOf(address), prefix: Number(prefix) }] : []
+  })
+  const free = PRIVATE.find((candidate) => {
+    const { base, prefix } = parseSubnet(candidate, 'network.subnet')
+    return taken.every((one) => {
+      const size = 2 ** (32 - Math.min(prefix, one.prefix))
+      return Math.floor(base / size) !== Math.floor(one.address / size)
+    })
+  })
+  return free ?? wanted
+}
+
+function numberOf(address: string): number {
+  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0)
+}
+
 /** `10.77.0.0/16` */
 export function formatSubnet({ base, prefix }: Subnet): string {
   return `${formatAddress(base)}/${prefix}`
@@ -61,7 +95,7 @@ export function guestAddress(subnet: Subnet, node: number, guest: number): strin
  * 10.77.N.1 and so on. Undefined when no range follows from the address.
  */
 export function nodeOfAddress(subnet: Subnet, address: string): number | undefined {
-  const node = address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0) - subnet.base - 1
+  const node = numberOf(address) - subnet.base - 1
   return node >= 0 && node < rangesOf(subnet).nodes ? node : undefined
 }
 

@@ -51,7 +51,10 @@ export function inspectBridge(name: string, subnet: Subnet): Bridge {
       'give the nodes the first addresses of that network, or tell its real one by network.subnet',
     )
   }
-  return { plug: { bridge: name, mtu: read('mtu'), helper: findHelper(refuse) }, ...own }
+  return {
+    plug: { bridge: name, mtu: read('mtu'), helper: findHelper(refuse), vhost: mayUse('/dev/vhost-net') },
+    ...own,
+  }
 }
 
 const NETWORK_CLASS = '/sys/class/net'
@@ -82,6 +85,15 @@ function findHelper(refuse: (why: string, hint: string) => never): string | unde
 }
 
 const SETUID = 0o4000
+
+function mayUse(device: string): boolean {
+  try {
+    accessSync(device, constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function isExecutable(path: string): boolean {
   try {

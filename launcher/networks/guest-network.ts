@@ -24,8 +24,8 @@ export interface GuestNetwork {
   readonly address: string
   /** The network that joins the guests, on which MPI is to communicate; undefined when there is one guest. */
   readonly segment?: { readonly interfaceName: string; readonly address: string; readonly cidr: string }
-  /** How the node reaches the guest: `Machine.forwardedPort(control.nic, control.port)`. */
-  readonly control: { readonly nic: string; readonly port: number }
+  /** How the node reaches the guest: `Machine.forwardedPort(control.nic, control.port)`, or at its own address. */
+  readonly control: { readonly nic: string; readonly port: number; readonly direct?: boolean }
   /** Address at which the guest reaches a service that listens on the node's 127.0.0.1. */
   readonly serviceAddress: string
 }
@@ -67,11 +67,16 @@ export function localNetwork({ socketDirectory, ...place }: LocalNetworkOptions)
 export interface BridgeNetworkOptions extends SegmentPlace {
   /** `Bridge.plug` of the node. */
   readonly plug: BridgePlug
+  /** Control the guest at its address on the bridge, so that no port of the node leads to it. */
+  readonly direct?: boolean
 }
 
 /** Mode `bridge`: eth0 on a bridge that joins the guests of all nodes, eth1 as in mode `local`. */
-export function bridgeNetwork({ plug, ...place }: BridgeNetworkOptions): GuestNetwork {
-  return segmentNetwork(place, { kind: 'bridge', plug }, plug.mtu)
+export function bridgeNetwork({ plug, direct = false, ...place }: BridgeNetworkOptions): GuestNetwork {
+  const network = segmentNetwork(place, { kind: 'bridge', plug }, plug.mtu)
+  if (!direct) return network
+  const nics = network.nics.map((nic): Nic => (nic.id === CONTROL ? controlNic() : nic))
+  return { ...network, nics, control: { ...network.control, direct } }
 }
 
 function segmentNetwork(place: SegmentPlace, link: NicLink, mtu?: number): GuestNetwork {
@@ -100,8 +105,8 @@ const SLIRP = { host: '10.0.2.2', guest: '10.0.2.15', prefix: 24 } as const
 // Each guest is alone on its user network, so all may have the same MAC there.
 const CONTROL_MAC = macOf(SLIRP.guest)
 
-function controlNic(port: number): Nic {
-  return { id: CONTROL, mac: CONTROL_MAC, link: { kind: 'user', forwards: [port] } }
+function controlNic(...forwards: number[]): Nic {
+  return { id: CONTROL, mac: CONTROL_MAC, link: { kind: 'user', forwards } }
 }
 
 function controlInterface(name: string): GuestInterface {

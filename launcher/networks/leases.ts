@@ -1,8 +1,7 @@
-// Which guest numbers of a node are taken, when several jobs, also of several users, have guests on the same bridge. A
-// lease is a listening socket in Linux's abstract namespace (unix(7)), named after the address: the kernel knows it in
-// the whole network namespace, gives it to one process only, and takes it back when that process ends, however it ends.
-import { createServer, type Server } from 'node:net'
+// Which guest numbers of a node are taken, when several jobs, also of several users, have guests on the same bridge: a
+// lease is the name of the address, held as long as the process lives.
 import { LeetError } from '../../common/index.ts'
+import { lockName, type NameLock } from '../journal/name-lock.ts'
 import { guestAddress, type Subnet } from './addresses.ts'
 
 /** Guest numbers that belong to this process until it ends or gives them back. */
@@ -14,14 +13,14 @@ export interface GuestLease {
 
 /** Takes the `count` lowest free guest numbers of a node; `LEET_E_ADDRESSES` when there are not as many. */
 export async function leaseGuests(subnet: Subnet, node: number, count: number): Promise<GuestLease> {
-  const taken: { guest: number; lock: Server }[] = []
+  const taken: { guest: number; lock: NameLock }[] = []
   const release = () => {
-    for (const { lock } of taken) lock.close()
+    for (const { lock } of taken) lock.release()
   }
   let others = 0
   try {
     for (let guest = 0; taken.length < count; guest++) {
-      const lock = await lockName(guestAddress(subnet, node, guest))
+      const lock = await lockName(`guest/${guestAddress(subnet, node, guest)}`)
       if (lock) taken.push({ guest, lock })
       else others++
     }
@@ -38,17 +37,4 @@ export async function leaseGuests(subnet: Subnet, node: number, count: number): 
     })
   }
   return { guests: taken.map(({ guest }) => guest), release }
-}
-
-function lockName(address: string): Promise<Server | undefined> {
-  return new Promise((resolve, reject) => {
-    // Whoever connects learns that the address is in use, which is no secret.
-    const server = createServer((socket) => socket.destroy())
-    server.unref()
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(undefined)
-      else reject(error)
-    })
-    server.listen(`\0leet-guest/${address}`, () => resolve(server))
-  })
 }

@@ -4,6 +4,7 @@ import { openLocalChannel } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { GuestPlan } from '../plan/plan.ts'
 import type { NodeGuests } from './node-guests.ts'
+import { nodeProcessors } from './processors.ts'
 
 /** The node itself as one "guest" that is always ready. */
 export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
@@ -15,6 +16,7 @@ export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
           serviceHost: '127.0.0.1',
           serviceAddress: '127.0.0.1',
           switchesUser: false,
+          processors: () => nodeProcessors(),
           lost: new Promise(() => {}),
           openChannel: (listener, limits) =>
             openLocalChannel(
@@ -22,7 +24,7 @@ export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
                 where: plan.name,
                 listener,
                 spawn: (argv) =>
-                  journal.spawn(argv, { what: 'the starter of ranks', stdio: 'pipe' })
+                  journal.spawn(argv, { what: 'the starter of ranks', stdio: 'pipe', endsWithParent: true })
                     .child as ChildProcessWithoutNullStreams,
               },
               limits,

@@ -1,19 +1,25 @@
 // The work of a node agent, done in this process: boots the node's guests, serves PMI to its ranks, starts them and
 // tells what they do.
 import { existsSync } from 'node:fs'
-import { Deadline, LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
+import { atMost, Deadline, LeetError, type Log, residentMemory, type WaitLimits } from '../../common/index.ts'
 import {
+  bindRanks,
   type ControlChannel,
+  coresOf,
+  describeBinding,
   openProcessManager,
   type ProcessManager,
   type RankEvent,
   type ServiceAddress,
 } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
+import type { Placement } from '../machines/spec.ts'
+import { sharesProcessors } from '../plan/network.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
-import type { BootOrder, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
+import type { ReservedPlacement } from './placement.ts'
+import type { BootOrder, GuestPlan, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
 
 /** What a local worker is made with. */
 export interface LocalWorkerContext extends WorkerContext {
@@ -39,6 +45,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   let addresses: readonly string[] = []
   let source: NodeGuests | undefined
   let network: NodeNetwork | undefined
+  let placement: ReservedPlacement | undefined
   let guests = new Map<number, NodeGuest>()
   const channels = new Map<number, Promise<ControlChannel>>()
   const services = new Map<number, Promise<ServiceAddress>>()
@@ -66,9 +73,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
   // When a guest dies its channel breaks first, but why it died says more.
   async function tellLoss(guest: NodeGuest, channelError: LeetError): Promise<void> {
-    const error = guest.channelExplains
-      ? channelError
-      : await Promise.race([guest.lost, pause(LOSS_MS).then(() => channelError)])
+    const error = guest.channelExplains ? channelError : await atMost(LOSS_MS, guest.lost, channelError)
     if (!stopping) emit({ kind: 'guest-lost', guest: guest.index, error })
   }
 
@@ -91,6 +96,14 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
     return listening
   }
 
+  // Nothing is told of a hypervisor that is gone.
+  function tellMemory(): void {
+    for (const { index, machine } of guests.values()) {
+      const memory = machine && residentMemory(machine.pid)
+      if (memory) emit({ kind: 'resident', guest: index, ...memory })
+    }
+  }
+
   const openChannels = async (): Promise<ControlChannel[]> => {
     const settled = await Promise.allSettled(channels.values())
     return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
@@ -98,10 +111,16 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
   return {
     async reserve(jobPlan, node) {
-      if (jobPlan.network.mode === 'none') return
-      const { reserveNetwork } = await import('./node-network.ts')
+      if (jobPlan.network.mode === 'none' || jobPlan.session) return
+      const [{ reserveNetwork }, { checkMemory, memoryLimit }, { reservePlacement }] = await Promise.all([
+        import('./node-network.ts'),
+        import('./job-memory.ts'),
+        import('./placement.ts'),
+      ])
       const own = jobPlan.guests.filter((guest) => guest.node === node)
-      network = await reserveNetwork(jobPlan, own, node, journal)
+      checkMemory(own, memoryLimit(), jobPlan.nodes[node]?.name ?? '')
+      placement = await reservePlacement(jobPlan, own, log)
+      network = await reserveNetwork(jobPlan, own, node, { journal, exchange })
       for (const [index, guest] of own.entries()) {
         emit({ kind: 'address', guest: guest.index, address: network.addresses[index] as string })
       }
@@ -111,7 +130,11 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       plan = order.plan
       addresses = order.addresses
       const limits = { deadline: Deadline.after(plan.limits.boot), signal }
-      source = await guestsOf(order, network, journal, log)
+      if (order.keep) {
+        const { serveLines } = await import('./guest-lines.ts')
+        serveLines(exchange, (guest) => guests.get(guest)?.line)
+      }
+      source = await guestsOf(order, network, placement?.placements ?? [], journal, log)
       const booted = await source.boot(
         (guest, state, detail) => emit({ kind: 'guest', guest, state, ...(detail ? { detail } : {}) }),
         limits,
@@ -122,13 +145,20 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
           if (!stopping) emit({ kind: 'guest-lost', guest: guest.index, error })
         })
       }
+      for (const { index, machine } of booted) {
+        if (machine) emit({ kind: 'machine', guest: index, accelerator: machine.accelerator })
+      }
+      for (const { index, door, serviceAddress } of booted) {
+        if (door) emit({ kind: 'held', guest: index, ...door, serviceAddress })
+      }
+      tellMemory()
       // The channel is part of being ready: a guest that cannot start ranks is of no use.
       await Promise.all(booted.map((guest) => channelOf(guest, limits)))
     },
 
     async prove(signal) {
       if (plan?.guestKind !== 'linux') return
-      const { proveReach } = await import('./prove.ts')
+      const { proveFiles, proveReach } = await import('./prove.ts')
       const limits = { deadline: Deadline.after(plan.limits.boot), signal }
       const about = { plan, addresses }
       const began = performance.now()
@@ -136,6 +166,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         [...guests.values()].map(async (guest) => {
           const [channel, service] = await Promise.all([channelOf(guest, limits), serviceOf(guest)])
           await proveReach(channel, { ...about, guest: guest.index, service }, limits)
+          await proveFiles(channel, about.plan, guest.index, limits)
         }),
       )
       const took = Math.round(performance.now() - began)
@@ -160,6 +191,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         [...byGuest].map(async ([index, own]) => {
           const guest = guests.get(index) as NodeGuest
           const [channel, address] = await Promise.all([channelOf(guest, limits), serviceOf(guest)])
+          const cpusOf = bindingsOf(guest, plan, emit)
+          const coarseTimers = plan !== undefined && sharesProcessors(plan.guests[index] as GuestPlan)
           await channel.start(
             own.map((order) => ({
               rank: order.task,
@@ -167,6 +200,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
               env: { ...order.environment, ...processManager().environment(job, order.rank, address) },
               stdin: order.stdin,
               terminal: order.terminal,
+              ...cpusOf(order),
+              coarseTimers,
               ...(guest.switchesUser && plan
                 ? { user: { uid: plan.user.uid, gid: plan.user.gid, groups: plan.user.groups } }
                 : {}),
@@ -216,16 +251,19 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       const open = await openChannels()
       await Promise.allSettled(open.map((channel) => channel.close(limits)))
       manager?.close()
+      tellMemory()
       await source?.stop(limits)
       network?.release()
+      placement?.release()
     },
   }
 }
 
 // Each kind's code is loaded only when it is used: a job on the bare host needs none of QEMU, SSH and images.
 async function guestsOf(
-  { plan, node, image, addresses, secrets }: BootOrder,
+  { plan, node, image, addresses, secrets, held, keep }: BootOrder,
   network: NodeNetwork | undefined,
+  placements: readonly Placement[],
   journal: Journal,
   log: Log,
 ): Promise<NodeGuests> {
@@ -236,22 +274,71 @@ async function guestsOf(
     if (!guest) return { boot: async () => [], stop: async () => {} }
     return hostGuests(guest, journal)
   }
+  if (held && image?.kind === 'osv') {
+    const { heldOsvGuests } = await import('./held-osv-guests.ts')
+    return heldOsvGuests({ plan, guests: own, held, secrets, image, log })
+  }
+  if (held) {
+    const { heldGuests } = await import('./held-guests.ts')
+    return heldGuests({ guests: own, held, secrets, ownImage: image?.kind === 'disk', log })
+  }
   if (!image || !network) throw new Error('a guest without an image or a network')
   if (!existsSync(image.disk)) {
     throw new LeetError({
       code: 'LEET_E_IMAGE_MISSING',
       what: `the image ${image.disk} is not on this node`,
       where: plan.nodes[node]?.name,
-      hint: 'set XDG_CACHE_HOME to a directory that all nodes share',
+      hint:
+        image.kind === 'disk'
+          ? 'put it into a directory that all nodes share'
+          : 'set XDG_CACHE_HOME to a directory that all nodes share',
     })
   }
-  const context = { plan, guests: own, network, addresses, journal, log }
+  const context = { plan, guests: own, network, placements, addresses, journal, log }
   if (image.kind === 'osv') {
     const { osvGuests } = await import('./osv-guests.ts')
-    return osvGuests({ ...context, image, secrets })
+    return osvGuests({ ...context, image, secrets, keep: keep ?? false })
+  }
+  if (image.kind === 'disk') {
+    const { cloudGuests } = await import('./cloud-guests.ts')
+    return cloudGuests({ ...context, image, secrets })
   }
   const { linuxGuests } = await import('./linux-guests.ts')
   return linuxGuests({ ...context, image, secrets })
+}
+
+// Ranks of the first job are bound as the plan says. Spawned ones go on where the last was bound, and around: MPI never said
+// how many there will be.
+function bindingsOf(
+  guest: NodeGuest,
+  plan: JobPlan | undefined,
+  emit: (event: NodeEvent) => void,
+): (order: RankOrder) => { cpus?: readonly number[] } {
+  const binding = plan?.binding
+  if (!plan || !binding) return () => ({})
+  const { ranks, name } = plan.guests.find(({ index }) => index === guest.index) as GuestPlan
+  const processors = guest.processors?.()
+  const bound = processors && bindRanks(processors, binding, ranks.length, name)
+  let spawned = 0
+  const nextOfSpawned = () => {
+    const many = ranks.length + ++spawned
+    return processors && bindRanks(processors, { ...binding, overload: true }, many, name).at(-1)
+  }
+  return ({ task, rank }) => {
+    if (task >= plan.size) {
+      const cpus = nextOfSpawned() ?? []
+      if (processors) emit({ kind: 'bound', task, how: describeBinding(processors, cpus) })
+      return cpus.length > 0 ? { cpus } : {}
+    }
+    const slots = binding.slots?.[rank]
+    const cpus =
+      processors && slots !== undefined
+        ? coresOf(processors, slots, name)
+        : (bound?.[ranks.indexOf(rank)] ?? [])
+    const how = processors ? describeBinding(processors, cpus) : 'is not bound: its guest cannot bind'
+    emit({ kind: 'bound', task, how })
+    return cpus.length > 0 ? { cpus } : {}
+  }
 }
 
 function placeRank(guest: NodeGuest, { argv, workDir }: RankOrder) {

@@ -2,8 +2,9 @@
 // for the process manager, and may die.
 
 import type { LeetError, WaitLimits } from '../../common/index.ts'
-import type { ControlChannel, RankListener } from '../../mpi-bridge/index.ts'
-import type { GuestState } from './worker.ts'
+import type { ControlChannel, Processor, RankListener } from '../../mpi-bridge/index.ts'
+import type { GuestLine } from './guest-lines.ts'
+import type { GuestState, HeldGuest } from './worker.ts'
 
 /** A guest of this node that is being booted or runs. */
 export interface NodeGuest {
@@ -12,11 +13,17 @@ export interface NodeGuest {
   readonly serviceHost: string
   /** The address at which the guest reaches that port. */
   readonly serviceAddress: string
+  /** What runs it: the accelerator, and the process of the hypervisor. Of the bare host there is none. */
+  readonly machine?: { readonly accelerator: string; readonly pid: number }
   /** What a rank is started as in this guest, where that differs: paths may be others. */
   place?(
     argv: readonly [string, ...string[]],
     workDir: string,
   ): { readonly argv: readonly [string, ...string[]]; readonly workDir: string }
+  /** Its serial line, where a session's user can have it. */
+  readonly line?: GuestLine | undefined
+  /** How other jobs get into it, where a session can keep it. */
+  readonly door?: Omit<HeldGuest, 'serviceAddress'> | undefined
   /** Brings back what ranks wrote, from a guest that shares no directory with its node. */
   collect?(limits: WaitLimits): Promise<void>
   /** Opens the way to its ranks; once per guest. */
@@ -25,6 +32,8 @@ export interface NodeGuest {
   readonly lost: Promise<LeetError>
   /** Its channel says by itself why the guest was lost; `lost` need not be waited for. */
   readonly channelExplains?: boolean
+  /** The processors that its ranks may be bound to; undefined where that cannot be. */
+  processors?(): readonly Processor[]
   /** Whether ranks are started as the user's account (false: they are the user's processes already). */
   readonly switchesUser: boolean
   stop(limits: WaitLimits): Promise<void>

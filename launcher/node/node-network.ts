@@ -1,20 +1,34 @@
 // The network of one node's guests: addresses are taken first, so that all guests of the job can be told them; the way
 // into the network is made when guests boot.
 import type { LeetError, WaitLimits } from '../../common/index.ts'
+import type { Exchange } from '../../mpi-bridge/index.ts'
+import { ownAddresses } from '../agents/invitation.ts'
 import type { Journal } from '../journal/journal.ts'
 import { guestAddress, parseSubnet } from '../networks/addresses.ts'
 import { inspectBridge } from '../networks/bridge.ts'
 import { bridgeNetwork, type GuestNetwork, localNetwork, userNetwork } from '../networks/guest-network.ts'
 import { leaseGuests } from '../networks/leases.ts'
 import { startLocalSegment } from '../networks/local-segment.ts'
+import { joinMesh, type MeshPart, openMeshCentre } from '../networks/mesh.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+
+/** How guests are to be controlled. */
+export interface GuestControl {
+  /** The guests' port for SSH or REST. */
+  readonly port: number
+  /** Whoever reaches that port is let in: on a bridge no port of the node is to lead to it. */
+  readonly unprotected?: boolean
+}
 
 /** The network of this node, with its addresses taken. */
 export interface NodeNetwork {
   /** Addresses of the guests given to `reserveNetwork`, in their order. */
   readonly addresses: readonly string[]
-  /** Makes the network; guests can be plugged in when it resolves. `controlPort` is the guests' port for SSH or REST. */
-  open(controlPort: number, limits: WaitLimits): Promise<OpenNetwork>
+  /**
+   * Makes the network; guests can be plugged in when it resolves. `meshKey` is the job's secret for the cables of a
+   * mesh, base64url.
+   */
+  open(control: GuestControl, limits: WaitLimits, meshKey?: string): Promise<OpenNetwork>
   /** Gives the addresses back. */
   release(): void
 }
@@ -27,12 +41,15 @@ export interface OpenNetwork {
   readonly ended: Promise<LeetError> | undefined
 }
 
+/** Question to the first node of a mesh: where do cables end? */
+const MESH_TOPIC = 'mesh'
+
 /** Takes addresses for `guests`, which are those of node `node`. */
 export async function reserveNetwork(
-  { network }: JobPlan,
+  { network, nodes }: JobPlan,
   guests: readonly GuestPlan[],
   node: number,
-  journal: Journal,
+  { journal, exchange }: { readonly journal: Journal; readonly exchange: Exchange },
 ): Promise<NodeNetwork> {
   const subnet = parseSubnet(network.subnet, 'network.subnet')
   switch (network.mode) {
@@ -41,8 +58,8 @@ export async function reserveNetwork(
     case 'user':
       return {
         addresses: guests.map(() => userNetwork(0).address),
-        open: async (controlPort) => ({
-          guests: guests.map(() => userNetwork(controlPort)),
+        open: async ({ port }) => ({
+          guests: guests.map(() => userNetwork(port)),
           ended: undefined,
         }),
         release() {},
@@ -50,7 +67,7 @@ export async function reserveNetwork(
     case 'local':
       return {
         addresses: guests.map((_, guest) => guestAddress(subnet, node, guest)),
-        async open(controlPort, limits) {
+        async open({ port: controlPort }, limits) {
           const { socketDirectory, ended } = await startLocalSegment({
             journal,
             guests: guests.length,
@@ -61,14 +78,50 @@ export async function reserveNetwork(
         },
         release() {},
       }
+    case 'mesh': {
+      const centre = Promise.withResolvers<Uint8Array>()
+      centre.promise.catch(() => {})
+      // Asked before it is there, it waits: all nodes boot at once.
+      if (node === 0) exchange.answer(MESH_TOPIC, () => centre.promise)
+      let part: MeshPart | undefined
+      return {
+        addresses: guests.map((_, guest) => guestAddress(subnet, node, guest)),
+        async open({ port: controlPort }, limits, meshKey = '') {
+          const segment = await startLocalSegment({
+            journal,
+            guests: guests.length + nodes.length,
+            ...limits,
+          })
+          const { socketDirectory } = segment
+          const options = { journal, socketDirectory, key: Buffer.from(meshKey, 'base64url') }
+          if (node === 0) {
+            const { port, ...rest } = await openMeshCentre(options, nodes.length - 1)
+            part = rest
+            centre.resolve(Buffer.from(JSON.stringify({ addresses: ownAddresses(), port })))
+          } else {
+            const answer = await exchange.ask(0, MESH_TOPIC, new Uint8Array(), limits)
+            const at = JSON.parse(Buffer.from(answer).toString('utf8'))
+            part = await joinMesh({ ...at, node: nodes[0]?.name ?? '' }, options, limits)
+          }
+          const plug = (guest: number) => localNetwork({ subnet, node, guest, socketDirectory, controlPort })
+          return {
+            guests: guests.map((_, guest) => plug(guest)),
+            ended: Promise.race([segment.ended, part.ended]),
+          }
+        },
+        release: () => part?.close(),
+      }
+    }
     case 'bridge': {
       const { plug, node: range } = inspectBridge(network.bridge as string, subnet)
       const lease = await leaseGuests(subnet, range, guests.length)
-      const on = (controlPort: number) =>
-        lease.guests.map((guest) => bridgeNetwork({ subnet, node: range, guest, plug, controlPort }))
+      const on = ({ port, unprotected = false }: GuestControl) =>
+        lease.guests.map((guest) =>
+          bridgeNetwork({ subnet, node: range, guest, plug, controlPort: port, direct: unprotected }),
+        )
       return {
-        addresses: on(0).map(({ address }) => address),
-        open: async (controlPort) => ({ guests: on(controlPort), ended: undefined }),
+        addresses: on({ port: 0 }).map(({ address }) => address),
+        open: async (control) => ({ guests: on(control), ended: undefined }),
         release: lease.release,
       }
     }

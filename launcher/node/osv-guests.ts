@@ -1,46 +1,38 @@
-// OSv guests of one node under QEMU: seed, machine, the wait until REST answers and the seed was applied, and the
-// working directory carried in and out where the guest cannot share it.
+// OSv guests of one node under QEMU: seed, machine, and the wait until REST answers and the seed was applied.
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
-import { LeetError, type Log, pause, type WaitLimits, waitFor } from '../../common/index.ts'
+import { atMost, identify, LeetError, pause, type WaitLimits, waitFor } from '../../common/index.ts'
 import { osvSeed, type Seed, type SeedFile, type SeedMount, seedIso } from '../../contextualise/index.ts'
 import {
   isSeedFailure,
+  isServing,
   type OsvChannel,
-  OsvRest,
+  type OsvRest,
   openOsvChannel,
-  planStageIn,
   type RankListener,
-  type StagedIn,
-  stagedPath,
-  stageIn,
-  stageOut,
+  type StagePlan,
 } from '../../mpi-bridge/index.ts'
 import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../images/osv/boot.ts'
-import type { Journal } from '../journal/journal.ts'
 import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
+import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
 import { isLoopback, type PlanMount } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
-import type { NodeNetwork } from './node-network.ts'
-import { prepareMachines } from './virtual-machines.ts'
+import type { OpenNetwork } from './node-network.ts'
+import { osvRestOf } from './osv-rest.ts'
+import { OsvStaging, planStaging } from './osv-staging.ts'
+import { describePlacement } from './placement.ts'
+import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
 import type { GuestState, JobSecrets, OsvImageFiles, PemPair } from './worker.ts'
 
 /** What OSv guests are made with. */
-export interface OsvGuestsContext {
-  readonly plan: JobPlan
-  /** The guests of this node. */
-  readonly guests: readonly GuestPlan[]
+export interface OsvGuestsContext extends MachinesContext {
   readonly image: OsvImageFiles
-  readonly network: NodeNetwork
-  /** Address of each guest of the job, by its index. */
-  readonly addresses: readonly string[]
-  readonly secrets: JobSecrets
-  readonly journal: Journal
-  readonly log: Log
+  /** Whether a session keeps them, for the ranks of several jobs. */
+  readonly keep: boolean
 }
 
 /** Paths in the guest. */
@@ -49,17 +41,15 @@ const TLS_FILES = {
   cert: '/tmp/leet-server.pem',
   key: '/tmp/leet-server.key',
 } as const
-/** One try of a request to a guest that may not be up: QEMU accepts connections before its guest does. */
-const TRY_MS = 500
-/** A TLS handshake takes a busy, emulated guest longer. */
-const LONGEST_TRY_MS = 8_000
+/** One try of a request: a TLS handshake takes a busy, emulated guest seconds. */
+const TRY_MS = 8_000
+/** A console that does not say that the server is there may be another OSv's: then it is asked. */
+const SILENCE_MS = 10_000
 const TRY_PAUSE_MS = 20
 /** How long a guest whose REST server answers may take to apply its seed. */
-const SEED_MS = 20_000
-/** How long a mount may take to show the server's entries. */
-const MOUNT_MS = 15_000
-/** Of a guest's memory, what staged files may take: its /tmp is memory. */
-const STAGED_SHARE = 0.5
+const SEED_MS = 60_000
+/** How long a mount may take to show the server's entries; that it failed is said on the console. */
+const MOUNT_MS = 60_000
 
 /** The OSv guests of this node; nothing is started yet. */
 export function osvGuests(context: OsvGuestsContext): NodeGuests {
@@ -67,17 +57,26 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
   const machines: Machine[] = []
   return {
     async boot(onState, limits) {
-      const { qemu, accelerator, network, servers } = await prepareMachines(context, OSV_REST_PORT, limits)
+      const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
+      const control = { port: OSV_REST_PORT, unprotected: !context.secrets.osv }
+      const [prepared, stages] = await Promise.all([
+        prepareMachines(context, control, limits),
+        carries ? planStaging(context.plan, limits) : [],
+      ])
+      const { qemu, accelerator, driver, network, servers } = prepared
       return Promise.all(
         guests.map(async (plan, index) => {
           const guest = new OsvGuest(
             context,
             plan,
             network.guests[index] as GuestNetwork,
+            context.placements[index],
+            network.ended,
             servers,
+            stages,
             (state, detail) => onState(plan.index, state, detail),
           )
-          await guest.boot({ ...limits, journal, log, qemu, accelerator }, (machine) =>
+          await guest.boot({ ...limits, journal, log, qemu, accelerator, driver }, (machine) =>
             machines.push(machine),
           )
           return guest
@@ -97,16 +96,20 @@ class OsvGuest implements NodeGuest {
   readonly switchesUser = false
   // The channel tells the end of the guest, since an exit there may be the end of a rank.
   readonly channelExplains = true
-  readonly lost: Promise<LeetError> = new Promise(() => {})
   readonly #context: OsvGuestsContext
   readonly #guest: GuestPlan
   readonly #network: GuestNetwork
+  readonly #placement: Placement | undefined
+  readonly #networkEnded: OpenNetwork['ended']
   readonly #servers: readonly NfsServer[]
+  readonly #stages: readonly StagePlan[]
   readonly #onState: (state: GuestState, detail?: string) => void
   readonly #nonce = randomBytes(8).toString('hex')
   readonly #seedFailed = Promise.withResolvers<never>()
-  readonly #staged = new Map<string, StagedIn>()
+  readonly #serving = Promise.withResolvers<void>()
+  #staging: OsvStaging | undefined
   #machine: Machine | undefined
+  #accelerator = ''
   #rest: OsvRest | undefined
   #channel: OsvChannel | undefined
 
@@ -114,7 +117,10 @@ class OsvGuest implements NodeGuest {
     context: OsvGuestsContext,
     guest: GuestPlan,
     network: GuestNetwork,
+    placement: Placement | undefined,
+    networkEnded: OpenNetwork['ended'],
     servers: readonly NfsServer[],
+    stages: readonly StagePlan[],
     onState: (state: GuestState, detail?: string) => void,
   ) {
     this.index = guest.index
@@ -122,57 +128,72 @@ class OsvGuest implements NodeGuest {
     this.#context = context
     this.#guest = guest
     this.#network = network
+    this.#placement = placement
+    this.#networkEnded = networkEnded
     this.#servers = servers
+    this.#stages = stages
     this.#onState = onState
     this.#seedFailed.promise.catch(() => {})
   }
 
   async boot(machineContext: MachineContext, onStarted: (machine: Machine) => void): Promise<void> {
-    const { plan, image, journal } = this.#context
-    this.#onState('starting')
-    const seed = this.#seed()
+    const { plan, image, journal, keep } = this.#context
+    this.#onState('starting', describePlacement(this.#placement))
+    if (!keep) this.#staging = this.#stagingOf()
+    const carried = await this.#staging?.seed()
+    const seed = osvSeedOf(this.#context, this.#guest, this.#network, this.#servers, carried)
     const seedFile = journal.path(`g${this.index}.seed.iso`)
     writeFileSync(seedFile, seedIso(seed, { kind: 'osv', mountTool: image.mountTool }), {
       mode: 0o600,
       flag: 'wx',
     })
-    const { commandLine, unsaid } = osvSeed(seed, image.mountTool)
-    for (const sentence of unsaid) this.#context.log.detail(`${this.#guest.name}: ${sentence}`)
-    const machine = await startMachine(
-      {
-        name: this.#guest.name,
-        memory: this.#guest.memory,
-        cpus: this.#guest.cpus,
-        machineType: OSV_MACHINE_TYPE,
-        kernel: {
-          image: image.kernel,
-          commandLine: osvCommandLine({ network: commandLine, ...(this.#tls ? { tls: TLS_FILES } : {}) }),
-        },
-        disks: osvDisks(image.disk, seedFile),
-        nics: this.#network.nics,
-        shares: [],
-        consoleFile: journal.path(`g${this.index}.console`),
+    for (const sentence of osvSeed(seed, image.mountTool).unsaid) {
+      this.#context.log.detail(`${this.#guest.name}: ${sentence}`)
+    }
+    const layer = journal.path(`g${this.index}.qcow2`)
+    if (image.kernel === undefined) {
+      const { makeOsvLayer } = await import('./osv-disk.ts')
+      const own = { disk: image.disk, format: image.format ?? 'raw' }
+      await makeOsvLayer(layer, own, (root) => commandLineOf(image, seed, root), machineContext)
+    }
+    const spec = osvMachine(this.#guest, this.#network, image, seed, {
+      seed: seedFile,
+      console: journal.path(`g${this.index}.console`),
+      layer,
+    })
+    const machine = await startMachine(this.#placement ? { ...spec, placement: this.#placement } : spec, {
+      ...machineContext,
+      onConsoleLine: (line) => {
+        if (isSeedFailure(line)) this.#seedFailed.reject(this.#error('did not apply its seed', line))
+        if (isServing(line)) this.#serving.resolve()
       },
-      { ...machineContext, onConsoleLine: (line) => this.#onConsoleLine(line) },
-    )
+    })
+    machine.console.watch((data) => this.#channel?.consoleData(data))
     this.#machine = machine
+    this.#accelerator = machineContext.accelerator
     onStarted(machine)
     this.#onState('booting')
-    const { nic, port } = this.#network.control
-    const endpoint = { guest: this.#guest.name, host: '127.0.0.1', port: machine.forwardedPort(nic, port) }
-    this.#rest = new OsvRest({ ...endpoint, ...(this.#tls ? { tls: this.#tls } : {}) })
+    this.#rest = osvRestOf(this.#guest.name, this.#address(machine), this.#context.secrets)
+    this.#rest.prepare()
     const died = machine.exited.then(({ error }) => Promise.reject(error ?? this.#error('was stopped')))
     died.catch(() => {})
     const ready = this.#becomeReady(machineContext)
     await waitFor(Promise.race([ready, died, this.#seedFailed.promise]), machineContext, {
-      what: `the guest’s REST server; its console is ${machine.console.file}`,
+      what: 'the guest’s REST server',
       where: this.#guest.name,
+    }).catch((error) => {
+      throw withConsole(error, machine)
     })
     // It holds the key of the guest's server, and the guest has read it.
     rmSync(seedFile)
-    machine.exited.then(({ error }) => this.#channel?.guestEnded(error?.message ?? 'it was stopped'))
-    if (!this.#readsNfs) await this.#stageIn(machineContext)
+    // What its console said of the end the channel knows, and tells apart from what was said at boot.
+    machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
+    await this.#staging?.stageIn(this.#rest, machineContext)
     this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
+  }
+
+  get machine() {
+    return this.#machine && { accelerator: this.#accelerator, pid: this.#machine.pid }
   }
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
@@ -187,82 +208,63 @@ class OsvGuest implements NodeGuest {
     return this.#channel
   }
 
+  get line(): NodeGuest['line'] {
+    return this.#machine
+  }
+
+  get lost(): Promise<LeetError> {
+    // Of guests that are kept nobody has a channel with ranks that would tell.
+    if (this.#context.keep) return lostWith(this.#machine as Machine, this.#networkEnded)
+    return this.#networkEnded ?? new Promise(() => {})
+  }
+
+  get door(): NodeGuest['door'] {
+    const machine = this.#machine
+    const identity = machine && identify(machine.pid)
+    if (!machine || !identity) return undefined
+    return { ...this.#address(machine), osv: { machine: identity, console: machine.console.file } }
+  }
+
   place(argv: readonly [string, ...string[]], workDir: string) {
-    const [program, ...words] = argv
-    return {
-      argv: [this.#context.image.programs[program] ?? program, ...words] as const,
-      workDir: this.#staged.get(workDir)?.guestDirectory ?? workDir,
-    }
+    return this.#staging?.place(argv, workDir) ?? { argv, workDir }
   }
 
   async collect(limits: WaitLimits): Promise<void> {
-    for (const [directory, before] of this.#staged) {
-      const brought = await stageOut(this.#rest as OsvRest, before, directory, () => true, limits)
-      this.#context.log.detail(`${this.#guest.name}: ${brought.length} files brought back to ${directory}`)
-    }
+    await this.#staging?.collect(this.#rest as OsvRest, limits)
   }
 
   async stop(limits: WaitLimits): Promise<void> {
     await this.#machine?.stop(limits)
   }
 
-  // NFS used from a program with a name space of its own aborts the guest; without one there can be one rank only.
   get #readsNfs(): boolean {
-    const { plan } = this.#context
-    return this.#guest.ranks.length === 1 && plan.programs.every(({ workDir }) => isOnNfs(plan, workDir))
-  }
-
-  /** How this node proves itself to the guest's REST server and the other way round. */
-  get #tls() {
-    const { osv } = this.#context.secrets
-    return osv && { ca: osv.ca, ...osv.client, serverName: this.#guest.name }
-  }
-
-  /** The server's part of TLS, where the seed may put files: in the guest's memory. */
-  #tlsFiles(): SeedFile[] {
-    const { osv } = this.#context.secrets
-    if (!osv) return []
-    const { cert, key } = osv.servers[this.index] as PemPair
-    const file = (path: string, content: string): SeedFile => ({ path, content, mode: 0o600, owner: 'root' })
-    return [file(TLS_FILES.ca, osv.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
-  }
-
-  #seed(): Seed {
-    const { plan, addresses } = this.#context
-    const nfs = plan.mounts.filter((mount) => mount.kind === 'nfs')
-    return {
-      instanceId: `leet-${plan.jobId}-${this.index}`,
-      hostname: this.#guest.name,
-      hosts: hostsOf(plan, addresses),
-      interfaces: this.#network.interfaces,
-      user: { ...plan.user, groups: [] },
-      mounts: nfs.map((mount) => osvMount(mount, this.#servers, this.#network.serviceAddress)),
-      files: this.#tlsFiles(),
-      commands: [],
-    }
-  }
-
-  #onConsoleLine(line: string): void {
-    if (isSeedFailure(line)) this.#seedFailed.reject(this.#error('did not apply its seed', line))
-    this.#channel?.consoleLine(line)
+    return readsNfs(this.#context.plan, this.#guest)
   }
 
   async #becomeReady(limits: WaitLimits): Promise<void> {
     const { plan } = this.#context
     const rest = this.#rest as OsvRest
-    await this.#retry(limits, (each) => rest.uptime(each))
+    // QEMU accepts connections before its guest does, and a handshake that is given up costs an emulated guest as much as one
+    // that succeeds: nothing is asked before the server says that it is there.
+    await atMost(SILENCE_MS, this.#serving.promise, undefined, limits.signal)
     // A disk that OSv cannot read is no failure to it. The host name is the last that every seed says.
-    await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
-      const name = await rest.operatingSystem('hostname', each)
-      if (name !== this.#guest.name) throw this.#error('did not apply its seed', `its host name is ${name}`)
-    })
+    let name = await this.#retry(limits, (each) => rest.operatingSystem('hostname', each))
+    this.#onState('booting', 'REST answers')
+    if (name !== this.#guest.name) {
+      await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
+        name = await rest.operatingSystem('hostname', each)
+        if (name !== this.#guest.name) throw this.#error('did not apply its seed', `its host name is ${name}`)
+      })
+    }
+    this.#onState('contextualised')
     for (const mount of plan.mounts) {
       if (mount.kind !== 'nfs') continue
       const deadline = limits.deadline.within(MOUNT_MS)
-      // The mount point is there before the mount: it is empty.
+      // The mount point is there before the mount: empty, and on the read-only image without a time.
       await this.#retry({ ...limits, deadline }, async (each) => {
-        const entries = await rest.listDirectory(mount.path, each)
-        if (entries.every(({ name }) => name === '.' || name === '..'))
+        if ((await rest.listDirectory(mount.path, each)).length > 0) return
+        const { modified } = await rest.fileStatus(mount.path, each)
+        if (modified === 0 || mount.path.startsWith('/tmp/'))
           throw this.#error(`shows nothing at ${mount.path}`)
       }).catch((error) => {
         throw limits.signal?.aborted ? error : this.#error(`has not mounted ${mount.path}`, error.message)
@@ -270,11 +272,10 @@ class OsvGuest implements NodeGuest {
     }
   }
 
-  async #retry(limits: WaitLimits, ask: (limits: WaitLimits) => Promise<unknown>): Promise<void> {
-    for (let patience = TRY_MS; ; patience = Math.min(2 * patience, LONGEST_TRY_MS)) {
+  async #retry<T>(limits: WaitLimits, ask: (limits: WaitLimits) => Promise<T>): Promise<T> {
+    for (let patience = TRY_MS; ; patience *= 2) {
       try {
-        await ask({ ...limits, deadline: limits.deadline.within(patience) })
-        return
+        return await ask({ ...limits, deadline: limits.deadline.within(patience) })
       } catch (error) {
         if (limits.signal?.aborted || limits.deadline.expired) throw error
       }
@@ -282,33 +283,100 @@ class OsvGuest implements NodeGuest {
     }
   }
 
-  async #stageIn(limits: WaitLimits): Promise<void> {
-    const { plan, log } = this.#context
-    for (const directory of new Set(plan.programs.map(({ workDir }) => workDir))) {
-      const stage = await planStageIn(directory, () => true, limits)
-      if (stage.size > this.#guest.memory * STAGED_SHARE) {
-        throw this.#error(
-          `has no room for the ${Math.ceil(stage.size / 2 ** 20)} MiB of ${directory}`,
-          'files are carried into its memory',
-          'more --guest-memory, or a working directory with less in it',
-        )
-      }
-      log.detail(
-        `${this.#guest.name}: ${stage.entries.length} files of ${directory} are carried in, and results back`,
-      )
-      this.#staged.set(directory, await stageIn(this.#rest as OsvRest, stage, stagedPath(directory), limits))
-    }
+  #address(machine: Machine): { readonly host: string; readonly port: number } {
+    const { address, control } = this.#network
+    if (control.direct) return { host: address, port: control.port }
+    return { host: '127.0.0.1', port: machine.forwardedPort(control.nic, control.port) }
   }
 
-  #error(what: string, why?: string, hint?: string): LeetError {
+  #stagingOf(): OsvStaging {
+    const { plan, image, log } = this.#context
+    if (this.#readsNfs) {
+      log.detail(`${this.#guest.name}: the working directory is read over NFS by its one rank`)
+    }
+    const stages = this.#readsNfs ? [] : this.#stages
+    return new OsvStaging({ plan, stages, image, log, guest: this.#guest })
+  }
+
+  #error(what: string, why?: string): LeetError {
     return new LeetError({
       code: 'LEET_E_OSV_GUEST',
       where: this.#guest.name,
       what,
       ...(why ? { why } : {}),
-      ...(hint ? { hint } : {}),
     })
   }
+}
+
+/** What a guest is told at its first boot. */
+export function osvSeedOf(
+  { plan, addresses, secrets }: Pick<OsvGuestsContext, 'plan' | 'addresses' | 'secrets'>,
+  guest: GuestPlan,
+  network: GuestNetwork,
+  servers: readonly NfsServer[],
+  carried: Pick<Seed, 'directories'> & { readonly files?: readonly SeedFile[] } = {},
+): Seed {
+  return {
+    instanceId: `leet-${plan.jobId}-${guest.index}`,
+    hostname: guest.name,
+    hosts: hostsOf(plan, addresses),
+    interfaces: network.interfaces,
+    user: { ...plan.user, groups: [] },
+    mounts: plan.mounts.flatMap((mount) =>
+      mount.kind === 'nfs' ? [osvMount(mount, servers, network.serviceAddress)] : [],
+    ),
+    files: [...tlsFiles(secrets, guest), ...(carried.files ?? [])],
+    ...(carried.directories ? { directories: carried.directories } : {}),
+    commands: [],
+  }
+}
+
+/** The virtual machine of a guest with this seed; `layer` is its own over a disk that boots by itself. */
+export function osvMachine(
+  { name, memory, cpus }: GuestPlan,
+  { nics }: GuestNetwork,
+  image: Pick<OsvImageFiles, 'kernel' | 'disk' | 'format' | 'mountTool'>,
+  seed: Seed,
+  files: { readonly seed: string; readonly console: string; readonly layer?: string },
+): MachineSpec {
+  const { kernel, disk, format = 'raw' } = image
+  const [root, ...more] = osvDisks(disk, files.seed) as [Disk, ...Disk[]]
+  const base = { path: disk, format }
+  return {
+    name,
+    memory,
+    cpus,
+    machineType: OSV_MACHINE_TYPE,
+    ...(kernel === undefined
+      ? {
+          disks: [
+            { ...root, path: files.layer as string, format: 'qcow2', base, readonly: false, bootIndex: 0 },
+            ...more,
+          ],
+        }
+      : { kernel: { image: kernel, commandLine: commandLineOf(image, seed) }, disks: [root, ...more] }),
+    nics,
+    shares: [],
+    consoleFile: files.console,
+  }
+}
+
+function commandLineOf(
+  { mountTool }: Pick<OsvImageFiles, 'mountTool'>,
+  seed: Seed,
+  root?: readonly string[],
+): string {
+  const { commandLine } = osvSeed(seed, mountTool)
+  const tls = seed.files.some(({ path }) => path === TLS_FILES.key) ? { tls: TLS_FILES } : {}
+  return osvCommandLine({ network: commandLine, ...(root ? { root } : {}), ...tls })
+}
+
+/** The server's part of TLS, where the seed may put files: in the guest's memory. */
+function tlsFiles({ osv }: JobSecrets, { index }: GuestPlan): SeedFile[] {
+  if (!osv) return []
+  const { cert, key } = osv.servers[index] as PemPair
+  const file = (path: string, content: string): SeedFile => ({ path, content, mode: 0o600, owner: 'root' })
+  return [file(TLS_FILES.ca, osv.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
 }
 
 // OSv speaks NFS version 3 alone, whatever is best for other guests.
@@ -325,6 +393,11 @@ function osvMount(
     options: [],
     required: true,
   }
+}
+
+// NFS used from a program with a name space of its own aborts the guest; without one there can be one rank only.
+function readsNfs(plan: JobPlan, { ranks }: GuestPlan): boolean {
+  return ranks.length === 1 && plan.programs.every(({ workDir }) => isOnNfs(plan, workDir))
 }
 
 function isOnNfs({ mounts }: JobPlan, path: string): boolean {

@@ -67,6 +67,53 @@ fi
 $b nc -w ${SERVICE_SECONDS} "$2" "$3" </dev/null >/dev/null 2>&1 || echo service
 `
 
+// Each line of the first argument is to be among what stat(1) says of the others; the guest's own small commands, which
+// are all one file, may stand for those of the node.
+const FILES_SCRIPT = `wanted=$1; shift
+IFS='
+'
+found="
+$(/leet/busybox stat -L -c '%s %n' "$@" 2>/dev/null)
+"
+own=$(/leet/busybox stat -L -c %s /leet/busybox)
+for line in $wanted; do
+  case $found in
+  *"
+$line
+"* | *"
+$own \${line#* }
+"*) ;;
+  *) echo "\${line#* }" ;;
+  esac
+done
+`
+
+/** Resolves when a guest of a session has the files that a job needs; rejects with `LEET_E_SESSION_PROGRAM`. */
+export async function proveFiles(
+  channel: ControlChannel,
+  { session, guests }: JobPlan,
+  guest: number,
+  limits: WaitLimits,
+): Promise<void> {
+  if (!session || session.needs.length === 0) return
+  const wanted = session.needs.map(({ path, size }) => `${size} ${path}`).join('\n')
+  const paths = session.needs.map(({ path }) => path)
+  const result = await channel.run?.(
+    ['/leet/busybox', 'sh', '-c', FILES_SCRIPT, 'files', wanted, ...paths],
+    limits,
+  )
+  const missing = result?.output.split('\n').filter((line) => paths.includes(line)) ?? []
+  if (missing.length === 0) return
+  throw new LeetError({
+    code: 'LEET_E_SESSION_PROGRAM',
+    what: `${missing.slice(0, 4).join(', ')}${missing.length > 4 ? ', …' : ''}: not in the session’s image, or changed since`,
+    where: guests[guest]?.name,
+    why: 'the guests of a session keep the image that they booted, and what they mount',
+    hint: '`leet down`, then `leet up` with the names of all programs; or --session none, to boot other guests',
+    exitCode: 127,
+  })
+}
+
 /** The command that tries, in a guest; it says nothing when all is well. */
 export function reachCommand({
   plan,
@@ -116,12 +163,12 @@ export function reachError(
 }
 
 function wayOf({ network }: JobPlan): string {
-  return network.mode === 'bridge' ? `the bridge ${network.bridge} of both nodes` : 'the node’s switch'
+  return network.mode === 'bridge' ? `the bridge ${network.bridge} of both nodes` : 'the switches'
 }
 
 function checks(plan: JobPlan): string {
   if (plan.network.mode !== 'bridge')
-    return 'the switch between them may have ended; see its last words above'
+    return 'a switch or a cable between them may have ended; see its last words above'
   return (
     `do the bridges ${plan.network.bridge} of both nodes lead to one network, with the uplinks up (bridge link)? ` +
     'Does a firewall filter bridged frames (net.bridge.bridge-nf-call-iptables), or the switch other MACs than the nodes’?'

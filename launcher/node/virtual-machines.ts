@@ -1,18 +1,29 @@
-// What the virtual machines of a node need before the first of them starts, whatever runs in them: QEMU, the accelerator,
-// the network, and the NFS servers of the job, which must answer.
-import type { Log, WaitLimits } from '../../common/index.ts'
+// What the virtual machines of a node have in common, whatever runs in them: what they need before the first of them
+// starts (QEMU, the accelerator, the network, NFS servers that answer), and what is said of one that is lost or late.
+import { LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
 import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
 import { type Accelerator, chooseAccelerator } from '../machines/accel.ts'
+import type { Machine, MachineDriver } from '../machines/machine.ts'
+import { qemuDriver } from '../machines/qemu-driver.ts'
 import { findQemu } from '../machines/qemu-program.ts'
+import type { Placement } from '../machines/spec.ts'
 import { findNfsServers, type NfsServer } from '../nfs/servers.ts'
-import type { JobPlan } from '../plan/plan.ts'
-import type { NodeNetwork, OpenNetwork } from './node-network.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import type { GuestControl, NodeNetwork, OpenNetwork } from './node-network.ts'
+import type { JobSecrets } from './worker.ts'
 
-/** What `prepareMachines` is told. */
+/** What virtual machines of a node are made with, whatever runs in them. */
 export interface MachinesContext {
   readonly plan: JobPlan
+  /** The guests of this node. */
+  readonly guests: readonly GuestPlan[]
   readonly network: NodeNetwork
+  /** Where each guest runs, in their order; empty: anywhere. */
+  readonly placements: readonly Placement[]
+  /** Address of each guest of the job, by its index. */
+  readonly addresses: readonly string[]
+  readonly secrets: JobSecrets
   readonly journal: Journal
   readonly log: Log
 }
@@ -21,18 +32,20 @@ export interface MachinesContext {
 export interface PreparedMachines {
   readonly qemu: string
   readonly accelerator: Accelerator
+  readonly driver: MachineDriver
   readonly network: OpenNetwork
   readonly servers: readonly NfsServer[]
 }
 
-/** Prepares; `controlPort` is the guests' port for SSH or REST. */
+/** Prepares. */
 export async function prepareMachines(
-  { plan, network, journal, log }: MachinesContext,
-  controlPort: number,
+  { plan, network, secrets, journal, log }: MachinesContext,
+  control: GuestControl,
   limits: WaitLimits,
 ): Promise<PreparedMachines> {
   const qemu = findQemu()
-  const [accelerator, opened, servers] = await Promise.all([
+  const [driver, accelerator, opened, servers] = await Promise.all([
+    driverOf(plan, limits),
     chooseAccelerator({
       journal,
       qemu,
@@ -40,8 +53,36 @@ export async function prepareMachines(
       log,
       ...(limits.signal ? { signal: limits.signal } : {}),
     }),
-    network.open(controlPort, limits),
+    network.open(control, limits, secrets.mesh),
     findNfsServers(plan.mounts, limits),
   ])
-  return { qemu, accelerator, network: opened, servers }
+  return { qemu, accelerator, driver, network: opened, servers }
+}
+
+async function driverOf({ hypervisor }: JobPlan, limits: WaitLimits): Promise<MachineDriver> {
+  if (hypervisor.kind === 'qemu') return qemuDriver
+  const { libvirtDriver } = await import('../machines/libvirt/driver.ts')
+  return await libvirtDriver(hypervisor.uri, limits)
+}
+
+/** How much later than QEMU this process may get the signal that ended QEMU, in milliseconds. */
+const SIGNAL_MS = 300
+
+/** Resolves with the reason when the machine is gone, or the network that joins it to the others. */
+export function lostWith(machine: Machine, networkEnded: Promise<LeetError> | undefined): Promise<LeetError> {
+  const exited = machine.exited.then(async ({ reason, error }) => {
+    // A scheduler that ends a job signals its hypervisors too. What it tells this process says more.
+    if (reason === 'qemu') await pause(SIGNAL_MS)
+    return error ?? new Promise<LeetError>(() => {})
+  })
+  return networkEnded ? Promise.race([exited, networkEnded]) : exited
+}
+
+/** A guest that is late has most often said on its console what it is doing. */
+export function withConsole(error: unknown, machine: Machine): unknown {
+  if (!(error instanceof LeetError && error.code === 'LEET_E_DEADLINE')) return error
+  const lines = machine.console.tail(10)
+  const why =
+    lines.length > 0 ? `the last lines of its console are\n${lines.join('\n')}` : 'its console is empty'
+  return new LeetError({ ...error.details, why, hint: 'a longer --boot-timeout' })
 }

@@ -1,7 +1,9 @@
 // What a node agent does, as an interface: boots its guests, starts and feeds its ranks, and tells what happens.
 // On a one-node job the controller calls it directly; with more nodes the same calls and events cross the agents' links.
-import type { LeetError } from '../../common/index.ts'
+import type { LeetError, ProcessIdentity } from '../../common/index.ts'
 import type { Exchange, JobLayout, Preput, RankEnd } from '../../mpi-bridge/index.ts'
+import type { StageLink } from '../images/osv/stage-links.ts'
+import type { DiskFormat } from '../machines/spec.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 
 /** Secrets of a job. They travel only over authenticated, encrypted links and into files of mode 0600. */
@@ -9,6 +11,8 @@ export interface JobSecrets {
   /** Ed25519 keys in OpenSSH form: the guests' host key and the key that opens them. */
   readonly hostKey: { readonly privateKey: string; readonly publicKey: string }
   readonly clientKey: { readonly privateKey: string; readonly publicKey: string }
+  /** For the cables between the switches of several nodes: 32 bytes, base64url. */
+  readonly mesh?: string
   /** For OSv guests whose REST server speaks TLS: PEM texts of the job's CA, of the client, and of each guest by its index. */
   readonly osv?: {
     readonly ca: string
@@ -30,10 +34,19 @@ export interface LinuxImageFiles {
   readonly disk: string
 }
 
+/** A disk image that boots by itself, on a node. */
+export interface DiskImageFile {
+  readonly disk: string
+  readonly format: DiskFormat
+}
+
 /** Where the parts of an OSv image lie on a node, and what it can do. */
 export interface OsvImageFiles {
-  readonly kernel: string
+  /** undefined: the disk boots by itself. */
+  readonly kernel: string | undefined
   readonly disk: string
+  /** `raw` unless told. */
+  readonly format?: DiskFormat
   /** Programs run with the compatibility library. */
   readonly compat: boolean
   /** Its REST server can speak TLS. */
@@ -41,11 +54,15 @@ export interface OsvImageFiles {
   readonly mountTool: 'mount-fs.so' | 'mount-nfs.so' | undefined
   /** Path in the guest of each program, by its path on the node. */
   readonly programs: Readonly<Record<string, string>>
+  /** Through which a directory that was carried into the guest is found under its own path. */
+  readonly links: readonly StageLink[]
 }
 
 /** The image of a job, by the kind of its guests. */
 export type GuestImage =
   | ({ readonly kind: 'linux' } & LinuxImageFiles)
+  /** Linux, with cloud-init. */
+  | ({ readonly kind: 'disk' } & DiskImageFile)
   | ({ readonly kind: 'osv' } & OsvImageFiles)
 
 /** What a node is told before it boots its guests. */
@@ -58,6 +75,21 @@ export interface BootOrder {
   /** Address of each guest of the job, by its index, as all nodes told them. */
   readonly addresses: readonly string[]
   readonly secrets: JobSecrets
+  /** The guests stay for several jobs: their user may want to watch them. */
+  readonly keep?: boolean
+  /** Guests of a session, by their names, that are used as they are; undefined when the node boots its own. */
+  readonly held?: Readonly<Record<string, HeldGuest>>
+}
+
+/** How a guest that is up is reached on its node. */
+export interface HeldGuest {
+  /** Port of its SSH server, or of OSv's REST server, at `host`: 127.0.0.1 of the node unless told. */
+  readonly port: number
+  readonly host?: string
+  /** Address at which it reaches services that listen on the node's 127.0.0.1. */
+  readonly serviceAddress: string
+  /** Of an OSv guest: its hypervisor, and the file on its node that its console is written to. */
+  readonly osv?: { readonly machine: ProcessIdentity; readonly console: string }
 }
 
 /** A rank to start: what the controller decides. The node adds the address of its PMI service. */
@@ -81,7 +113,15 @@ export type NodeEvent =
   /** The address that a guest of this node will have, told before `reserve` resolves. */
   | { readonly kind: 'address'; readonly guest: number; readonly address: string }
   | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
+  /** The machine of a guest that is ready. */
+  | { readonly kind: 'machine'; readonly guest: number; readonly accelerator: string }
+  /** What the hypervisor of a guest takes of the node's memory, now and at most so far, in bytes. */
+  | { readonly kind: 'resident'; readonly guest: number; readonly now: number; readonly peak: number }
+  /** A guest is up and can be reached so. */
+  | ({ readonly kind: 'held'; readonly guest: number } & HeldGuest)
   | { readonly kind: 'guest-lost'; readonly guest: number; readonly error: LeetError }
+  /** To which processors a rank will be bound, told before it begins when the plan says something of binding. */
+  | { readonly kind: 'bound'; readonly task: number; readonly how: string }
   | { readonly kind: 'began'; readonly task: number; readonly pid: number }
   | {
       readonly kind: 'output'
@@ -118,6 +158,21 @@ export interface NodeWorker {
   collect(signal: AbortSignal): Promise<void>
   /** Ends ranks and guests and leaves nothing. */
   stop(): Promise<void>
+}
+
+/**
+ * Boots the guests of all nodes; resolves when every one is ready and reaches the others. `orderOf` is asked once all
+ * addresses were told.
+ */
+export async function bootGuests(
+  plan: JobPlan,
+  workers: readonly NodeWorker[],
+  orderOf: (node: number) => BootOrder,
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all(workers.map((worker, node) => worker.reserve(plan, node, signal)))
+  await Promise.all(workers.map((worker, node) => worker.boot(orderOf(node), signal)))
+  await Promise.all(workers.map((worker) => worker.prove(signal)))
 }
 
 /** What a worker is made with. */

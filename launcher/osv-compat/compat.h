@@ -4,6 +4,9 @@
 
 void leet_take_environment(void);
 void leet_enter_directory(void);
+void leet_take_input(void);
 void leet_repeat_copies(void);
+/* `program`: an address in the program itself. */
+void leet_run_destructors(const void *program);
 
 #endif

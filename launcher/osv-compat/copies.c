@@ -2,9 +2,12 @@
  * Fact: OSv relocates a program before its libraries (core/elf.cc), so an ordinary executable that is not compiled with
  * -fPIC copies data of its libraries that is not relocated yet: pointers in it are null, and MPI_Finalize crashes. By now
  * everything is relocated: the pointers, and nothing else, are copied again. A word that no longer looks unrelocated was
- * set by someone since and stays. */
+ * set by someone since and stays. `environ` is one more: the environment of a program is kept by a library of its own
+ * (libenviron.so), and a copy of the pointer points to what setenv has freed. */
 #define _GNU_SOURCE
 #include "compat.h"
+
+#include <dlfcn.h>
 
 #include <elf.h>
 #include <link.h>
@@ -132,6 +135,18 @@ static void copy_pointers(uintptr_t to, size_t size, const struct object *from, 
     }
 }
 
+static int is_environ(const char *name) {
+    return strcmp(name, "environ") == 0 || strcmp(name, "__environ") == 0 || strcmp(name, "_environ") == 0;
+}
+
+static void renew_environ(char ***copy) {
+    char ***current = dlsym(RTLD_DEFAULT, "environ");
+    if (current == copy)
+        current = dlsym(RTLD_NEXT, "environ");
+    if (current && *current)
+        *copy = *current;
+}
+
 static int repeat_copies_of(struct dl_phdr_info *info, size_t size, void *data) {
     (void)size;
     (void)data;
@@ -144,6 +159,10 @@ static int repeat_copies_of(struct dl_phdr_info *info, size_t size, void *data) 
             continue;
         const Elf64_Sym *symbol = &program.symbols[ELF64_R_SYM(relocation->r_info)];
         struct search search = {.program = &program, .name = program.strings + symbol->st_name};
+        if (is_environ(search.name)) {
+            renew_environ((char ***)(program.base + relocation->r_offset));
+            continue;
+        }
         if (dl_iterate_phdr(search_object, &search))
             copy_pointers(program.base + relocation->r_offset, symbol->st_size, &search.found, search.symbol);
     }

@@ -1,9 +1,11 @@
 /* The end of a program.
  * Facts: exit(N), also exit(0), and _exit power the whole guest off (runtime.cc), with the other ranks in it and the
  * results in /tmp; a status that main returns appears only as `program X returned N`, without saying which of two ranks
- * it was. Here a program ends alone: its streams are flushed, one line with the job's nonce, the rank and the status goes
+ * it was. Here a program ends alone: what it has registered for
+ * its end runs (destructors.c), its streams are flushed, one line with the job's nonce, the rank and the status goes
  * to the console, and the calling thread ends. */
 #define _GNU_SOURCE
+#include "compat.h"
 #include "next.h"
 
 #include <errno.h>
@@ -32,7 +34,10 @@ static void report(int status) {
     }
 }
 
+static int (*program_main)(int, char **, char **);
+
 __attribute__((noreturn)) void exit(int status) {
+    leet_run_destructors((const void *)program_main);
     fflush(NULL);
     report(status);
     pthread_exit(NULL);
@@ -48,12 +53,11 @@ __attribute__((noreturn)) void _Exit(int status) {
     _exit(status);
 }
 
-static int (*program_main)(int, char **, char **);
-
 /* OSv calls main with two arguments (core/app.cc); Linux gives it the environment too. */
 static int reporting_main(int argc, char **argv, char **unset) {
     (void)unset;
     int status = program_main(argc, argv, environ);
+    leet_run_destructors((const void *)program_main);
     fflush(NULL);
     report(status);
     return status;

@@ -3,6 +3,8 @@
 
 __attribute__((constructor(101))) static void start(void) {
     leet_take_environment();
-    leet_repeat_copies();
     leet_enter_directory();
+    leet_take_input();
+    /* Last: the environment is complete. */
+    leet_repeat_copies();
 }

@@ -1,9 +1,15 @@
 // Facts about the job's nodes and user that a plan needs.
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { availableParallelism, hostname, type UserInfo, userInfo } from 'node:os'
-import { Deadline, runCommand } from '../../common/index.ts'
-import { type Allocation, resolveAllocation, type SchedulerName } from '../../scheduler-adapters/index.ts'
+import { availableParallelism, freemem, hostname, networkInterfaces, type UserInfo, userInfo } from 'node:os'
+import { Deadline, runCommand, usageError } from '../../common/index.ts'
+import {
+  type Allocation,
+  nodeOfThisProcess,
+  resolveAllocation,
+  type SchedulerName,
+} from '../../scheduler-adapters/index.ts'
+import { leftOf, memoryLimit } from '../node/job-memory.ts'
 import type { JobPlan, PlanNode } from './plan.ts'
 
 /** What the user said about nodes. */
@@ -40,15 +46,29 @@ export function findAllocation(
  * Nodes as a plan needs them. What the batch system does not say of a node is taken from this one: the nodes of a job
  * are alike far more often than not, and a guest that does not fit is refused by its node.
  */
-export function planNodes({ nodes }: Allocation): [PlanNode, ...PlanNode[]] {
+export function planNodes(allocation: Allocation, noLocal = false): [PlanNode, ...PlanNode[]] {
+  const here = noLocal ? nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() }) : undefined
+  const nodes = allocation.nodes.filter((node) => node !== here)
+  if (nodes.length === 0) {
+    throw usageError('this node is the only one of the job', 'leave it out on one node', '--nolocal')
+  }
   const cpus = availableParallelism()
-  const memory = process.availableMemory()
+  const limit = memoryLimit()
+  // Node’s own process.availableMemory() takes the job’s cached files for memory that is gone.
+  const memory = Math.min(freemem(), limit ? leftOf(limit) : Number.POSITIVE_INFINITY)
   return nodes.map((node) => ({
     name: node.name,
     slots: node.slots,
+    ...(node.maxSlots === undefined ? {} : { maxSlots: node.maxSlots }),
     cpus: node.cpus ?? cpus,
     memory: node.memory === undefined ? memory : Math.min(node.memory, memory),
   })) as [PlanNode, ...PlanNode[]]
+}
+
+/** IPv4 networks that this node is in, with its address in each. */
+export function ownNetworks(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  return all.flatMap(({ family, internal, cidr }) => (family === 'IPv4' && !internal && cidr ? [cidr] : []))
 }
 
 /** The user who runs the command, as the guests shall know him. */

@@ -15,10 +15,11 @@ export function surroundingsOf(
   guest: number,
   devices: boolean,
 ): RankSurroundings {
-  const { ranks, cpus } = plan.guests[guest] as GuestPlan
-  const oversubscribed = ranks.length > cpus
-  if (plan.network.mode === 'none') return { inGuest: false, devices, oversubscribed }
-  const inside = { inGuest: true, devices: false, oversubscribed }
+  const oversubscribed = sharesProcessors(plan.guests[guest] as GuestPlan)
+  if (plan.network.mode === 'none') {
+    return { inGuest: false, together: plan.nodes.length === 1, devices, oversubscribed }
+  }
+  const inside = { inGuest: true, together: plan.guests.length === 1, devices: false, oversubscribed }
   if (!joinsGuests(plan)) return inside
   return {
     ...inside,
@@ -30,6 +31,11 @@ export function surroundingsOf(
   }
 }
 
+/** Whether a guest has more ranks than processors. */
+export function sharesProcessors({ ranks, cpus }: GuestPlan): boolean {
+  return ranks.length > cpus
+}
+
 /** Lines of /etc/hosts for all guests of the job. */
 export function hostsOf(plan: JobPlan, addresses: readonly string[]): { address: string; names: [string] }[] {
   if (!joinsGuests(plan)) return []
@@ -38,5 +44,5 @@ export function hostsOf(plan: JobPlan, addresses: readonly string[]): { address:
 
 /** Whether the guests have a network of their own. */
 export function joinsGuests({ network }: JobPlan): boolean {
-  return network.mode === 'local' || network.mode === 'bridge'
+  return network.mode === 'local' || network.mode === 'mesh' || network.mode === 'bridge'
 }

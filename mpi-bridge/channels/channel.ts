@@ -26,6 +26,11 @@ export interface RankStart {
    * so), or a pipe (MPICH's mpiexec). Standard error is always a pipe.
    */
   readonly terminal: boolean
+  /**
+   * Its sleeps may last a millisecond longer, so that the kernel wakes ranks that wait together and seldom: for ranks
+   * that share processors.
+   */
+  readonly coarseTimers?: boolean
   readonly user?: RankUser
   /** The CPUs that it may run on; all that the channel's far end may use unless told. */
   readonly cpus?: readonly number[]

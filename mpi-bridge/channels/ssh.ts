@@ -1,14 +1,15 @@
-// The control channel of a Linux guest: leet-starter over one SSH connection with one session, which carries all ranks
-// of the guest. The guest's host key is known beforehand; nothing else is accepted.
+// The way into a Linux guest: one SSH connection, on which commands prepare the guest, where its init does not, and
+// leet-starter carries all ranks over one session. The guest's host key is known beforehand; nothing else is accepted.
 import { timingSafeEqual } from 'node:crypto'
 import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from 'ssh2'
-import { LeetError, messageOf, pause, type WaitLimits, waitFor } from '../../common/index.ts'
+import { gatherText, LeetError, messageOf, pause, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { ControlChannel, RankListener } from './channel.ts'
 import { openStarterChannel } from './starter.ts'
 
 /** Where a guest answers, and with which keys. */
-export interface SshChannelOptions {
+export interface SshOptions {
   /** The guest, as the user knows it. */
   readonly where: string
   readonly host: string
@@ -18,35 +19,133 @@ export interface SshChannelOptions {
   readonly privateKey: string
   /** The guest's host key as in `known_hosts` after the name: `ssh-ed25519 AAAA… [comment]`. */
   readonly hostKey: string
+  /**
+   * Whether a server with another host key, or that refuses the key of the job, may yet become the right one: the guest
+   * starts its SSH server before it has read its seed.
+   */
+  readonly mayChange?: boolean
+  /** A guest from which this one is reached, where nothing else leads to it. */
+  readonly through?: SshOptions
+}
+
+/** What an SSH channel is opened with. */
+export interface SshChannelOptions extends SshOptions {
   /** What starts the starter in the guest: words for the guest's shell. */
   readonly command: string
   readonly listener: RankListener
 }
 
+/** How a command over SSH ended, with the first MiB that it wrote to each stream. */
+export interface SshResult {
+  /** undefined when a signal ended it. */
+  readonly status: number | undefined
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A connection to a guest. */
+export interface SshSession {
+  /** Runs a command of the guest's shell to its end. `LEET_E_SSH` when the connection ends before. */
+  run(command: string, limits: WaitLimits, input?: string | Uint8Array): Promise<SshResult>
+  /** Starts the starter; the session ends with the channel. */
+  openChannel(command: string, listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
+  close(): void
+}
+
 /** A server that says nothing for so long after it has accepted is tried again: QEMU accepts before its guest does. */
 const GREETING_MS = 5_000
 const RETRY_MS = 100
+/** Servers slow down whoever fails to log in often. */
+const CHANGE_MS = 1_000
 /** A guest that does not answer seven of these in a row is gone. Emulated guests may be busy for long. */
 const KEEPALIVE_MS = 10_000
 const KEEPALIVES = 6
 
-/**
- * Connects, again and again until the guest answers or the deadline passes, starts the starter and waits until it is
- * ready. A wrong host key (`LEET_E_SSH_HOST_KEY`) or a refused client key (`LEET_E_SSH_AUTH`) ends it at once.
- */
+/** Connects, starts the starter and waits until it is ready. */
 export async function openSshChannel(
-  options: SshChannelOptions,
+  { command, listener, ...options }: SshChannelOptions,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
-  const { where, command, listener } = options
-  const client = await connect(options, limits)
+  const session = await openSshSession(options, limits)
+  return session.openChannel(command, listener, limits)
+}
+
+/** A connection on which commands run and the starter is started. */
+export async function openSshSession(options: SshOptions, limits: WaitLimits): Promise<SshSession> {
+  const { where } = options
+  const client = await connectSsh(options, limits)
   let last = 'the connection ended'
   client.on('error', (error) => {
     last = error.message
   })
-  let stream: ClientChannel
+  return {
+    run: (command, runLimits, input) => runOver(client, where, command, runLimits, input),
+    openChannel: (command, listener, channelLimits) =>
+      starterOver(client, where, () => last, command, listener, channelLimits),
+    close: () => client.destroy(),
+  }
+}
+
+async function runOver(
+  client: Client,
+  where: string,
+  command: string,
+  limits: WaitLimits,
+  input: string | Uint8Array = '',
+): Promise<SshResult> {
+  const finished = execute(
+    client,
+    command,
+    (stream) =>
+      new Promise<SshResult>((resolve, reject) => {
+        const stdout = gatherText(stream)
+        const stderr = gatherText(stream.stderr)
+        let ended: { readonly status: number | undefined } | undefined
+        stream.on('exit', (status: number | null) => {
+          ended = { status: status ?? undefined }
+        })
+        stream.on('close', () => {
+          if (ended) resolve({ ...ended, stdout: stdout(), stderr: stderr() })
+          else reject(lostCommand(where, command))
+        })
+        // A command that does not read its input is not an error of ours.
+        stream.on('error', () => {})
+        stream.end(input)
+      }),
+  )
+  const what = `the guest to run ${shortened(command)}`
+  return waitFor(finished, limits, { what, where }).catch((error) => {
+    throw error instanceof LeetError ? error : lostCommand(where, command, error)
+  })
+}
+
+function shortened(command: string): string {
+  const [line = ''] = command.split('\n')
+  return line.length > 60 ? `${line.slice(0, 60)}…` : line
+}
+
+function lostCommand(where: string, command: string, cause?: unknown): LeetError {
+  return new LeetError({
+    code: 'LEET_E_SSH',
+    what: `the connection to the guest ended while it ran ${shortened(command)}`,
+    where,
+    why: cause === undefined ? undefined : messageOf(cause),
+    cause,
+  })
+}
+
+async function starterOver(
+  client: Client,
+  where: string,
+  lastError: () => string,
+  command: string,
+  listener: RankListener,
+  limits: WaitLimits,
+): Promise<ControlChannel> {
+  let started: { readonly stream: ClientChannel; readonly ended: Promise<string> }
   try {
-    stream = await waitFor(execute(client, command), limits, {
+    const watch = (stream: ClientChannel) => ({ stream, ended: endOfStream(client, stream, lastError) })
+    started = await waitFor(execute(client, command, watch), limits, {
       what: 'the guest to run the starter of ranks',
       where,
       hint: 'the console of the guest may tell why it does not',
@@ -62,15 +161,7 @@ export async function openSshChannel(
       cause: error,
     })
   }
-  const ended = new Promise<string>((resolve) => {
-    stream.on('exit', (status: number | null, signal?: string) => {
-      last = signal ?? `exit status ${status}`
-    })
-    stream.on('close', () => {
-      client.end()
-      resolve(last)
-    })
-  })
+  const { stream, ended } = started
   const transport = {
     where,
     input: stream,
@@ -82,24 +173,51 @@ export async function openSshChannel(
   return openStarterChannel(transport, listener, limits)
 }
 
-function execute(client: Client, command: string): Promise<ClientChannel> {
-  return new Promise((resolve, reject) => {
-    client.exec(command, (error, stream) => (error ? reject(error) : resolve(stream)))
+// Resolves with how the command ended, and closes the connection with it.
+function endOfStream(client: Client, stream: ClientChannel, lastError: () => string): Promise<string> {
+  return new Promise((resolve) => {
+    let exit: string | undefined
+    stream.on('exit', (status: number | null, signal?: string) => {
+      exit = signal ?? `exit status ${status}`
+    })
+    stream.on('close', () => {
+      client.end()
+      resolve(exit ?? lastError())
+    })
   })
 }
 
-async function connect(options: SshChannelOptions, limits: WaitLimits): Promise<Client> {
+// `use` gets the stream before anything more is read from the connection: a command that ends at once would otherwise
+// have told its status before anybody listens.
+function execute<T>(
+  client: Client,
+  command: string,
+  use: (stream: ClientChannel) => T | Promise<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, stream) => (error ? reject(error) : resolve(use(stream))))
+  })
+}
+
+/**
+ * Connects, again and again until the guest answers or the deadline passes. A wrong host key (`LEET_E_SSH_HOST_KEY`) or
+ * a refused client key (`LEET_E_SSH_AUTH`) ends it at once, unless it may change.
+ */
+export async function connectSsh(options: SshOptions, limits: WaitLimits): Promise<Client> {
   const { where, host, port } = options
   let problem: unknown
+  let wait = RETRY_MS
   while (!limits.deadline.expired) {
     limits.signal?.throwIfAborted()
     try {
       return await attempt(options, limits)
     } catch (error) {
-      if (error instanceof LeetError && error.code !== 'LEET_E_DEADLINE') throw error
+      const refused = error instanceof LeetError && error.code !== 'LEET_E_DEADLINE'
+      if (refused && !options.mayChange) throw error
       problem = error
+      wait = refused ? CHANGE_MS : RETRY_MS
     }
-    await pause(Math.min(RETRY_MS, limits.deadline.remaining()), limits.signal)
+    await pause(Math.min(wait, limits.deadline.remaining()), limits.signal)
   }
   throw new LeetError({
     code: 'LEET_E_DEADLINE',
@@ -112,15 +230,17 @@ async function connect(options: SshChannelOptions, limits: WaitLimits): Promise<
 }
 
 /** One try. Rejects with a LeetError other than `LEET_E_DEADLINE` when another try would fail in the same way. */
-async function attempt(options: SshChannelOptions, limits: WaitLimits): Promise<Client> {
-  const { where, host, port } = options
-  const socket = new Socket()
+async function attempt(options: SshOptions, limits: WaitLimits): Promise<Client> {
+  const { where, host, port, through } = options
+  const socket = through ? await tunnel(through, host, port, limits) : new Socket()
   try {
-    await waitFor(
-      greeted(socket, host, port),
-      { ...limits, deadline: limits.deadline.within(GREETING_MS) },
-      { what: 'a greeting', where },
-    )
+    if (socket instanceof Socket) {
+      await waitFor(
+        greeted(socket, host, port),
+        { ...limits, deadline: limits.deadline.within(GREETING_MS) },
+        { what: 'a greeting', where },
+      )
+    }
     const { Client } = await import('ssh2')
     const client = new Client()
     return await waitFor(authenticated(client, socket, options), limits, { what: 'an SSH session', where })
@@ -128,6 +248,16 @@ async function attempt(options: SshChannelOptions, limits: WaitLimits): Promise<
     socket.destroy()
     throw error
   }
+}
+
+/** A connection from another guest, whose SSH server forwards nothing: by a program there that joins it with its own streams. */
+async function tunnel(through: SshOptions, host: string, port: number, limits: WaitLimits): Promise<Duplex> {
+  const client = await connectSsh(through, limits)
+  client.on('error', () => {})
+  const command = `exec /leet/busybox nc ${host} ${port}`
+  const stream = await execute(client, command, (opened) => opened)
+  stream.once('close', () => client.destroy())
+  return stream
 }
 
 /** Resolves when the server has sent something, which stays in the socket. */
@@ -143,7 +273,7 @@ function greeted(socket: Socket, host: string, port: number): Promise<void> {
   })
 }
 
-function authenticated(client: Client, socket: Socket, options: SshChannelOptions): Promise<Client> {
+function authenticated(client: Client, socket: Duplex, options: SshOptions): Promise<Client> {
   const { where, username, privateKey } = options
   const hostKey = parseHostKey(options.hostKey)
   let presented: Buffer | undefined

@@ -2,6 +2,7 @@
 // `--flag VALUE` or `--flag=VALUE`, and nothing of ours after the program's name. Pure; one table says what there is.
 // Sources: mpirun(1) of Open MPI 4.1 and 5.0, mpiexec(1) of MPICH 4.0.
 import { usageError } from '../../common/index.ts'
+import { nearest } from './words.ts'
 
 /** One option of the table that drives parsing, help, completion and the reference page. */
 export interface OptionSpec {
@@ -13,6 +14,8 @@ export interface OptionSpec {
   readonly takes: readonly string[]
   /** `program`: may differ between programs separated by `:`; `job`: holds for the whole command. */
   readonly scope: 'job' | 'program'
+  /** Its two words may also be one, as `NAME=VALUE`. */
+  readonly joined?: boolean
   /** May be given more than once, every occurrence counts. */
   readonly repeats?: boolean
   readonly help: string
@@ -20,6 +23,12 @@ export interface OptionSpec {
   readonly group: string
   /** Also read from this environment variable. */
   readonly environment?: string
+  /** Another way to say another option: its key and the words behind it, `%` and `%2` for those that it takes itself. */
+  readonly means?: readonly [key: string, ...words: string[]]
+  /** Known to other launchers but without meaning here: accepted; this says why. */
+  readonly noEffect?: string
+  /** Known to other launchers but not to be had here: refused, with this advice. */
+  readonly refused?: string
 }
 
 /** Occurrences of options: key → one list of words for each occurrence. */
@@ -56,60 +65,62 @@ export function parseCommandWords(table: readonly OptionSpec[], argv: readonly s
       const { flag, inline } = splitFlag(word)
       const option = byFlag.get(flag)
       if (!option) throw unknownOption(word, [...byFlag.keys()])
-      const values = takeValues(option, word, inline, segment, at)
-      if (inline === undefined) at += option.takes.length
-      const target = option.scope === 'job' ? job : own
-      const before = target.get(option.key) ?? []
-      if (
-        before.length > 0 &&
-        !option.repeats &&
-        option.takes.length > 0 &&
-        before[0]?.join() !== values.join()
-      ) {
+      if (option.refused !== undefined) throw usageError('is not to be had here', option.refused, word)
+      const words = takeValues(option, word, inline, segment, at)
+      if (inline === undefined) at += countOfWords(option, segment[at])
+      const { option: meant, values } = meaningOf(table, option, words)
+      const target = meant.scope === 'job' ? job : own
+      const before = target.get(meant.key) ?? []
+      const collects = meant.repeats || meant.noEffect !== undefined
+      if (before.length > 0 && !collects && meant.takes.length > 0 && before[0]?.join() !== values.join()) {
         throw usageError(
           `given twice, as "${before[0]?.join(' ')}" and "${values.join(' ')}"`,
           undefined,
-          dashed(option),
+          dashed(meant),
         )
       }
-      target.set(option.key, option.repeats ? [...before, values] : [values])
+      target.set(meant.key, collects ? [...before, values] : [values])
     }
     programs.push({ options: own, argv: segment.slice(at) })
   }
   return { options: job, programs }
 }
 
+// What another way to say an option stands for; the words that it takes itself come in the place of `%` and `%2`.
+function meaningOf(
+  table: readonly OptionSpec[],
+  option: OptionSpec,
+  given: string[],
+): { option: OptionSpec; values: string[] } {
+  if (!option.means) return { option, values: given }
+  const [key, ...words] = option.means
+  const meant = table.find((other) => other.key === key) as OptionSpec
+  return {
+    option: meant,
+    values: words.map((word) => word.replace(/%(2?)/, (_, second) => given[second ? 1 : 0] ?? '')),
+  }
+}
+
 /** An option as it is shown: `--guest-memory`, `-n`. */
 export function dashed(option: OptionSpec): string {
   const flag = option.flags[0] as string
-  return `${flag.length === 1 ? '-' : '--'}${flag}`
+  return dashedFlag(flag)
 }
 
-/** The known word nearest to `word`, if one is near enough to be what was meant. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1
-  for (const candidate of known) {
-    const distance = editDistance(word, candidate)
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
-  }
-  return best
+/** A flag with its dashes: one before the short ones and those of Hydra. */
+export function dashedFlag(flag: string): string {
+  return `${flag.length <= 2 ? '-' : '--'}${flag}`
 }
 
-// A lone `:` separates programs only where one may end, that is after a program's name was seen.
+// A lone `:` separates programs only where one may end, that is after a program's name was seen, or where one is missing.
 function splitPrograms(table: readonly OptionSpec[], argv: readonly string[]): string[][] {
-  const takes = new Map(
-    table.flatMap((option) => option.flags.map((flag) => [flag, option.takes.length] as const)),
-  )
+  const byFlag = new Map(table.flatMap((option) => option.flags.map((flag) => [flag, option] as const)))
   const segments: string[][] = [[]]
   let inProgram = false
   for (let at = 0; at < argv.length; at++) {
     const word = argv[at] as string
     const current = segments.at(-1) as string[]
-    if (inProgram && word === ':') {
+    if (word === ':' && (inProgram || current.length === 0)) {
       segments.push([])
       inProgram = false
       continue
@@ -119,7 +130,8 @@ function splitPrograms(table: readonly OptionSpec[], argv: readonly string[]): s
     if (word === '--') inProgram = true
     else if (word.startsWith('-') && word !== '-') {
       const { flag, inline } = splitFlag(word)
-      const count = inline === undefined ? (takes.get(flag) ?? 0) : 0
+      const option = inline === undefined ? byFlag.get(flag) : undefined
+      const count = option ? countOfWords(option, argv[at + 1]) : 0
       current.push(...argv.slice(at + 1, at + 1 + count))
       at += count
     } else inProgram = true
@@ -135,6 +147,11 @@ function splitFlag(word: string): { flag: string; inline: string | undefined } {
     : { flag: bare.slice(0, equals), inline: bare.slice(equals + 1) }
 }
 
+/** How many words stand behind an option, of which the first is `next`. */
+export function countOfWords({ takes, joined }: OptionSpec, next: string | undefined): number {
+  return joined && next?.includes('=') ? 1 : takes.length
+}
+
 function takeValues(
   option: OptionSpec,
   word: string,
@@ -147,6 +164,11 @@ function takeValues(
       throw usageError(`takes ${option.takes.length || 'no'} words, not "=${inline}"`, undefined, word)
     return [inline]
   }
+  const [first = ''] = segment.slice(at)
+  if (countOfWords(option, first) < option.takes.length) {
+    const equals = first.indexOf('=')
+    return [first.slice(0, equals), first.slice(equals + 1)]
+  }
   const values = segment.slice(at, at + option.takes.length)
   if (values.length < option.takes.length) {
     throw usageError(`needs ${option.takes.join(' ')} behind it`, undefined, word)
@@ -156,6 +178,10 @@ function takeValues(
 
 function unknownOption(word: string, known: readonly string[]): Error {
   const { flag } = splitFlag(word)
+  // `-np4`: the number is a word of its own.
+  const [, name = '', number] = /^(\D+)(\d+)$/.exec(flag) ?? []
+  if (number !== undefined && known.includes(name))
+    return usageError('unknown option', `${word.slice(0, -number.length)} ${number}`, word)
   const near = nearest(flag, known)
   return usageError(
     'unknown option',
@@ -164,17 +190,4 @@ function unknownOption(word: string, known: readonly string[]): Error {
       : 'leet-mpirun --help for all options',
     word,
   )
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const substitute = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(substitute, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
 }

@@ -1,11 +1,21 @@
 // Ranks in an OSv guest: started over REST one after the other, their ends gathered from the compatibility library's
 // console line, from /app/finished and from the kernel log, because OSv itself tells no exit status. Signals cannot be
-// sent into OSv, and nothing can be written to a rank: its standard input is empty.
-import { Deadline, LeetError, type Log, messageOf, pause, type WaitLimits } from '../../common/index.ts'
+// sent into OSv.
+import {
+  atMost,
+  Deadline,
+  LeetError,
+  type Log,
+  messageOf,
+  pause,
+  type WaitLimits,
+} from '../../common/index.ts'
 import type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from '../channels/channel.ts'
 import { quoteCommand } from './command.ts'
-import { readConsoleLine, returnedStatuses } from './console.ts'
+import { type ConsoleLine, readConsoleLine, returnedStatuses } from './console.ts'
+import { ConsoleLines, type ConsolePiece } from './console-lines.ts'
 import { harmfulInOsv, PACKED_ENVIRONMENT, packEnvironment } from './environment.ts'
+import { OsvInput } from './input.ts'
 import { OsvRefusal, type OsvRest } from './rest.ts'
 
 /** What a channel into an OSv guest is made with. */
@@ -19,17 +29,18 @@ export interface OsvChannelOptions {
   readonly nonce: string
   /** False for ranks that read NFS directly: one rank a guest, and one run a boot. True unless told. */
   readonly newProgram?: boolean
-  /** Starts that the guest has seen since it booted. */
+  /** Starts that the guest has seen since it booted, and who hears of each one more before it is made. */
   readonly startsBefore?: number
-  /** Milliseconds that the guest gets for one request. */
+  readonly onStart?: () => void
+  /** Milliseconds that the guest gets for one request, the start of a program excepted. */
   readonly requestTimeout?: number
 }
 
 /** The channel, with what the launcher tells it of the guest. */
 export interface OsvChannel extends ControlChannel {
-  /** A line of the guest's console, without its newline. All lines, in order, from when the channel was opened. */
-  consoleLine(line: string): void
-  /** The virtual machine has ended, and all its console lines have been given. */
+  /** What the guest's console writes, from when the channel was opened. */
+  consoleData(data: Uint8Array): void
+  /** The virtual machine has ended, and all that its console wrote has been given. */
   guestEnded(why: string): void
   /** Starts that the guest has seen since it booted. */
   readonly starts: number
@@ -39,6 +50,11 @@ export interface OsvChannel extends ControlChannel {
 export const MAX_STARTS = 31
 
 const REQUEST_TIMEOUT = 30_000
+/**
+ * A start is answered when the program and its libraries are loaded and bound: a hundred of them take a busy, emulated guest
+ * long. One that does not come through it ends, which its console tells.
+ */
+const START_TIMEOUT = 300_000
 /** Milliseconds between two looks at which ranks have ended. With the compatibility library it is for crashes only. */
 const POLL = { compat: 2000, plain: 250 } as const
 /** How long the console may lag behind REST. */
@@ -46,11 +62,25 @@ const CONSOLE_LAG = 2000
 /** So many requests in a row must fail before a guest counts as lost. */
 const FAILURES = 3
 const CRASH_LINES = 40
+const CRASH_LINE = 1000
+/** A guest that is about to end says no more than this, in bytes, and does so within this time, in milliseconds. */
+const LAST_WORDS = 256 << 10
+const LAST_WORDS_MS = 1000
+const NEWLINE = Buffer.from('\n')
+
+interface LastWord {
+  readonly piece: ConsolePiece
+  readonly read: ConsoleLine
+}
+
+/** Lines that are the last of a guest when the kernel says them. */
+const LAST: ReadonlySet<ConsoleLine['kind']> = new Set(['crash', 'signal', 'power-off', 'off'])
 
 type HeldEvent = RankEvent & { readonly kind: 'output' | 'ended' }
 
 interface Rank {
   readonly start: RankStart
+  readonly input: OsvInput | undefined
   thread?: number
   end?: RankEnd
   /** When REST said that it had ended, in milliseconds of performance.now(). */
@@ -68,16 +98,20 @@ class Channel implements OsvChannel {
   readonly #guest: string
   readonly #ranks = new Map<number, Rank>()
   readonly #ending = new AbortController()
-  readonly #crash: string[] = []
+  readonly #console = new ConsoleLines()
+  /** What may be the last words of the guest, or of a program that writes the like: told apart by whether it lives on. */
+  #lastWords: LastWord[] = []
+  #lastWordsSize = 0
+  #lastWordsTimer: NodeJS.Timeout | undefined
   readonly #held: HeldEvent[] = []
   readonly #gone = Promise.withResolvers<void>()
   #queue: Promise<void> = Promise.resolve()
   #paused = false
   #closing = false
   #over = false
+  /** Nobody is told any more of ranks that do not start: all were lost, or the channel is closed. */
+  #silent = false
   #polling = false
-  /** What the console said of the program that ended the whole guest. */
-  #lastWord: RankEnd | undefined
   /** Variables of the guest that are not OSv's own: asked for once, since then this channel alone changes them. */
   #present: Set<string> | undefined
   /** Lines of the kernel log that have been taken for a rank's, by program. */
@@ -97,9 +131,13 @@ class Channel implements OsvChannel {
     return turn
   }
 
-  async write(): Promise<void> {}
+  async write(rank: number, data: Uint8Array): Promise<void> {
+    await this.#ranks.get(rank)?.input?.write(data)
+  }
 
-  endInput(): void {}
+  endInput(rank: number): void {
+    void this.#ranks.get(rank)?.input?.end()
+  }
 
   signal(rank: number | 'all', signal: NodeJS.Signals): void {
     if (signal === 'SIGKILL' && rank === 'all')
@@ -121,34 +159,127 @@ class Channel implements OsvChannel {
 
   async close(limits: WaitLimits): Promise<void> {
     this.#closing = true
+    this.#silent = true
     this.#ending.abort()
+    clearTimeout(this.#lastWordsTimer)
     await this.#queue
     if (!this.#over && this.#running().length > 0) await this.#powerOff(limits)
     this.#over = true
   }
 
-  consoleLine(line: string): void {
-    const read = readConsoleLine(line, this.#options.nonce)
+  consoleData(data: Uint8Array): void {
+    for (const piece of this.#console.push(data)) this.#piece(piece)
+  }
+
+  #piece(piece: ConsolePiece): void {
+    if (this.#ranks.size === 0) return
+    // One character for each byte, so that output is told as it was written.
+    const line = piece.bytes.toString('latin1')
+    const read: ConsoleLine = piece.continued
+      ? { kind: 'output', text: line }
+      : readConsoleLine(line, this.#options.nonce)
     if (read.kind === 'exit') {
-      if (read.before !== '') this.#output(read.before)
+      this.#liveOn()
+      if (read.before !== '') this.#output(Buffer.from(read.before, 'latin1'))
       const rank = this.#ranks.get(read.rank)
       if (rank) this.#ended(rank, { kind: 'exit', status: read.status })
-    } else if (read.kind === 'power-off') this.#lastWord = { kind: 'exit', status: read.status }
-    else if (read.kind === 'crash' || read.kind === 'signal') {
-      if (read.kind === 'signal') this.#lastWord = { kind: 'signal', signal: read.signal, core: false }
-      if (this.#crash.length < CRASH_LINES) this.#crash.push(read.text)
-    } else if (read.kind === 'output' && this.#ranks.size > 0) this.#output(`${read.text}\n`)
+    } else if (this.#lastWords.length > 0 || LAST.has(read.kind)) this.#keepLastWord({ piece, read })
+    else if (this.#isOutput(read)) this.#outputPiece(piece)
+  }
+
+  #isOutput(read: ConsoleLine): boolean {
+    switch (read.kind) {
+      case 'chatter':
+        return false
+      case 'not-started':
+        return [...this.#ranks.values()].every(({ thread }) => thread !== undefined)
+      case 'returned':
+        return ![...this.#ranks.values()].some(({ start }) => start.argv[0] === read.path)
+      default:
+        return true
+    }
+  }
+
+  #keepLastWord(word: LastWord): void {
+    this.#lastWords.push(word)
+    this.#lastWordsSize += word.piece.bytes.length + 1
+    if (this.#lastWordsSize > LAST_WORDS) this.#liveOn()
+    else {
+      this.#lastWordsTimer ??= setTimeout(() => {
+        this.#options.rest.uptime(this.#limits()).then(
+          () => this.#liveOn(),
+          () => {},
+        )
+      }, LAST_WORDS_MS)
+    }
+  }
+
+  /** The guest has not ended: what looked like its last words was written by a program. */
+  #liveOn(): void {
+    clearTimeout(this.#lastWordsTimer)
+    this.#lastWordsTimer = undefined
+    this.#lastWordsSize = 0
+    for (const { piece, read } of this.#lastWords.splice(0)) {
+      if (LAST.has(read.kind) || this.#isOutput(read)) this.#outputPiece(piece)
+    }
+  }
+
+  /** The guest has ended: what of its last words is the kernel's stays, for whoever asks why; the rest is output. */
+  #endLastWords(): void {
+    clearTimeout(this.#lastWordsTimer)
+    for (const [index, { piece, read }] of this.#lastWords.entries()) {
+      // There is an empty line in the kernel's report of a crash.
+      const within = piece.bytes.length === 0 && this.#lastWords[index - 1]?.read.kind === 'crash'
+      const isKernels = LAST.has(read.kind) || read.kind === 'boot' || within
+      if (!isKernels && this.#isOutput(read)) this.#outputPiece(piece)
+    }
+    this.#lastWords = this.#lastWords.filter(({ read }) => LAST.has(read.kind))
+  }
+
+  #outputPiece({ bytes, ended }: ConsolePiece): void {
+    this.#output(ended ? Buffer.concat([bytes, NEWLINE]) : bytes)
+  }
+
+  /** What the console said of the program that ended the whole guest. */
+  get #lastEnd(): RankEnd | undefined {
+    const read = this.#lastWords.findLast(
+      ({ read: { kind } }) => kind === 'power-off' || kind === 'signal',
+    )?.read
+    if (read?.kind === 'power-off') return { kind: 'exit', status: read.status }
+    if (read?.kind === 'signal') return { kind: 'signal', signal: read.signal, core: false }
+    // abort(3) says no more than this (runtime.cc); what ends otherwise says before why.
+    const [first] = this.#lastWords.filter(({ read: { kind } }) => kind === 'crash')
+    return first && printable(first.piece.bytes) === 'Aborted' ? ABORTED : undefined
+  }
+
+  /** What the console said of a crash, to be put behind a reason. */
+  get #crash(): string {
+    const lines = this.#lastWords
+      .filter(({ read: { kind } }) => kind === 'crash' || kind === 'signal')
+      .slice(0, CRASH_LINES)
+      .map(({ piece }) => printable(piece.bytes))
+    return lines.length > 0 ? `\n  ${lines.join('\n  ')}` : ''
+  }
+
+  /** What was written without the end of a line is output too, once nobody is left to end it. */
+  #flushConsole(): void {
+    const rest = this.#console.flush()
+    if (rest) this.#piece(rest)
   }
 
   guestEnded(why: string): void {
     this.#gone.resolve()
     if (this.#over) return
+    this.#flushConsole()
+    this.#endLastWords()
     const open = this.#open()
     const [only] = open
+    const last = this.#lastEnd
     if (this.#closing) {
       for (const rank of open) this.#ended(rank, KILLED)
-    } else if (open.length === 1 && only?.thread !== undefined && this.#lastWord) {
-      this.#ended(only, this.#lastWord)
+    } else if (open.length === 1 && only?.thread !== undefined && last) {
+      if (last === ABORTED) this.#options.log.warn(`${this.#guest}: ${why}${this.#crash}`)
+      this.#ended(only, last)
     } else if (open.length > 0) this.#lost(why)
     this.#over = true
     this.#ending.abort()
@@ -158,8 +289,8 @@ class Channel implements OsvChannel {
     return this.#options.requestTimeout ?? REQUEST_TIMEOUT
   }
 
-  #limits(): WaitLimits {
-    return { deadline: Deadline.after(this.#timeout), signal: this.#ending.signal }
+  #limits(milliseconds = this.#timeout): WaitLimits {
+    return { deadline: Deadline.after(milliseconds), signal: this.#ending.signal }
   }
 
   /** Ranks that were asked to start and have not ended. */
@@ -172,7 +303,7 @@ class Channel implements OsvChannel {
   }
 
   async #startRank(start: RankStart): Promise<void> {
-    const rank: Rank = { start }
+    const rank: Rank = { start, input: this.#inputOf(start) }
     try {
       if (this.#over || this.#closing) throw this.#error('LEET_E_OSV_START', 'the guest has ended')
       if (this.starts >= MAX_STARTS) {
@@ -183,13 +314,16 @@ class Channel implements OsvChannel {
         )
       }
       const { command, variables } = quoteCommand(start.argv)
-      await this.#prepare(start, variables)
+      await this.#prepare(rank, variables)
       this.#ranks.set(start.rank, rank)
-      if (this.#options.newProgram ?? true) this.starts++
+      if (this.#options.newProgram ?? true) {
+        this.starts++
+        this.#options.onStart?.()
+      }
       const threads = await this.#options.rest.startProgram(
         command,
         this.#options.newProgram ?? true,
-        this.#limits(),
+        this.#limits(Math.max(START_TIMEOUT, this.#timeout)),
       )
       rank.thread = threads[0] as number
       if (this.#over) return
@@ -198,18 +332,26 @@ class Channel implements OsvChannel {
       void this.#poll()
     } catch (error) {
       // A guest that crashes while it starts a program closes the connection before its console has said why.
-      if (isUnreachable(error)) await Promise.race([this.#gone.promise, pause(CONSOLE_LAG)])
+      if (isUnreachable(error)) await atMost(CONSOLE_LAG, this.#gone.promise, undefined)
       this.#ranks.delete(start.rank)
-      if (!this.#over) {
+      // Also when the guest has ended meanwhile: somebody waits for every rank that was to start.
+      if (!this.#silent) {
         this.#options.listener({ kind: 'failed', rank: start.rank, error: this.#startError(start, error) })
       }
       this.#flush()
     }
   }
 
+  /** Where the input of a rank goes; without the compatibility library there is nobody to read it. */
+  #inputOf({ rank, stdin }: RankStart): OsvInput | undefined {
+    const { rest, compat, nonce } = this.#options
+    if (!stdin || !compat) return undefined
+    return new OsvInput({ rest, name: `/tmp/.leet-input.${nonce}.${rank}`, limits: () => this.#limits() })
+  }
+
   /** Brings the guest's environment to what this rank, and no other, is to have. */
   async #prepare(
-    { rank, env: asked, cwd }: RankStart,
+    { start: { rank, env: asked, cwd }, input }: Rank,
     variables: Readonly<Record<string, string>>,
   ): Promise<void> {
     const { rest, compat, nonce, log } = this.#options
@@ -222,7 +364,14 @@ class Channel implements OsvChannel {
     )
     let wanted: Record<string, string>
     if (compat) {
-      const told = { ...env, PWD: cwd, LEET_OSV_CWD: cwd, LEET_OSV_NONCE: nonce, LEET_OSV_RANK: String(rank) }
+      const told = {
+        ...env,
+        PWD: cwd,
+        LEET_OSV_CWD: cwd,
+        LEET_OSV_NONCE: nonce,
+        LEET_OSV_RANK: String(rank),
+        ...(input ? { LEET_OSV_INPUT: input.name } : {}),
+      }
       wanted = { ...variables, [PACKED_ENVIRONMENT]: packEnvironment(told) }
     } else {
       const empty = Object.keys(env).filter((name) => env[name] === '')
@@ -260,12 +409,11 @@ class Channel implements OsvChannel {
       })
     }
     if (error instanceof LeetError && !isUnreachable(error)) return error
-    const crash = this.#crash.length > 0 ? `:\n  ${this.#crash.join('\n  ')}` : ''
     return this.#error(
       'LEET_E_OSV_START',
       `rank ${rank} could not be started`,
       undefined,
-      `${messageOf(error)}${crash}`,
+      `${messageOf(error)}${this.#crash}`,
     )
   }
 
@@ -317,6 +465,10 @@ class Channel implements OsvChannel {
           `${this.#guest}: of ranks ${names}, ${told.length} returned ${told.join(', ')}: OSv does not tell which`,
         )
       }
+      if (silent.length === this.#running().length) {
+        this.#flushConsole()
+        this.#liveOn()
+      }
       // OSv says nothing of a main that returned 0.
       for (const [i, rank] of ranks.entries()) this.#ended(rank, { kind: 'exit', status: told[i] ?? 0 })
     }
@@ -329,16 +481,16 @@ class Channel implements OsvChannel {
   }
 
   /** Ranks of one guest share its console: what they write is given to the lowest of them. */
-  #output(text: string): void {
+  #output(data: Uint8Array): void {
     const rank = Math.min(...this.#ranks.keys())
-    this.#say({ kind: 'output', rank, stream: 'stdout', data: Buffer.from(text) })
+    this.#say({ kind: 'output', rank, stream: 'stdout', data })
   }
 
   #lost(why: string): void {
     if (this.#over) return
     const ranks = this.#open().map(({ start }) => start.rank)
-    const crash = this.#crash.length > 0 ? `:\n  ${this.#crash.join('\n  ')}` : ''
-    const last = this.#lastWord
+    this.#endLastWords()
+    const last = this.#lastEnd
     const status = last?.kind === 'exit' ? `; a program ended with status ${last.status}` : ''
     const error = this.#error(
       'LEET_E_OSV_LOST',
@@ -346,11 +498,12 @@ class Channel implements OsvChannel {
         ? `the guest of rank ${ranks[0]} is lost`
         : `the guest of ranks ${ranks.join(', ')} is lost, and OSv does not tell which of them was the cause`,
       'see the console log of the guest',
-      `${why}${status}${crash}`,
+      `${why}${status}${this.#crash}`,
     )
     // What was held back is what the ranks said before.
     for (const event of this.#held.splice(0)) this.#options.listener(event)
     this.#options.listener({ kind: 'lost', error })
+    this.#silent = true
     this.#over = true
     this.#ending.abort()
   }
@@ -386,8 +539,14 @@ class Channel implements OsvChannel {
   }
 }
 
+/** For a message on the user's terminal. */
+function printable(bytes: Buffer): string {
+  return bytes.toString('utf8', 0, CRASH_LINE).replace(/\p{Cc}/gu, '?')
+}
+
 function isUnreachable(error: unknown): boolean {
   return error instanceof LeetError && error.code === 'LEET_E_OSV_UNREACHABLE'
 }
 
+const ABORTED: RankEnd = { kind: 'signal', signal: 6, core: false }
 const KILLED: RankEnd = { kind: 'signal', signal: 9, core: false }

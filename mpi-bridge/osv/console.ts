@@ -14,6 +14,15 @@ export type ConsoleLine =
   | { readonly kind: 'crash'; readonly text: string }
   | { readonly kind: 'seed-failed'; readonly text: string }
   | { readonly kind: 'ready' }
+  /** Of the boot, before any rank, or of the end: else it is output like any other. */
+  | { readonly kind: 'boot' }
+  /** The kernel says what a program returned. */
+  | { readonly kind: 'returned'; readonly path: string }
+  /** A program could not be started, which the REST server's answer says too. */
+  | { readonly kind: 'not-started' }
+  /** The guest powers off. */
+  | { readonly kind: 'off' }
+  /** What may come at any time and is of the kernel or the servers. */
   | { readonly kind: 'chatter' }
   /** Anything else: a rank's, as far as one can tell. */
   | { readonly kind: 'output'; readonly text: string }
@@ -25,28 +34,40 @@ const CRASH: readonly RegExp[] = [
   /^0x[0-9a-f]{16} </,
   /^page fault outside application/,
   /^\[registers\]$/,
-  /^R(IP|FL|AX|SI|9|12): +0x[0-9a-f]{16} /,
+  /^R(IP|FL|AX|SI|9|12|13): +0x[0-9a-f]{16} /,
   /^trap \d+ at /,
+  /^general protection fault$/,
   /failed looking up symbol /,
   /^application::new_program\(\) out of namespaces/,
   /^Out of memory: /,
 ]
 
+const BOOT: readonly RegExp[] = [/^VFS: /, /^ROFS: /, /^random: /, /^\[[IDWE]\/\d+ dhcp\]: /, /^httpserver: /]
+
+// modules/httpserver-api/routes.cc and core/elf.cc
+const NOT_STARTED: readonly RegExp[] = [/^exception was caught for \//, /^could not load \S/]
+
+// The generator has gathered enough, whenever that is; somebody else than the job knocked at the server; a static program
+// or its C library asked for what there is not (linux.cc), which it is told too. A mount is there before mount-fs.so, which the
+// seed started, says so.
 const CHATTER: readonly RegExp[] = [
-  /^VFS: /,
-  /^ROFS: /,
-  /^random: /,
-  /^\[[IDWE]\/\d+ dhcp\]: /,
-  /^httpserver: /,
-  /^program .* returned -?\d+$/,
-  /^could not load lib/,
-  /^exception was caught for \//,
-  /^Powering off\.$/,
+  /^random: device unblocked\.$/,
+  /^handshake with \S+ failed: /,
+  /^syscall\(\): unimplemented system call \d+$/,
+  /^Mounted nfs:\/\/\S+ at \/\S*$/,
 ]
+
+// tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it.
+const SEED_FAILED: readonly RegExp[] = [/^cloud-init failed when handling '/, /^Error in mount\(\): /]
 
 /** Whether a line says that the seed, or a part of it, was not applied. */
 export function isSeedFailure(line: string): boolean {
   return readConsoleLine(line, '').kind === 'seed-failed'
+}
+
+/** Whether a line says that the REST server is there; by then the seed was handled. */
+export function isServing(line: string): boolean {
+  return readConsoleLine(line, '').kind === 'ready'
 }
 
 /** Says what a line is. `nonce` is the job's, as given to the compatibility library. */
@@ -63,10 +84,15 @@ export function readConsoleLine(line: string, nonce: string): ConsoleLine {
   if (powerOff) return { kind: 'power-off', status: Number(powerOff[1]) & 255 }
   const uncaught = /^Uncaught signal (\d{1,2}) \(/.exec(line)
   if (uncaught) return { kind: 'signal', signal: Number(uncaught[1]), text: line }
-  if (/^cloud-init failed when handling '/.test(line)) return { kind: 'seed-failed', text: line }
+  if (SEED_FAILED.some((pattern) => pattern.test(line))) return { kind: 'seed-failed', text: line }
   if (/^Rest API server running on port \d+$/.test(line)) return { kind: 'ready' }
   if (CRASH.some((pattern) => pattern.test(line))) return { kind: 'crash', text: line }
+  const returned = /^program (.*) returned -?\d{1,10}$/.exec(line)
+  if (returned) return { kind: 'returned', path: returned[1] as string }
+  if (line === 'Powering off.') return { kind: 'off' }
   if (CHATTER.some((pattern) => pattern.test(line))) return { kind: 'chatter' }
+  if (NOT_STARTED.some((pattern) => pattern.test(line))) return { kind: 'not-started' }
+  if (BOOT.some((pattern) => pattern.test(line))) return { kind: 'boot' }
   return { kind: 'output', text: line }
 }
 

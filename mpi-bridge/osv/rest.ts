@@ -65,6 +65,10 @@ export interface BatchAnswer {
 
 /** Largest reply that is taken as text or JSON. */
 const REPLY_LIMIT = 64 << 20
+/** Calls in one request. */
+const BATCH = 64
+/** How long a connection may take, with its handshake: a busy, emulated guest takes seconds for one. */
+const CONNECT_MS = 30_000
 /** OSv closes the connection without a reply when it is told to power off. */
 const EMPTY_REPLY = /other side closed|socket hang up|ECONNRESET|fetch failed|terminated/i
 
@@ -84,6 +88,11 @@ export class OsvRest {
   constructor(endpoint: OsvEndpoint, transport: OsvTransport = {}) {
     this.endpoint = endpoint
     this.#transport = transport
+  }
+
+  /** Loads what the first request needs: there is time for it while a guest boots. */
+  prepare(): void {
+    if (!this.#transport.fetch) this.#undici().catch(() => {})
   }
 
   /** The environment that programs started now get, as `NAME=VALUE`. */
@@ -143,14 +152,27 @@ export class OsvRest {
 
   /** What is in a directory, without `.` and `..`. The root itself cannot be listed. */
   async listDirectory(path: string, limits: WaitLimits): Promise<OsvFileStatus[]> {
-    const list = await this.#json('GET', filePath(path), { op: 'LISTSTATUS' }, limits)
-    if (!Array.isArray(list)) throw this.#nonsense(`GET ${path}`)
-    return list.map((entry) => this.#status(entry)).filter(({ name }) => name !== '.' && name !== '..')
+    return this.#list(await this.#json('GET', filePath(path), { op: 'LISTSTATUS' }, limits))
   }
 
   /** With its parents. */
   async makeDirectory(path: string, limits: WaitLimits): Promise<void> {
     await this.#file('PUT', path, { op: 'MKDIRS' }, limits)
+  }
+
+  /** Several directories, each with its parents, in few requests. */
+  async makeDirectories(paths: readonly string[], limits: WaitLimits): Promise<void> {
+    await this.#forEach('PUT', paths, 'MKDIRS', limits)
+  }
+
+  /** What is in each of several directories, as `listDirectory` says it, in few requests. */
+  async listDirectories(paths: readonly string[], limits: WaitLimits): Promise<OsvFileStatus[][]> {
+    return (await this.#forEach('GET', paths, 'LISTSTATUS', limits)).map((list) => this.#list(list))
+  }
+
+  /** Removes files and empty directories in this order, in few requests. */
+  async deleteFiles(paths: readonly string[], limits: WaitLimits): Promise<void> {
+    await this.#forEach('DELETE', paths, 'DELETE', limits)
   }
 
   /** Writes a short text, to the end of the file unless `overwrite`. */
@@ -166,6 +188,7 @@ export class OsvRest {
     await this.#file('PUT', from, { op: 'RENAME', destination: to }, limits)
   }
 
+  /** `recursive` takes a directory that has one entry: OSv's ramfs skips others while it removes. See `removeStaged`. */
   async deleteFile(path: string, recursive: boolean, limits: WaitLimits): Promise<void> {
     await this.#file('DELETE', path, { op: 'DELETE', ...(recursive ? { recursive: 'true' } : {}) }, limits)
   }
@@ -290,6 +313,39 @@ export class OsvRest {
     }
   }
 
+  /** One operation on many paths. Its only parameter is the same for all: in a batch it carries over. */
+  async #forEach(
+    method: BatchCall['method'],
+    paths: readonly string[],
+    op: string,
+    limits: WaitLimits,
+  ): Promise<unknown[]> {
+    const bodies: unknown[] = []
+    for (let from = 0; from < paths.length; from += BATCH) {
+      const part = paths.slice(from, from + BATCH)
+      const calls = part.map((path) => ({ method, path: withQuery(filePath(path), { op }) }))
+      for (const [index, { status, body }] of (await this.batch(calls, limits)).entries()) {
+        if (status !== 200) throw this.#refusal(status, `${method} ${filePath(part[index] as string)}`, body)
+        bodies.push(body)
+      }
+    }
+    return bodies
+  }
+
+  #refusal(status: number, what: string, answer: unknown): OsvRefusal {
+    return new OsvRefusal(status, {
+      code: 'LEET_E_OSV_REST',
+      where: this.endpoint.guest,
+      what: `OSv refused ${what} (${status})`,
+      why: messageIn(answer),
+    })
+  }
+
+  #list(value: unknown): OsvFileStatus[] {
+    if (!Array.isArray(value)) throw this.#nonsense('a directory')
+    return value.map((entry) => this.#status(entry)).filter(({ name }) => name !== '.' && name !== '..')
+  }
+
   #status(value: unknown): OsvFileStatus {
     const entry = (value ?? {}) as Record<string, unknown>
     const { pathSuffix, type, length, modificationTime } = entry
@@ -323,12 +379,7 @@ export class OsvRest {
     }
     if (reply.status === 200) return guarded
     const text = (await this.#gather(guarded.body, 1 << 20, what)).toString('utf8')
-    throw new OsvRefusal(reply.status, {
-      code: 'LEET_E_OSV_REST',
-      where: this.endpoint.guest,
-      what: `OSv refused ${what} (${reply.status})`,
-      why: messageIn(text),
-    })
+    throw this.#refusal(reply.status, what, parsed(text) ?? text)
   }
 
   /** The body, with its errors told as those of the request. */
@@ -377,7 +428,8 @@ export class OsvRest {
   }
 
   #undici() {
-    this.#own ??= import('undici').then(({ Agent, request }) => {
+    this.#own ??= Promise.all([import('undici'), import('node:tls')]).then(([undici, secure]) => {
+      const { Agent, request } = undici
       const { tls } = this.endpoint
       const agent =
         this.#transport.dispatcher ??
@@ -385,7 +437,11 @@ export class OsvRest {
           pipelining: 0,
           headersTimeout: 0,
           bodyTimeout: 0,
-          connect: tls ? { ca: tls.ca, cert: tls.cert, key: tls.key, servername: tls.serverName } : {},
+          connect: {
+            timeout: CONNECT_MS,
+            // Made once: certificates are not read again for each connection.
+            ...(tls ? { secureContext: secure.createSecureContext(tls), servername: tls.serverName } : {}),
+          },
         })
       return { request, agent }
     })
@@ -521,14 +577,19 @@ function strings(value: unknown, otherwise: () => LeetError): string[] {
   return value
 }
 
-function messageIn(text: string): string {
+/** Undefined for OSv's own HTML pages, which answer malformed requests. */
+function parsed(text: string): unknown {
   try {
-    const { message } = JSON.parse(text)
-    if (typeof message === 'string') return message
+    return JSON.parse(text)
   } catch {
-    // OSv's own HTML pages for malformed requests
+    return undefined
   }
-  return text.slice(0, 200).trim() || 'it gave no reason'
+}
+
+function messageIn(answer: unknown): string {
+  const message = (answer as { message?: unknown } | null | undefined)?.message
+  if (typeof message === 'string') return message
+  return (typeof answer === 'string' && answer.slice(0, 200).trim()) || 'it gave no reason'
 }
 
 function reasonOf(error: unknown): string {

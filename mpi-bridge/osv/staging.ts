@@ -1,12 +1,14 @@
 // The working directory carried into an OSv guest and back over /file, for guests that cannot share it: OSv's NFS aborts
 // a guest in which more than one rank uses it. What the ranks changed or made comes back, and nothing else.
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { chmod, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { constants, createReadStream, createWriteStream } from 'node:fs'
+import { access, chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { LeetError, type WaitLimits } from '../../common/index.ts'
-import type { OsvFileStatus, OsvRest } from './rest.ts'
+import { type OsvFileStatus, OsvRefusal, type OsvRest } from './rest.ts'
+import type { StageFilter } from './stage-filter.ts'
 
 /** A file or directory below a directory, by its path relative to that. */
 export interface StagedEntry {
@@ -24,6 +26,16 @@ export interface StagePlan {
   readonly entries: readonly StagedEntry[]
   /** Bytes of all files. */
   readonly size: number
+  /** What is there and cannot be carried. */
+  readonly left: readonly string[]
+}
+
+/** What of a plan a guest is told at its boot, which costs no request: short texts, and directories. */
+export interface SeededStage {
+  /** Relative paths, '' for the directory itself: whatever else is carried finds its place. */
+  readonly directories: readonly string[]
+  /** By relative path. */
+  readonly files: ReadonlyMap<string, string>
 }
 
 /** What a guest had after staging in, so that staging out knows what has changed. */
@@ -31,82 +43,138 @@ export interface StagedIn {
   readonly guestDirectory: string
   /** The guest's own statuses, by relative path. */
   readonly files: ReadonlyMap<string, Pick<OsvFileStatus, 'length' | 'modified'>>
-  /** The guest's clock after the last upload, in seconds: what was changed later may be new. */
+  /** The guest's clock after the last file came, in seconds: what was changed later may be new. */
   readonly at: number
 }
-
-/** Says whether a relative path takes part. */
-export type PathFilter = (path: string) => boolean
 
 /** More than any case that one would carry by hand; a home directory named by mistake ends here. */
 const MAX_ENTRIES = 200_000
 const MAX_DEPTH = 64
+/** A guest takes longer to read a long seed than to take a request; in bytes. */
+const SEEDED_FILE = 8 << 10
+const SEEDED_FILES = 64 << 10
+const SEEDED_DIRECTORIES = 256
 /** Requests at a time to one guest. */
 const PARALLEL = 4
 
-/** Where in a guest a directory of this host is staged: below /tmp, the only place that can be written. */
+/** Where directories of this host are staged that are not below /tmp, the only place of a guest that can be written. */
+export const STAGE_ROOT = '/tmp/leet'
+
+/** Where in a guest a directory of this host is staged. */
 export function stagedPath(directory: string): string {
-  const name = createHash('sha256').update(directory).digest('hex').slice(0, 12)
-  return `/tmp/leet/${name}`
+  return directory.startsWith('/tmp/') ? directory : `${STAGE_ROOT}${directory}`
 }
 
 /**
  * Lists what is below `directory`. Symbolic links are followed, as the ranks would; what is neither file nor directory,
- * and links that lead nowhere, stay behind. Too much is `LEET_E_STAGING`.
+ * what cannot be read, links that lead nowhere or back to where they are, and directories that OSv could not list, stay behind. Too much is `LEET_E_STAGING`.
  */
 export async function planStageIn(
   directory: string,
-  wanted: PathFilter,
+  filter: StageFilter,
   { signal }: WaitLimits,
 ): Promise<StagePlan> {
   const entries: StagedEntry[] = []
+  const left: string[] = []
   let size = 0
-  const visit = async (path: string, depth: number): Promise<void> => {
+  /** `above`: the directories on the way here, which a link may lead back to. */
+  const visit = async (path: string, names: readonly string[], above: readonly string[]): Promise<void> => {
     signal?.throwIfAborted()
-    if (depth > MAX_DEPTH) throw stagingError(join(directory, path), 'is nested too deeply to be staged')
-    for (const name of (await readdir(join(directory, path))).sort()) {
+    for (const name of names.toSorted()) {
       const inner = path === '' ? name : `${path}/${name}`
-      const stats = await stat(join(directory, inner)).catch(() => undefined)
-      if (!stats) continue
+      const host = join(directory, inner)
+      const stats = await stat(host).catch(() => undefined)
+      if (stats?.isFile() ? !filter.wants(inner) : !filter.reaches(inner)) continue
+      const below = stats?.isDirectory() ? await readdir(host).catch(() => undefined) : undefined
+      const itself = `${stats?.dev}:${stats?.ino}`
+      const readable = stats?.isFile() && (await isReadable(host))
+      if (!stats || (below ? above.includes(itself) || !isListable(name) : !readable)) {
+        left.push(inner)
+        continue
+      }
       if (entries.length >= MAX_ENTRIES) {
         throw stagingError(directory, `has more than ${MAX_ENTRIES} files`, 'narrow it with --stage-in')
       }
-      if (stats.isDirectory()) {
+      if (below) {
+        if (above.length > MAX_DEPTH) throw stagingError(host, 'is nested too deeply to be staged')
         const before = entries.length
         entries.push({ path: inner, kind: 'directory', size: 0 })
-        await visit(inner, depth + 1)
-        if (entries.length === before + 1 && !wanted(inner)) entries.pop()
-      } else if (stats.isFile() && wanted(inner)) {
+        await visit(inner, below, [...above, itself])
+        if (entries.length === before + 1 && !filter.wants(inner)) entries.pop()
+      } else {
         entries.push({ path: inner, kind: 'file', size: stats.size })
         size += stats.size
       }
     }
   }
-  await visit('', 0)
-  return { directory, entries, size }
+  const root = await stat(directory)
+  await visit('', await readdir(directory), [`${root.dev}:${root.ino}`])
+  return { directory, entries, size, left }
 }
 
-/** Carries the plan's files into `guestDirectory`. */
+/** OSv takes `*` and `?` in what it is to list for patterns (api/file.cc). */
+function isListable(name: string): boolean {
+  return !/[*?]/.test(name)
+}
+
+async function isReadable(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** What of the plan can come with the seed. */
+export async function seedStage({ directory, entries }: StagePlan): Promise<SeededStage> {
+  const files = new Map<string, string>()
+  let left = SEEDED_FILES
+  for (const { path, kind, size } of entries) {
+    if (kind !== 'file' || size > Math.min(SEEDED_FILE, left) || !isPlain(path)) continue
+    const bytes = await readFile(join(directory, path))
+    if (bytes.length > left || bytes.includes(0) || !isUtf8(bytes)) continue
+    left -= bytes.length
+    files.set(path, bytes.toString('utf8'))
+  }
+  const directories = directoriesOf(entries)
+  const said = directories.length <= SEEDED_DIRECTORIES && directories.every(isPlain)
+  return { directories: said ? directories : [], files }
+}
+
+/** Those that bring all the others with them; the whole one is ''. */
+function directoriesOf(entries: readonly StagedEntry[]): readonly string[] {
+  const all = entries.filter(({ kind }) => kind === 'directory').map(({ path }) => path)
+  // Each stands before what is in it.
+  return all.length === 0 ? [''] : all.filter((path, index) => !all[index + 1]?.startsWith(`${path}/`))
+}
+
+function isPlain(path: string): boolean {
+  return path.isWellFormed() && !/\p{Cc}|\p{Zl}|\p{Zp}/u.test(path) && path.length < 512
+}
+
+/** Carries the plan's files into `guestDirectory`, less what came with the seed. */
 export async function stageIn(
   rest: OsvRest,
   plan: StagePlan,
   guestDirectory: string,
   limits: WaitLimits,
+  seeded?: SeededStage,
 ): Promise<StagedIn> {
-  await rest.makeDirectory(guestDirectory, limits)
-  for (const { path, kind } of plan.entries) {
-    if (kind === 'directory') await rest.makeDirectory(`${guestDirectory}/${path}`, limits)
-  }
-  const uploads = plan.entries.filter(({ kind }) => kind === 'file')
+  const directories = directoriesOf(plan.entries).map((path) => join(guestDirectory, path))
+  if (!seeded || seeded.directories.length === 0) await rest.makeDirectories(directories, limits)
+  const carried = plan.entries.filter(({ kind }) => kind === 'file')
+  const uploads = carried.filter(({ path }) => !seeded?.files.has(path))
   await inParallel(uploads, ({ path }) =>
     rest.uploadFile(`${guestDirectory}/${path}`, { host: join(plan.directory, path) }, limits),
   )
   const files = new Map<string, OsvFileStatus>()
-  for await (const [path, status] of walk(rest, guestDirectory, '', limits)) {
+  // Whatever is there later is new then, and a request of a busy guest takes long.
+  if (carried.length === 0) return { guestDirectory, files, at: 0 }
+  const now = Date.parse(await rest.operatingSystem('date', limits)) / 1000
+  for await (const [path, status] of walk(rest, guestDirectory, limits)) {
     if (status.type === 'FILE') files.set(path, status)
   }
-  const at = Math.max(0, ...[...files.values()].map(({ modified }) => modified))
-  return { guestDirectory, files, at }
+  const last = Math.max(0, ...[...files.values()].map(({ modified }) => modified))
+  return { guestDirectory, files, at: Number.isNaN(now) ? last : Math.max(now, last) }
 }
 
 /**
@@ -117,12 +185,12 @@ export async function stageOut(
   rest: OsvRest,
   before: StagedIn,
   directory: string,
-  wanted: PathFilter,
+  filter: StageFilter,
   limits: WaitLimits,
 ): Promise<string[]> {
   const changed: { path: string; status: OsvFileStatus }[] = []
-  for await (const [path, status] of walk(rest, before.guestDirectory, '', limits)) {
-    if (!wanted(path)) continue
+  for await (const [path, status] of walk(rest, before.guestDirectory, limits)) {
+    if (!filter.wants(path)) continue
     if (status.type === 'DIRECTORY') await mkdir(join(directory, path), { recursive: true })
     else if (isChanged(before, path, status)) changed.push({ path, status })
   }
@@ -149,6 +217,18 @@ export async function stageOut(
   return brought.sort()
 }
 
+/** Removes what was carried into a guest, and what ranks left there; also when there is nothing. */
+export async function removeStaged(rest: OsvRest, guestDirectory: string, limits: WaitLimits): Promise<void> {
+  const paths: string[] = []
+  try {
+    for await (const [path] of walk(rest, guestDirectory, limits)) paths.push(`${guestDirectory}/${path}`)
+  } catch (error) {
+    if (error instanceof OsvRefusal && error.status === 404) return
+    throw error
+  }
+  await rest.deleteFiles([guestDirectory, ...paths].reverse(), limits)
+}
+
 async function sameBytes(one: string, other: string): Promise<boolean> {
   const digest = async (path: string) => {
     const hash = createHash('sha256')
@@ -158,29 +238,39 @@ async function sameBytes(one: string, other: string): Promise<boolean> {
   return (await digest(one)) === (await digest(other))
 }
 
-/** Times of the guest have seconds only: what was written in the second of the last upload counts as changed. */
+/** Times of the guest have seconds only: what was written in the second in which all was there counts as changed. */
 function isChanged(before: StagedIn, path: string, { length, modified }: OsvFileStatus): boolean {
   const known = before.files.get(path)
   return !known || known.length !== length || known.modified !== modified || modified >= before.at
 }
 
+/** All that is below `root`, level by level: each takes few requests, however many directories it has. */
 async function* walk(
   rest: OsvRest,
   root: string,
-  path: string,
   limits: WaitLimits,
-  depth = 0,
 ): AsyncGenerator<[string, OsvFileStatus]> {
-  if (depth > MAX_DEPTH) throw stagingError(root, 'is nested too deeply in the guest')
-  const entries = await rest.listDirectory(path === '' ? root : `${root}/${path}`, limits)
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    // What a guest says is not trusted: a name must not lead out of the directory.
-    if (entry.name === '' || entry.name.includes('/') || entry.name.includes('\0')) {
-      throw stagingError(root, `has an impossible name ${JSON.stringify(entry.name)} in the guest`)
+  let level = ['']
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) throw stagingError(root, 'is nested too deeply in the guest')
+    const at = (path: string) => (path === '' ? root : `${root}/${path}`)
+    const lists =
+      level.length === 1
+        ? [await rest.listDirectory(at(level[0] as string), limits)]
+        : await rest.listDirectories(level.map(at), limits)
+    const next: string[] = []
+    for (const [index, list] of lists.entries()) {
+      for (const entry of list.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+        // What a guest says is not trusted: a name must not lead out of the directory.
+        if (entry.name === '' || entry.name.includes('/') || entry.name.includes('\0')) {
+          throw stagingError(root, `has an impossible name ${JSON.stringify(entry.name)} in the guest`)
+        }
+        const inner = level[index] === '' ? entry.name : `${level[index]}/${entry.name}`
+        yield [inner, entry]
+        if (entry.type === 'DIRECTORY' && isListable(entry.name)) next.push(inner)
+      }
     }
-    const inner = path === '' ? entry.name : `${path}/${entry.name}`
-    yield [inner, entry]
-    if (entry.type === 'DIRECTORY') yield* walk(rest, root, inner, limits, depth + 1)
+    level = next
   }
 }
 

@@ -15,7 +15,7 @@ export const FIRST_REQUEST_TAG = 101
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20
 
 /** The longest handshake accepted; OpenPMIx's own server has the same bound. */
-const MAX_HANDSHAKE_BYTES = 128 * 1024
+export const MAX_HANDSHAKE_BYTES = 128 * 1024
 
 /** One message of a client. */
 export interface Frame {

@@ -37,6 +37,7 @@ const REFUSED = 24
 const WITH_STDIN = 1
 const WITH_TERMINAL = 2
 const WITH_USER = 4
+const WITH_COARSE_TIMERS = 8
 
 /** Where the start of a rank failed; the starter's numbers count from 1 in this order. */
 export const START_STAGES = [
@@ -102,7 +103,11 @@ export function encodeStart(start: RankStart): Buffer {
   const size = fixed + Buffer.byteLength(strings)
   if (size > SENT_MAX) throw refusal(rank, `arguments and environment take ${size} bytes`)
   const bytes = frame(START, rank, size)
-  const flags = (start.stdin ? WITH_STDIN : 0) | (start.terminal ? WITH_TERMINAL : 0) | (user ? WITH_USER : 0)
+  const flags =
+    (start.stdin ? WITH_STDIN : 0) |
+    (start.terminal ? WITH_TERMINAL : 0) |
+    (user ? WITH_USER : 0) |
+    (start.coarseTimers ? WITH_COARSE_TIMERS : 0)
   let at = bytes.writeUInt8(flags, HEADER)
   const counts = [argv.length, names.length, groups.length, cpus.length, user?.uid ?? 0, user?.gid ?? 0]
   for (const value of [...counts, ...groups, ...cpus]) at = bytes.writeUInt32BE(value, at)

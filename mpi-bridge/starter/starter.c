@@ -50,7 +50,7 @@ enum {
   INPUT_TAKEN = 22, INPUT_CLOSED = 23, REFUSED = 24
 };
 enum { HEADER = 9 };
-enum { WITH_STDIN = 1, WITH_TERMINAL = 2, WITH_USER = 4 };
+enum { WITH_STDIN = 1, WITH_TERMINAL = 2, WITH_USER = 4, WITH_COARSE_TIMERS = 8 };
 /* Where a start failed. */
 enum { SPECIFICATION = 1, STREAMS, PROCESS, USER, CPUS, DIRECTORY, SEARCH, PROGRAM, INTERPRETER };
 
@@ -61,6 +61,7 @@ enum {
   INPUT_WINDOW = 64 << 10,    /* input that is held for one rank */
   CHUNK = 64 << 10,           /* of one read */
   QUEUE_LIMIT = 256 << 10,    /* queued for the controller before outputs are left alone */
+  COARSE_TIMERS_NS = 1000000,
   TERMINAL_CAPACITY = 128 << 10, /* more than a pseudo-terminal holds */
   LINGER_MS = 250,            /* an output that another process holds open delays the end of its rank for so long */
   ORPHAN_GRACE_MS = 100,      /* from the loss of the controller to the kill */
@@ -408,7 +409,7 @@ static void take_input(struct rank *r, const uint8_t *data, size_t size) {
 /* ---- The start of a rank ---- */
 
 struct specification {
-  bool with_stdin, terminal, with_user;
+  bool with_stdin, terminal, with_user, coarse_timers;
   uint32_t uid, gid, groups_count, cpus_count;
   gid_t *groups;
   cpu_set_t *cpus;
@@ -423,6 +424,7 @@ static bool read_specification(uint8_t *p, size_t size, struct specification *s)
   s->with_stdin = p[0] & WITH_STDIN;
   s->terminal = p[0] & WITH_TERMINAL;
   s->with_user = p[0] & WITH_USER;
+  s->coarse_timers = p[0] & WITH_COARSE_TIMERS;
   uint32_t argc = get32(p + 1), envc = get32(p + 5);
   s->groups_count = get32(p + 9);
   s->cpus_count = get32(p + 13);
@@ -508,6 +510,11 @@ static struct failure become(const struct specification *s, const int standard[3
   if (getppid() != self) _exit(127);
   if (chdir(s->cwd) < 0) return failed(errno, DIRECTORY);
   setrlimit(RLIMIT_NOFILE, &files_limit);
+  /*
+   * Open MPI's ranks poll in fences, with sleeps of a tenth of a millisecond between (OMPI_LAZY_WAIT_FOR_COMPLETION in
+   * 4.1): where they share processors that takes most of the time from those that still have something to do.
+   */
+  if (s->coarse_timers) prctl(PR_SET_TIMERSLACK, COARSE_TIMERS_NS);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);

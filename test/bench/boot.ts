@@ -17,7 +17,8 @@ import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec } from '../../launcher/machines/spec.ts'
 import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../launcher/networks/addresses.ts'
 import { localNetwork } from '../../launcher/networks/guest-network.ts'
-import { linuxMachine, seedOf } from '../../launcher/node/linux-guests.ts'
+import { linuxMachine } from '../../launcher/node/linux-guests.ts'
+import { seedOf } from '../../launcher/node/ssh-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
 import { mountPlanner } from '../../launcher/plan/mount-facts.ts'
 import { planJob } from '../../launcher/plan/plan.ts'
@@ -70,7 +71,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
     jobId: 'bench',
     scheduler: 'local',
     nodes: [{ name: 'here', slots: 2, cpus: 2, memory: 2 ** 32 }],
-    programs: [{ argv: ['/bin/true'], workDir: work, exports: [], mpi: 'none' }],
+    programs: [{ argv: ['/bin/true'], workDir: work, exports: [], inherits: true, mpi: 'none' }],
     user: thisUser(process.env),
     planMounts: mountPlanner([work], 'here', undefined),
   })
@@ -90,6 +91,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
   const accelerator = await acceleratorHere(qemu)
   const key = makeSshKeyPair('bench')
   const keys = { privateKey: key.private, publicKey: key.public }
+  const secrets = { hostKey: keys, clientKey: keys }
   return async (index) => {
     const place = join(work, `hand.${index}`)
     mkdirSync(place)
@@ -100,9 +102,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
       const seed = join(place, `${guest.name}.iso`)
       writeFileSync(
         seed,
-        seedIso(seedOf(plan, guest, network, addresses, [], { hostKey: keys, clientKey: keys }), {
-          kind: 'cloud-config',
-        }),
+        seedIso(seedOf({ plan, addresses, secrets }, guest, network, []), { kind: 'cloud-config' }),
       )
       return linuxMachine(plan, guest, network, image, {
         seed,

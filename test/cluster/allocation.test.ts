@@ -1,12 +1,18 @@
 // leet-mpirun over all nodes of a real Slurm: with the ranks on the bare nodes and in Linux guests on the hosts' bridge,
 // for root and ordinary users; what ends it, and that nothing is left on any host. (Ranks of Open MPI that are killed on
 // bare nodes leave its session directories, as under its own mpirun; so those that are killed here are of MPICH.)
-import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { Deadline, endOf, poll } from '../../common/index.ts'
-import { BARE, buildCheckout, GUESTS, LEET_MPIRUN, leetProcesses, makeCase, submit } from './jobs.ts'
+import { Deadline, poll } from '../../common/index.ts'
+import {
+  BARE,
+  buildCheckout,
+  GUESTS,
+  hostsOfRanks,
+  LEET_MPIRUN,
+  leetProcesses,
+  makeCase,
+  submit,
+} from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import { type Lab, startLab } from './lab/lab.ts'
 
@@ -15,6 +21,12 @@ const KINDS = [
   { kind: 'in Linux guests', options: GUESTS },
 ]
 const NO_END = '600'
+
+/** Three hosts, in the order of the ranks. */
+const expectTwoOnEach = (hosts: readonly string[]) => {
+  expect(new Set(hosts).size).toBe(3)
+  expect(hosts).toEqual([0, 0, 2, 2, 4, 4].map((first) => hosts[first]))
+}
 
 describeLab('a whole allocation', () => {
   let lab: Lab
@@ -49,11 +61,23 @@ describeLab('a whole allocation', () => {
       expect({ host, status, stderr }).toEqual({ host, status: 0, stderr: '' })
     }
   }
-  const kill = (host: string, what: Parameters<typeof leetProcesses>[2]) => {
-    const victims = leetProcesses(lab, host, what)
+  const kill = (
+    host: string,
+    what: Parameters<typeof leetProcesses>[2],
+    name: keyof typeof cases = 'alice',
+  ) => {
+    const victims = leetProcesses(lab, host, what).filter(({ uid }) => uid === lab.users[name].uid)
     expect(victims.map(({ argv }) => argv.slice(0, 3))).toHaveLength(1)
     process.kill(victims[0]?.pid as number, 'SIGKILL')
   }
+
+  it.each(['mpich', 'openmpi'])('runs %s where one node gathers the fences of another', async (mpi) => {
+    // Two wide, the third node is under the first one.
+    const options = [...BARE, '--tree-width', '2', '-n', '6', `./share.${mpi}`, '0', '3']
+    const job = await submit(lab, options, { user: lab.users.alice, directory: cases.alice })
+    expect(await lab.waitJob(job.id)).toMatchObject({ state: 'FAILED', exitStatus: 3, signal: 0 })
+    expectTwoOnEach(hostsOfRanks(lab, cases.alice, 'alice', 6))
+  })
 
   for (const { kind, options } of KINDS) {
     describe(`with ranks ${kind}`, () => {
@@ -69,13 +93,7 @@ describeLab('a whole allocation', () => {
         })
         const end = await lab.waitJob(job.id)
         expect({ ...end, output: job.output() }).toMatchObject({ state: 'FAILED', exitStatus: 3, signal: 0 })
-        const lines = [0, 1, 2, 3, 4, 5].map((rank) => {
-          const line = readFileSync(join(lab.path(cases[name]), `output.${rank}`), 'utf8')
-          const match = new RegExp(`^${rank} of 6 on (\\S+) read what ${name} needs\n$`).exec(line)
-          return match?.[1] ?? line
-        })
-        expect(new Set(lines).size).toBe(3)
-        expect(lines).toEqual([0, 0, 2, 2, 4, 4].map((first) => lines[first]))
+        expectTwoOnEach(hostsOfRanks(lab, cases[name], name, 6))
       })
 
       it('ends in order when it is cancelled', async () => {
@@ -89,7 +107,7 @@ describeLab('a whole allocation', () => {
       it('ends with its allocation, and leaves nothing, when its controller is killed', async () => {
         const job = await startJob(options, 'root')
         await job.says(/all ranks are at work/)
-        kill('node1', 'leet-mpirun')
+        kill('node1', 'leet-mpirun', 'root')
         expect(await lab.waitJob(job.id)).toMatchObject({ state: 'FAILED' })
         await reap('root')
       })
@@ -124,33 +142,6 @@ describeLab('a whole allocation', () => {
     await reap('alice')
   })
 
-  it('runs from salloc, on whose host it has no ranks', async () => {
-    const argv = ['salloc', '-Q', '-N2', '--ntasks-per-node=1', LEET_MPIRUN, ...BARE, 'hostname']
-    const { status, stdout, stderr } = await lab.run('head', argv, { user: lab.users.bob, cwd: cases.bob })
-    expect({ status, hosts: stdout.trim().split('\n').sort(), stderr }).toEqual({
-      status: 0,
-      hosts: ['node1', 'node2'],
-      stderr: '',
-    })
-  })
-
-  it('ends when salloc is interrupted', async () => {
-    const { argv, env } = lab.command(
-      'head',
-      ['salloc', '-Q', '-N3', LEET_MPIRUN, ...BARE, '-n', '6', './share.mpich', NO_END],
-      { user: lab.users.bob, cwd: cases.bob },
-    )
-    const child = spawn(argv[0], argv.slice(1), { env, stdio: ['ignore', 'pipe', 'inherit'] })
-    const end = endOf(child)
-    await new Promise<void>((resolve) => {
-      child.stdout.on('data', (text) => {
-        if (String(text).includes('at work')) resolve()
-      })
-    })
-    for (const { pid } of leetProcesses(lab, 'head', 'leet-mpirun')) process.kill(pid, 'SIGINT')
-    expect(await end).toEqual({ kind: 'exit', status: 130 })
-  })
-
   it('refuses to be started once per task, with the right command', async () => {
     const argv = ['srun', '-N2', '-n2', LEET_MPIRUN, ...BARE, 'hostname']
     const { status, stderr } = await lab.run('head', argv, { user: lab.users.alice })
@@ -159,34 +150,41 @@ describeLab('a whole allocation', () => {
   })
 
   describe('of guests', () => {
-    it('ends in order when it is cancelled while they boot', async () => {
+    it.each([
+      ['they boot', /booting/],
+      ['their ranks are launched', /guests ready after/],
+    ])('ends in order when it is cancelled while %s', async (_, moment) => {
       const job = await startJob([...GUESTS, '-v'])
-      await job.says(/booting/)
+      await job.says(moment)
       await lab.scancel(job.id)
       expect((await lab.waitJob(job.id)).state).toBe('CANCELLED')
+      expect(job.output()).toMatch(/SIGTERM/)
     })
 
-    it('shares nodes with another one', async () => {
-      const jobs = await Promise.all(
-        (['alice', 'bob'] as const).map((name) =>
-          submit(lab, [...GUESTS, '-n', '3', './share.openmpi'], {
-            user: lab.users[name],
-            directory: cases[name],
-            options: ['--ntasks-per-node=1'],
-          }),
-        ),
-      )
-      for (const job of jobs) {
-        const end = await lab.waitJob(job.id)
-        expect({ ...end, output: job.output() }).toMatchObject({ state: 'COMPLETED' })
-      }
+    it('shares nodes with another one, and does not feel that one lose a guest', async () => {
+      const one = { options: ['--ntasks-per-node=1'] }
+      const unlucky = await submit(lab, [...GUESTS, '-n', '3', './share.mpich', NO_END], {
+        ...{ user: lab.users.alice, directory: cases.alice },
+        ...one,
+      })
+      await unlucky.says(/all ranks are at work/)
+      const job = await submit(lab, [...GUESTS, '-v', '-n', '3', './share.openmpi'], {
+        ...{ user: lab.users.bob, directory: cases.bob },
+        ...one,
+      })
+      await job.says(/booting/)
+      kill('node2', 'qemu')
+      expect(await lab.waitJob(unlucky.id)).toMatchObject({ state: 'FAILED', exitStatus: 1 })
+      expect(unlucky.output()).toMatch(/on node2: ended unexpectedly/)
+      const end = await lab.waitJob(job.id)
+      expect({ ...end, output: job.output() }).toMatchObject({ state: 'COMPLETED' })
     })
 
-    it('ends in order at its time limit', async () => {
-      const job = await startJob(GUESTS)
-      await job.says(/all ranks are at work/)
-      await lab.run('head', ['scontrol', 'update', `JobId=${job.id}`, 'EndTime=now+2'])
-      expect((await lab.waitJob(job.id)).state).toBe('TIMEOUT')
+    it('ends in order at its time limit, and says that this is why', async () => {
+      // Slurm's limits are whole minutes.
+      const job = await startJob(GUESTS, 'alice', ['--time=1'])
+      expect((await lab.waitJob(job.id, { deadline: Deadline.after(200_000) })).state).toBe('TIMEOUT')
+      expect(job.output()).toMatch(/the time limit of the job is reached/)
     })
 
     it('names the guest and the node of a hypervisor that is killed', async () => {
@@ -197,11 +195,12 @@ describeLab('a whole allocation', () => {
       expect(job.output()).toMatch(/guest leet-\w+-g2 on node3: ended unexpectedly/)
     })
 
-    it('can be cancelled while its NFS server is dead', async () => {
+    it('says that its NFS server is dead, and can be cancelled meanwhile', async () => {
       const job = await startJob(GUESTS)
       await job.says(/all ranks are at work/)
       await lab.nfs?.stop()
       try {
+        await job.says(/the NFS server nfs \(10\.77\.0\.2:2049\) does not answer/)
         await lab.scancel(job.id)
         expect((await lab.waitJob(job.id)).state).toBe('CANCELLED')
       } finally {

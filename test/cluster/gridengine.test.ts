@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
-import { BARE, buildCheckout, LEET_MPIRUN, makeCase } from './jobs.ts'
+import { BARE, buildCheckout, hostsOfRanks, LEET_MPIRUN, makeCase } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import { type GridEngineLab, startGridEngine } from './lab/gridengine.ts'
 
@@ -44,10 +44,7 @@ describeLab(
       const id = await submit(`>out; exec ${LEET_MPIRUN} ${BARE.join(' ')} ./share.mpich 0 3`)
       const status = await lab.waitJob(id)
       expect({ status, output: output() }).toMatchObject({ status: 3 })
-      const hosts = [0, 1, 2, 3, 4].map((rank) => {
-        const line = readFileSync(join(lab.path(directory), `output.${rank}`), 'utf8')
-        return /^(\d) of 5 on (\S+) read what alice needs\n$/.exec(line)?.[2]
-      })
+      const hosts = hostsOfRanks(lab, directory, 'alice', 5)
       expect(new Set(hosts).size).toBe(3)
     })
 

@@ -1,12 +1,12 @@
 // A hostfile without a batch system: agents are started over SSH by a real server on every host, for root and an
 // ordinary user, with the keys and known hosts that these have in their homes.
 import { spawn } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Deadline, endOf, poll } from '../../common/index.ts'
 import { makeSshKeyPair } from '../../contextualise/index.ts'
-import { BARE, buildCheckout, GUESTS, LEET_MPIRUN, leetProcesses, makeCase } from './jobs.ts'
+import { BARE, buildCheckout, GUESTS, hostsOfRanks, LEET_MPIRUN, leetProcesses, makeCase } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import type { LabUser } from './lab/hosts.ts'
 import { type Lab, startLab } from './lab/lab.ts'
@@ -48,11 +48,7 @@ describeLab('a hostfile', () => {
       cwd: cases[name],
       ...limits(),
     })
-  const outputs = (name: keyof typeof cases) =>
-    [0, 1, 2, 3, 4, 5].map((rank) => {
-      const line = readFileSync(join(lab.path(cases[name]), `output.${rank}`), 'utf8')
-      return new RegExp(`^${rank} of 6 on (\\S+) read what ${name} needs\n$`).exec(line)?.[1] ?? line
-    })
+  const outputs = (name: keyof typeof cases) => hostsOfRanks(lab, cases[name], name, 6)
 
   beforeAll(async () => {
     await buildCheckout()

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, poll, runCommand } from '../../common/index.ts'
 import { guestInitPath } from '../../launcher/images/guest-init.ts'
+import { compatLibrary } from '../../launcher/images/osv/compose.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
 import type { Cluster } from './lab/cluster.ts'
 import type { LabUser } from './lab/hosts.ts'
@@ -13,10 +14,15 @@ import type { Lab } from './lab/lab.ts'
 /** leet-mpirun as the hosts of the lab see it. */
 export const LEET_MPIRUN = '/srv/leet/launcher/bin/leet-mpirun'
 /** Options for Linux guests on all nodes: joined to the hosts' bridge, with the shared directory by NFS. */
-export const GUESTS = [
-  ...['--network', 'bridge=br0', '--guest-memory', '384M', '--guest-cpus', '1'],
-  ...['--mount', 'nfs:/export/project:/srv/project', '--mount', 'nfs:/export/home:/home'],
-]
+export const GUESTS = guestsOn('bridge=br0')
+
+/** The same on another network. */
+export function guestsOn(network: string): string[] {
+  return [
+    ...['--network', network, '--guest-memory', '384M', '--guest-cpus', '1'],
+    ...['--mount', 'nfs:/export/project:/srv/project', '--mount', 'nfs:/export/home:/home'],
+  ]
+}
 /** Options for ranks on the bare nodes. */
 export const BARE = ['--guest', 'host']
 
@@ -36,7 +42,7 @@ export interface LabJob {
 
 /** Builds what a checkout builds when it is first needed: on the hosts it is read-only. */
 export async function buildCheckout(): Promise<void> {
-  await Promise.all([starterPath(limits()), guestInitPath(limits())])
+  await Promise.all([starterPath(limits()), guestInitPath(limits()), compatLibrary()])
 }
 
 /** A new directory of a user below /srv/project with `share.MPI` and its input; returns its path on the hosts. */
@@ -54,17 +60,36 @@ export async function makeCase(lab: Cluster, name: string, user: LabUser): Promi
   return path
 }
 
-/** Submits `leet-mpirun ARGV` as a batch job in `directory`. */
+/** Whose batch job it is, where it runs, and more of sbatch's options and its environment. */
+export interface SubmitOptions {
+  readonly user: LabUser
+  readonly directory: string
+  readonly options?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** Submits `leet-mpirun ARGV` as a batch job on three nodes in `directory`. */
 export async function submit(
   lab: Lab,
   argv: readonly string[],
-  { user, directory, options = [] }: { user: LabUser; directory: string; options?: readonly string[] },
+  { options = [], ...where }: SubmitOptions,
 ): Promise<LabJob> {
   const words = [LEET_MPIRUN, ...argv].map((word) => `'${word}'`).join(' ')
-  const id = await lab.sbatch(`#!/bin/sh\nexec ${words}\n`, {
+  const script = `#!/bin/sh\nexec ${words}\n`
+  return submitScript(lab, script, { ...where, options: ['-N3', '--ntasks-per-node=2', ...options] })
+}
+
+/** Submits a batch script as it is. */
+export async function submitScript(
+  lab: Lab,
+  script: string,
+  { user, directory, options = [], env }: SubmitOptions,
+): Promise<LabJob> {
+  const id = await lab.sbatch(script, {
     user,
     cwd: directory,
-    options: ['-N3', '--ntasks-per-node=2', '-o', `${directory}/job.%j`, ...options],
+    options: ['-o', `${directory}/job.%j`, ...options],
+    ...(env ? { env } : {}),
   })
   const output = () => {
     try {
@@ -89,15 +114,23 @@ export async function submit(
   }
 }
 
+/** Where each of `size` ranks of `share` ran, from the files that they wrote in `directory`; all that is in one that is not as it should be. */
+export function hostsOfRanks(lab: Cluster, directory: string, name: string, size: number): string[] {
+  return Array.from({ length: size }, (_, rank) => {
+    const line = readFileSync(join(lab.path(directory), `output.${rank}`), 'utf8')
+    return new RegExp(`^${rank} of ${size} on (\\S+) read what ${name} needs\n$`).exec(line)?.[1] ?? line
+  })
+}
+
 /** The processes of a host that are node agents, controllers or hypervisors. */
 export function leetProcesses(
   lab: Cluster,
   host: string,
   kind: 'leet-agent' | 'leet-mpirun' | 'qemu',
 ): HostProcess[] {
+  // Options of Node.js may come before the file.
+  const commandOf = ({ argv }: HostProcess) => argv[argv.findIndex((word) => word.endsWith('start.cjs')) + 1]
   return lab
     .processes(host)
-    .filter(({ argv }) =>
-      kind === 'qemu' ? argv[0]?.includes('qemu-system') : argv[1]?.endsWith('start.js') && argv[2] === kind,
-    )
+    .filter((one) => (kind === 'qemu' ? one.argv[0]?.includes('qemu-system') : commandOf(one) === kind))
 }

@@ -1,16 +1,19 @@
 // leet-mpirun with two Linux guests and real MPI programs, as a user runs it, and what a killed one leaves.
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
 import { JOB_PROGRAMS, testJobs } from '../support/jobs.ts'
 import { leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
-import { describeWith } from '../support/needs.ts'
+import { describeWith, hasCommand } from '../support/needs.ts'
 
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
 const TWO_GUESTS = ['--guest', 'linux', '--guests', '2', '--guest-memory', '512M']
 
 const ONE_GUEST = ['--guest', 'linux', '--guest-memory', '512M']
+
+const MPIS = ['mpich', 'openmpi'] as const
 
 let place: Playground
 beforeAll(() => {
@@ -21,7 +24,7 @@ afterEach(() => {
 })
 afterAll(() => place.remove())
 
-for (const mpi of ['mpich', 'openmpi'] as const) {
+for (const mpi of MPIS) {
   describeWith([`mpicc.${mpi}`, ...GUEST_PARTS], `${mpi} in two Linux guests`, () => {
     let programs: Programs
     beforeAll(async () => {
@@ -94,6 +97,32 @@ describeWith(GUEST_PARTS, 'a guest that dies', () => {
     expect(outcome.status).not.toBe(0)
     expect(outcome.stderr).toMatch(/-g1: .*QEMU/)
   })
+
+  it.each(MPIS.filter((mpi) => hasCommand(`mpicc.${mpi}`)))(
+    'is named while %s waits for its rank in a fence',
+    async (mpi) => {
+      const programs = await buildPrograms(`mpicc.${mpi}`, ['hello'])
+      const hello = programs.path('hello')
+      const events = join(place.directory, 'events')
+      // Rank 0 waits in MPI_Init for rank 1, which is on its way there when its guest dies.
+      const late = ['sh', '-c', `echo rank is up; sleep 600; exec ${hello}`]
+      const options = [...TWO_GUESTS, '--ppn', '1', '--mpi', mpi, '--events', events]
+      const running = startLeet([...options, '-n', '1', hello, ':', '-n', '1', ...late], {
+        cwd: place.directory,
+        env: place.env,
+      })
+      await running.saw(/rank is up/)
+      await poll(
+        () => readFileSync(events, 'utf8').includes('"initialised"') || undefined,
+        20,
+        { deadline: Deadline.after(60_000) },
+        { what: 'rank 0 to be in MPI_Init' },
+      )
+      process.kill(qemuPid('-g1'), 'SIGKILL')
+      expect(await running.ended).toMatchObject({ status: 1, stderr: expect.stringMatching(/-g1: .*QEMU/) })
+      programs.remove()
+    },
+  )
 
   it('is an error when it runs out of time to boot', async () => {
     const { status, stderr } = await leetMpirun(

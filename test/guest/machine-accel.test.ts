@@ -7,7 +7,7 @@ import type { Log } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { chooseAccelerator, tryAccelerator } from '../../launcher/machines/accel.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
-import { describeWith } from '../support/needs.ts'
+import { describeWith, isMet } from '../support/needs.ts'
 
 describeWith(['qemu-system-x86_64'], 'the accelerator', () => {
   let folder: string
@@ -52,15 +52,18 @@ describeWith(['qemu-system-x86_64'], 'the accelerator', () => {
     })
   })
 
-  it.runIf(existsSync('/dev/kvm'))('is tried once and then remembered', async () => {
-    const tries = join(folder, 'tries')
-    const qemu = program(`echo "$*" | grep -o 'accel [a-z]*' >> ${tries}; exit 65`)
-    const cacheDirectory = join(folder, 'cache')
-    const choose = () => chooseAccelerator({ journal, qemu, cacheDirectory, log })
-    expect(await choose()).toBe('kvm')
-    expect(await choose()).toBe('kvm')
-    expect(readFileSync(tries, 'utf8')).toBe('accel tcg\naccel kvm\n')
-    expect(said).toEqual(['guests run under KVM', 'guests run under KVM'])
-    expect(readdirSync(join(cacheDirectory, 'accelerator'))).toHaveLength(1)
-  })
+  it.runIf(isMet('a trial of KVM', '/dev/kvm', existsSync('/dev/kvm')))(
+    'is tried once and then remembered',
+    async () => {
+      const tries = join(folder, 'tries')
+      const qemu = program(`echo "$*" | grep -o 'accel [a-z]*' >> ${tries}; exit 65`)
+      const cacheDirectory = join(folder, 'cache')
+      const choose = () => chooseAccelerator({ journal, qemu, cacheDirectory, log })
+      expect(await choose()).toBe('kvm')
+      expect(await choose()).toBe('kvm')
+      expect(readFileSync(tries, 'utf8')).toBe('accel tcg\naccel kvm\n')
+      expect(said).toEqual(['guests run under KVM', 'guests run under KVM'])
+      expect(readdirSync(join(cacheDirectory, 'accelerator'))).toHaveLength(1)
+    },
+  )
 })

@@ -66,7 +66,7 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     await seen('up with 1 processor')
     const qemu = identify(machine.pid) as ProcessIdentity
     const exit = await machine.stop(limits())
-    expect(exit).toEqual({ reason: 'stopped', error: undefined })
+    expect(exit).toEqual({ reason: 'stopped', cause: 'it was stopped', error: undefined })
     expect(isRunning(qemu)).toBe(false)
     expect(await machine.exited).toBe(exit)
     await journal.close()

@@ -9,7 +9,7 @@ import { Journal } from '../../launcher/journal/journal.ts'
 import { parseSubnet } from '../../launcher/networks/addresses.ts'
 import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
-import { describeWith } from '../support/needs.ts'
+import { describeWith, isMet, isRoot } from '../support/needs.ts'
 import { type GuestReport, meet } from './network-guests.ts'
 
 describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the network mode local', () => {
@@ -49,7 +49,7 @@ describeWith(
   'the network mode bridge',
   () => {
     // The bridge, the helper's rights and its configuration exist in namespaces of the test only.
-    describe.runIf(process.getuid?.() === 0)('on a bridge of root', () => {
+    describe.runIf(isMet('guests on a bridge', 'root', isRoot()))('on a bridge of root', () => {
       it.each([
         ['root', 0],
         ['an ordinary user', 65_534],

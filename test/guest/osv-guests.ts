@@ -21,15 +21,14 @@ import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import type { Credentials, JobCertificates } from '../../mpi-bridge/osv/certificates.ts'
 import { type OsvChannel, openOsvChannel } from '../../mpi-bridge/osv/channel.ts'
+import { isServing } from '../../mpi-bridge/osv/console.ts'
 import { osvSettings } from '../../mpi-bridge/osv/environment.ts'
 import { OsvRest } from '../../mpi-bridge/osv/rest.ts'
 import { openProcessManager } from '../../mpi-bridge/process-manager.ts'
+import { osvBuild } from '../support/needs.ts'
 
 const SUBNET = parseSubnet('10.77.0.0/16', 'test')
 const limits = () => ({ deadline: Deadline.after(120_000) })
-
-/** Where a base is to be had; undefined: say so, and skip. */
-export const osvBuild: string | undefined = process.env.LEET_OSV_BASE
 
 /** One booted guest. */
 export interface RealGuest {
@@ -156,12 +155,10 @@ export class OsvBench {
             qemu: findQemu(),
             accelerator: 'tcg',
             ...limits(),
-            onConsoleLine: (line) => {
-              lines.push(line)
-              channel?.consoleLine(line)
-            },
+            onConsoleLine: (line) => lines.push(line),
           },
         )
+        machine.console.watch((data) => channel?.consoleData(data))
         this.#stops.push(() => machine.stop(limits()))
         const { nic, port } = network.control
         const rest = new OsvRest({
@@ -170,11 +167,12 @@ export class OsvBench {
           port: machine.forwardedPort(nic, port),
           ...(certificates ? { tls: { ca: certificates.ca, ...certificates.client, serverName: name } } : {}),
         })
-        const answers = () =>
-          rest
-            .operatingSystem('version', { deadline: Deadline.after(certificates ? 3000 : 500) })
-            .catch(() => undefined)
-        await poll(answers, 20, limits(), { what: `REST of ${name}` })
+        await poll(() => lines.some(isServing) || undefined, 20, limits(), {
+          what: `the console of ${name} to say that REST is there`,
+        }).catch((error) => {
+          throw new Error(`${error.message}; its console:\n${lines.join('\n')}`)
+        })
+        await rest.operatingSystem('version', limits())
         const opened = openOsvChannel({
           rest,
           listener: (event) => {

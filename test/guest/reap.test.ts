@@ -78,7 +78,7 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'setpriv'], 'kill -9 of the co
 
 function markersIn(directory: string): string[] {
   const { open } = parseJournal(readFileSync(join(directory, 'journal'), 'utf8'))
-  return open.map(({ intent }) => `LEET_MARKER=${intent.marker}`)
+  return open.flatMap(({ intent }) => (intent.kind === 'process' ? `LEET_MARKER=${intent.marker}` : []))
 }
 
 function processesWith(markers: readonly string[]): number[] {

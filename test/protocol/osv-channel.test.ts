@@ -44,7 +44,7 @@ async function open(
   const guest = await OsvGuest.boot({
     ...options,
     compat,
-    onConsoleLine: (line) => channel?.consoleLine(line),
+    onConsole: (data) => channel?.consoleData(data),
     onEnd: () => channel?.guestEnded('QEMU has ended'),
   })
   const rest = new OsvRest({ guest: 'g0', host: '127.0.0.1', port: guest.port })
@@ -115,6 +115,40 @@ describe('the channel into an OSv guest', () => {
     expect(guest.environment.get('OSV_CPUS')).toBe('1')
   })
 
+  it.each([true, false])(
+    'passes on what a program writes, whatever it looks like (compat %s)',
+    async (compat) => {
+      const { channel, until, text } = await open({ compat })
+      const lines = [
+        'Aborted',
+        '',
+        '[backtrace]',
+        '0x000000004039c95e <__libc_start_main+46>',
+        'Uncaught signal 11 ("Segmentation fault"). Powering off.',
+        'Powering off.',
+        'program exited with status 3',
+        'program /other returned 3',
+        'VFS: mounting ramfs at /tmp',
+        'could not load libfoo.so',
+        'Rest API server running on port 8000',
+        "cloud-init failed when handling 'users'': Handler not found",
+        'leet-exit other rank=0 status=0',
+        'the end',
+      ]
+      const word = lines.map((line) => `${line}\n`).join('')
+      await channel.start([script(0, 'printf %s "$LINES_TO_WRITE"; exit 4', { LINES_TO_WRITE: word })])
+      expect(await until(ended(0))).toMatchObject({ end: { kind: 'exit', status: 4 } })
+      expect(text()).toBe(word)
+    },
+  )
+
+  it('does not keep lines that look like the last of a guest for long', async () => {
+    const { channel, until, text } = await open()
+    await channel.start([script(0, 'echo Aborted; echo goes on; exec sleep 60')])
+    await until(({ kind }) => kind === 'output')
+    await until(() => text() === 'Aborted\ngoes on\n')
+  })
+
   it('leaves out, and says so, what crashes Open MPI in OSv', async () => {
     const warnings: string[] = []
     const { channel, until, text } = await open({
@@ -145,6 +179,18 @@ describe('the channel into an OSv guest', () => {
     await channel.start([{ ...script(1, ''), argv: ['/bin/pwd'], cwd: '/usr/lib' }])
     await until(ended(1))
     expect(text()).toBe('a b $HOME ä "  x;y&z!\n/usr/lib\n')
+  })
+
+  it('gives a rank its standard input, with its end, and another none', async () => {
+    const { channel, until, text } = await open()
+    await channel.start([{ ...script(0, 'cat; echo end'), stdin: true }])
+    for (const word of ['one\n', 'two ä\n', '']) await channel.write(0, Buffer.from(word))
+    channel.endInput(0)
+    await until(ended(0))
+    await channel.start([script(1, 'cat; echo none')])
+    await channel.write(1, Buffer.from('nobody reads it\n'))
+    await until(ended(1))
+    expect(text()).toBe('one\ntwo ä\nend\nnone\n')
   })
 
   it('tells a program that is not there', async () => {
@@ -206,6 +252,23 @@ describe('the channel into an OSv guest', () => {
     await channel.start([script(0, 'kill -SEGV $$')])
     expect(await until(ended(0))).toMatchObject({ end: { kind: 'signal', signal: 11 } })
     expect(events.some(({ kind }) => kind === 'lost')).toBe(false)
+  })
+
+  it('tells an abort of the only rank as its signal, with the backtrace', async () => {
+    const warnings: string[] = []
+    const log = { ...silentLog, warn: (text: string) => void warnings.push(text) }
+    const { channel, until, guest } = await open({ log })
+    await channel.start([script(0, 'exec sleep 60')])
+    guest.crash()
+    expect(await until(ended(0))).toMatchObject({ end: { kind: 'signal', signal: 6 } })
+    expect(warnings.join()).toContain('[backtrace]\n  0x000000004039c95e <__libc_start_main+46>')
+  })
+
+  it('does not take a crash of the kernel for an abort', async () => {
+    const { channel, until, guest } = await open()
+    await channel.start([script(0, 'exec sleep 60')])
+    guest.crash(['Assertion failed: eo (libc/x.cc: f: 47)', '', '[backtrace]'])
+    await until(({ kind }) => kind === 'lost')
   })
 
   it('names the ranks and the backtrace when a guest crashes', async () => {
@@ -391,7 +454,7 @@ describe('a thousand simulated guests', () => {
         const guest = await OsvGuest.boot({
           compat: true,
           pretend: true,
-          onConsoleLine: (line) => channel?.consoleLine(line),
+          onConsole: (data) => channel?.consoleData(data),
         })
         channel = openOsvChannel({
           rest: new OsvRest({ guest: `g${index}`, host: '127.0.0.1', port: guest.port }),

@@ -1,7 +1,7 @@
 // The compatibility library on Linux, where it is preloaded: glibc answers most things rightly, so each fault of OSv is
 // made by a second library behind it. And the change that brings it into a program.
-import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -109,9 +109,22 @@ int main(int argc, char **argv, char **envp) {
     }
     printf("%d %g %g\\n", worst < 1e-13, creal(csqrt(-4)), cimag(csqrt(-4)));
     printf("%.12f %.12f\\n", creal(ctanh(30 + I)), cimag(csqrt(-4 - 0.0 * I)));
+  } else if (!strcmp(what, "streams")) {
+    printf("flushed ");
+    printf("%d %d %d\\n", fclose(stdout), close(1), close(2));
+    fclose(stdout);
+    int other = open("/dev/null", O_RDONLY);
+    int closed = close(other) == 0 && fcntl(other, F_GETFD) == -1;
+    printf("%d %d\\n", other > 2, closed);
   } else if (!strcmp(what, "env")) {
     char here[4096];
     printf("A=%s B=<%s> C=%s packed=%s in %s\\n", getenv("A"), getenv("B"), getenv("C"), getenv("LEET_OSV_ENV"), getcwd(here, sizeof here));
+  } else if (!strcmp(what, "input")) {
+    char line[100000];
+    while (fgets(line, sizeof line, stdin)) printf("%zu %.9s\\n", strlen(line), line);
+    printf("end %d\\n", getenv("LEET_OSV_INPUT") == NULL);
+    fflush(stdout);
+    _exit(0);
   } else if (!strcmp(what, "exit")) {
     printf("not flushed "); exit(atoi(argv[2]));
   } else if (!strcmp(what, "_exit")) {
@@ -165,6 +178,7 @@ describeWith(['cc'], 'the compatibility library of OSv guests', () => {
     ['munmap', 'hides the failure of munmap', '0 5\n'],
     ['unlink', 'keeps a segment of shared memory, and removes other files', '0\nunlink\n'],
     ['destroy', 'clears destroyed objects', '1 1 1\n'],
+    ['streams', 'leaves the standard streams of the guest open', 'flushed 0 0 0\n1 1\n'],
     ['missing', 'has what the kernel lacks', '1 1 1 0 1 1\n'],
     ['complex', 'has complex functions', '1 0 2\n1.000000000000 -2.000000000000\n'],
   ])('%s: %s', (what, _, stdout) => {
@@ -187,6 +201,29 @@ describeWith(['cc'], 'the compatibility library of OSv guests', () => {
     expect(stderr).toBe(
       'leet: cannot enter /nowhere: No such file or directory\nleet-exit n0nce rank=0 status=127\n',
     )
+  })
+
+  it('passes the pieces of a standard input on when they are whole, and its end', async () => {
+    const name = join(folder, 'in')
+    const piece = (text: string) => `${text.length.toString(16).padStart(8, '0')}${text}`
+    const long = `${'x'.repeat(80_000)}\n`
+    writeFileSync(`${name}.0`, piece('first\nsec'))
+    // Longer than what is there yet.
+    writeFileSync(`${name}.1`, piece(`ond\n${long}`).slice(0, 50))
+    const child = spawn(join(folder, 'program'), ['input'], {
+      env: { LD_PRELOAD: library, LEET_OSV_INPUT: name },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    const ended = new Promise((resolve) => child.once('close', resolve))
+    child.stdout.on('data', (data) => {
+      said += data
+    })
+    writeFileSync(`${name}.1`, piece(`ond\n${long}`))
+    writeFileSync(`${name}.2`, piece(''))
+    await ended
+    expect(said).toBe('6 first\n\n7 second\n\n80001 xxxxxxxxx\nend 1\n')
+    expect(readdirSync(folder).filter((file) => file.startsWith('in.'))).toEqual([])
   })
 
   it('keeps any environment', () => {
@@ -213,6 +250,42 @@ describeWith(['cc'], 'the compatibility library of OSv guests', () => {
     const env = { LEET_OSV_NONCE: 'n0nce', LEET_OSV_RANK: '7' }
     const ended = run(['program', way, status], env, false)
     expect([ended.stdout, ended.stderr]).toEqual([stdout, stderr])
+  })
+
+  it.each([
+    ['exit', 4],
+    ['return', 5],
+  ])('%s runs what was registered for the end, in order, and before the end is told', (way, status) => {
+    writeFileSync(
+      join(folder, 'library.c'),
+      `#include <stdio.h>
+       __attribute__((destructor)) static void end(void) { printf("library "); }
+       int in_library(void) { return 1; }`,
+    )
+    writeFileSync(
+      join(folder, 'ends.c'),
+      `#include <stdio.h>
+       #include <stdlib.h>
+       #include <string.h>
+       int in_library(void);
+       static void first(void) { printf("first "); }
+       static void last(void) { printf("last "); }
+       __attribute__((destructor)) static void end(void) { printf("program "); }
+       int main(int c, char **v) {
+         atexit(last); atexit(first);
+         if (!in_library()) return 1;
+         if (!strcmp(v[1], "exit")) exit(atoi(v[2]));
+         return atoi(v[2]);
+       }`,
+    )
+    compile('-shared', '-fPIC', '-o', 'libends.so', 'library.c')
+    const libraries = ['-L.', '-Wl,--no-as-needed', '-lends', '-Wl,-rpath,$ORIGIN']
+    compile('-o', 'ends', 'ends.c', ...libraries)
+    const env = { LEET_OSV_NONCE: 'n0nce', LEET_OSV_RANK: '0' }
+    const { stdout, stderr } = run(['ends', way, `${status}`], env, false)
+    // Linux ends the process when its last thread has ended, and runs all destructors then, those of libraries too.
+    expect(stdout).toBe('first last program program library ')
+    expect(stderr).toBe(`leet-exit n0nce rank=0 status=${status}\n`)
   })
 
   it('says nothing without a nonce', () => {

@@ -1,7 +1,16 @@
 // Bases and images for OSv guests, made from a build that looks like OSv's: its kernel is a library with a few symbols.
 // What a real kernel makes of such images is tested in test/guest/osv.test.ts.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -113,6 +122,20 @@ describeWith(['cc'], 'OSv images', () => {
     expect(await openOsvBase(store, base.id)).toEqual(base)
   })
 
+  it('reads a build again when a file of it has changed, and only then', async () => {
+    const elsewhere = new ImageStore(join(folder, 'changing'))
+    const { base: first, lacks } = await importOsvBase(build, { store: elsewhere })
+    const made = statSync(elsewhere.path('unfinished')).mtimeMs
+    expect(await importOsvBase(build, { store: elsewhere })).toEqual({ base: first, lacks })
+    expect(statSync(elsewhere.path('unfinished')).mtimeMs).toBe(made)
+    write('static/etc/hosts', '127.0.0.2 localhost\n')
+    const { base: second } = await importOsvBase(build, { store: elsewhere })
+    write('static/etc/hosts', '127.0.0.1 localhost\n')
+    expect(second.id).not.toBe(first.id)
+    const { base: third } = await importOsvBase(build, { store: elsewhere })
+    expect([third.id, (await openOsvBase(elsewhere)).id]).toEqual([first.id, first.id])
+  })
+
   it('says precisely what a base lacks, and what will not work', async () => {
     const lines = MANIFEST.filter((line) => !/mount-fs|iso-read|api_file|libssl/.test(line))
     writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
@@ -124,7 +147,7 @@ describeWith(['cc'], 'OSv images', () => {
     expect(lacks).toEqual([
       '/usr/mgmt/plugins/libhttpserver-api_file.so is missing: no files can be copied into guests or back, and mounts cannot be checked',
       '/usr/bin/iso-read.so is missing: seeds are not applied, so guests get neither files nor mounts',
-      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted',
+      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted (a line `/tools/mount-fs.so: tools/mount/mount-fs.so` in usr_rofs.manifest.skel brings it)',
       'libssl.so.3, which /usr/lib/libhttpserver-api.so needs, is missing: /usr/lib/libhttpserver-api.so does not work',
       'libssl is missing: the REST server cannot be protected by TLS',
     ])

@@ -1,39 +1,15 @@
 // Strangers on all ports of a running job: they cannot end it, learn anything, or join it.
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import type { FuzzReport } from '../simulators/port-fuzzer.ts'
 import { describeWith } from '../support/needs.ts'
+import { strangers } from '../support/strangers.ts'
 import { linesOf, runLocalJob } from './local-job.ts'
 import { buildPrograms } from './programs/build.ts'
-
-const FUZZER = fileURLToPath(new URL('../simulators/port-fuzzer.ts', import.meta.url))
-
-/** Lets a fuzzer loose on ports until the job has ended; gives what it did. */
-function fuzz(): {
-  readonly disturb: (ports: readonly number[]) => Promise<() => Promise<void>>
-  readonly report: () => FuzzReport
-} {
-  let report: FuzzReport | undefined
-  return {
-    async disturb(ports) {
-      const fuzzer = fork(FUZZER, ports.map(String))
-      await once(fuzzer, 'message')
-      return async () => {
-        fuzzer.send('stop')
-        report = ((await once(fuzzer, 'message')) as [FuzzReport])[0]
-      }
-    },
-    report: () => report as FuzzReport,
-  }
-}
 
 describeWith(['mpicc.mpich'], 'strangers on the ports of a job', () => {
   it('do it no harm', async () => {
     const programs = await buildPrograms('mpicc.mpich', ['work'])
     try {
-      const fuzzer = fuzz()
+      const fuzzer = strangers()
       const end = await runLocalJob({
         argv: [programs.path('work')],
         guests: [

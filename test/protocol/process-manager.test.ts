@@ -7,6 +7,7 @@ import type { ServiceAddress } from '../../mpi-bridge/context.ts'
 import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import { openProcessManager, type ProcessManager } from '../../mpi-bridge/process-manager.ts'
+import { isMet, isRoot } from '../support/needs.ts'
 
 const JOB: JobLayout = {
   id: 'leet-0123456789abcdef',
@@ -233,8 +234,8 @@ describe('the process manager', () => {
     expect(client.received).toBe('')
   })
 
-  it.skipIf(process.getuid?.() !== 0)(
-    'closes connections of other users of this machine (needs root)',
+  it.runIf(isMet('connections of other users', 'root', isRoot()))(
+    'closes connections of other users of this machine',
     async () => {
       await open()
       const talk = (uid: number) =>

@@ -10,7 +10,7 @@ import { Deadline, endOf, identify, isRunning, poll } from '../../common/index.t
 import type { RankEvent, RankStart } from '../../mpi-bridge/channels/channel.ts'
 import { openSshChannel, type SshChannelOptions } from '../../mpi-bridge/channels/ssh.ts'
 import { starterPath } from '../../mpi-bridge/starter/path.ts'
-import { describeWith } from '../support/needs.ts'
+import { describeAsRoot } from '../support/needs.ts'
 
 const limits = (ms = 20_000) => ({ deadline: Deadline.after(ms) })
 
@@ -55,12 +55,6 @@ describe('an SSH server that never greets', () => {
 })
 
 // Only root can give a server another home directory of root.
-const describeAsRoot: typeof describeWith = (commands, name, body) => {
-  if (process.getuid?.() === 0) return describeWith(commands, name, body)
-  console.warn(`skipped: ${name} (needs root)`)
-  return describe.skip(name, body)
-}
-
 describeAsRoot(['dropbear', 'dropbearkey', 'ssh-keygen', 'unshare'], 'ranks over SSH', () => {
   let folder: string
   let server: ChildProcess

@@ -1,15 +1,20 @@
 // Somebody who should not be there: as a process of its own, floods ports with everything that is not a rank's secret.
-// Forked with the ports as arguments; at the message `stop` it answers with a `FuzzReport` and ends.
+// Forked with a rate and the ports as arguments; at the message `stop` it answers with a `FuzzReport` and ends. The rate is
+// of connections a second, whatever becomes of them, so that two ports get the same traffic; 0 is as many as there can be.
 import { connect, createServer } from 'node:net'
 
 /** What the fuzzer did and saw. */
 export interface FuzzReport {
   readonly connections: number
+  /** Bytes that were sent. */
+  readonly bytes: number
   /** Different replies, the first of them. */
   readonly replies: readonly string[]
 }
 
 const AT_A_TIME = 32
+/** How often somebody with a rate looks whether it is time. */
+const TICK_MS = 5
 const MOST_REPLIES = 20
 
 /** A small generator with a seed, so that a run can be had again (xorshift, Marsaglia 2003). */
@@ -52,7 +57,9 @@ const attacks: readonly (() => Buffer | string)[] = [
   () => 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n',
 ]
 
+const rate = Number(process.argv[2])
 let connections = 0
+let sent = 0
 let stopped = false
 const replies = new Set<string>()
 
@@ -65,8 +72,9 @@ function attack(port: number): void {
     if (replies.size < MOST_REPLIES) replies.add(text)
   })
   socket.on('error', () => {})
-  socket.on('close', () => setImmediate(attack, port))
+  if (rate === 0) socket.on('close', () => setImmediate(attack, port))
   const bytes = (attacks[random(attacks.length)] as () => Buffer | string)()
+  sent += bytes.length
   socket.write(bytes)
   // Some close at once, some wait for an answer, some are silent for a while.
   if (random(3) === 0) socket.end()
@@ -75,10 +83,12 @@ function attack(port: number): void {
 
 process.on('message', () => {
   stopped = true
-  process.send?.({ connections, replies: [...replies] } satisfies FuzzReport, () => process.exit(0))
+  process.send?.({ connections, bytes: sent, replies: [...replies] } satisfies FuzzReport, () =>
+    process.exit(0),
+  )
 })
 
-const ports = process.argv.slice(2).map(Number)
+const ports = process.argv.slice(3).map(Number)
 if (ports.length === 0) {
   // Nobody's port, for comparison: takes what comes and closes.
   const server = createServer((socket) => {
@@ -95,6 +105,15 @@ if (ports.length === 0) {
 }
 
 function start(): void {
-  for (let nth = 0; nth < AT_A_TIME; nth++) attack(ports[nth % ports.length] as number)
+  const portOf = (nth: number) => ports[nth % ports.length] as number
+  if (rate === 0) {
+    for (let nth = 0; nth < AT_A_TIME; nth++) attack(portOf(nth))
+  } else {
+    const began = performance.now()
+    setInterval(() => {
+      const due = ((performance.now() - began) / 1000) * rate
+      while (connections < due && !stopped) attack(portOf(connections))
+    }, TICK_MS)
+  }
   process.send?.('started')
 }

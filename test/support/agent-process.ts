@@ -34,6 +34,7 @@ async function agent(): Promise<void> {
 
 async function controller(nodes: readonly string[]): Promise<void> {
   const hub = await startHub({
+    width: 32,
     nodes,
     version: VERSION,
     log: silentLog,

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 import { type CommandOutcome, leetMpirun, type Playground } from './leet.ts'
 
 /** Programs that `testJobs` runs. */
-export const JOB_PROGRAMS = ['work', 'neighbours', 'end', 'hello'] as const
+export const JOB_PROGRAMS = ['suite', 'neighbours', 'end', 'hello'] as const
 
 /** How the tests of `testJobs` run. */
 export interface JobTests {
@@ -31,11 +31,13 @@ export function testJobs({ place, options, oneGuest, program, mpi, guests }: Job
     })
   const lines = (text: string) => text.split('\n').filter(Boolean).sort()
 
-  it('runs point to point, collectives and messages of 1 MiB', async () => {
-    const { status, stdout, stderr } = await run(['-n', '4', program('work')])
+  it('passes the suite of MPI programs', async () => {
+    const { status, stdout, stderr } = await run(['-n', '4', program('suite')])
+    const parts = ['pt2pt', 'collectives', 'groups', 'topologies', 'windows', 'attributes']
+    const ranks = [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 shares memory with ${4 / guests}`)
     expect({ status, lines: lines(stdout), stderr }).toMatchObject({
       status: 0,
-      lines: Array(4).fill('work ok'),
+      lines: [...parts.map((part) => `${part} ok`), ...ranks].sort(),
     })
   })
 
@@ -52,7 +54,7 @@ export function testJobs({ place, options, oneGuest, program, mpi, guests }: Job
     ['crash', '3', '0', 139],
   ])('ends a job in which a rank goes by %s as mpirun does', async (way, who, argument, status) => {
     const outcome = await run(['-n', '4', program('end'), way, who, argument])
-    expect(outcome).toMatchObject({ status })
+    expect(outcome, outcome.stderr).toMatchObject({ status })
     expect(outcome.stderr).toMatch(/rank/)
     expect(place().files()).toEqual([])
   })

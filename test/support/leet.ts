@@ -1,10 +1,11 @@
 // Runs the installed commands as a user would, and looks for what they left behind.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const BIN = new URL('../../launcher/bin/', import.meta.url).pathname
+/** The folder of LEET's commands. */
+export const BIN = new URL('../../launcher/bin/', import.meta.url).pathname
 
 /** How a command ended and what it printed. */
 export interface CommandOutcome {
@@ -40,6 +41,13 @@ export function startLeet(
     env: { ...process.env, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.input ?? '')
+  return watchCommand(child)
+}
+
+/** Follows a command that was started with pipes for its output. */
+export function watchCommand(child: ChildProcessWithoutNullStreams): RunningCommand {
   const said = { stdout: '', stderr: '' }
   const watchers = new Set<() => void>()
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -49,8 +57,6 @@ export function startLeet(
       for (const watcher of watchers) watcher()
     })
   }
-  child.stdin.on('error', () => {})
-  child.stdin.end(options.input ?? '')
   const ended = new Promise<CommandOutcome>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (status, signal) => {

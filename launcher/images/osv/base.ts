@@ -19,6 +19,7 @@ import { EXIT_USAGE, LeetError } from '../../../common/index.ts'
 import { readElf, withFile } from '../elf.ts'
 import type { Environment } from '../inspect.ts'
 import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
+import { stampOf } from '../tree.ts'
 import { type OsvKernel, readOsvKernel } from './kernel.ts'
 import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
 
@@ -86,7 +87,8 @@ const LIBRARY_DIRECTORIES = [
 /**
  * Takes a base from the directory that OSv's build wrote (`build/release.x64`, or `build` above it): kernel, usr.manifest
  * and the files it names. Refused, with `LEET_E_OSV_BASE` and all reasons at once, when it could not run a program at all.
- * The base becomes the store's default. Importing the same content again changes nothing.
+ * The base becomes the store's default. Importing the same content again changes nothing, and a build of which no file has
+ * changed since is not read again: jobs may name it instead of a base.
  */
 export async function importOsvBase(
   directory: string,
@@ -94,14 +96,17 @@ export async function importOsvBase(
 ): Promise<ImportedBase> {
   const build = findBuild(resolve(directory))
   const kernelPath = KERNELS.map((name) => join(build, name)).find((path) => existsSync(path)) as string
-  const kernel = readOsvKernel(kernelPath)
   const manifest = join(build, 'usr.manifest')
   const { contents, missing } = gather(
     parseManifest(readFileSync(manifest, 'utf8'), manifest),
     build,
     variables,
   )
+  const stamp = stampOfBuild(kernelPath, contents, missing)
+  const known = await recallImport(store, build, stamp)
+  if (known) return known
   const fatal = missing.map((line) => `usr.manifest names ${line}`)
+  const kernel = readOsvKernel(kernelPath)
   const checked = check(contents, kernel)
   fatal.push(...checked.fatal)
   if (fatal.length > 0) {
@@ -118,7 +123,55 @@ export async function importOsvBase(
     copyBase(folder, kernelPath, contents, { ...checked.abilities, ...versionOf(kernel) }),
   )
   await store.remember('default', 'base', id)
-  return { base: await openOsvBase(store, id), lacks: checked.lacks }
+  const { lacks } = checked
+  await store.remember(BUILDS, nameOfBuild(build), JSON.stringify({ stamp, id, lacks } satisfies Import))
+  return { base: await openOsvBase(store, id), lacks }
+}
+
+/** What is remembered of an import, by the path of its build. */
+interface Import {
+  /** From `stampOfBuild`. */
+  readonly stamp: string
+  readonly id: string
+  readonly lacks: readonly string[]
+}
+
+const BUILDS = 'builds'
+
+function nameOfBuild(build: string): string {
+  return createHash('sha256').update(build).digest('hex')
+}
+
+/** Tells whether files of a build have changed, without reading them. */
+function stampOfBuild(
+  kernel: string,
+  contents: ReadonlyMap<string, Content>,
+  missing: readonly string[],
+): string {
+  const hash = createHash('sha256')
+  const tell = (...words: readonly string[]) => hash.update(`${JSON.stringify(words)}\n`)
+  tell(`${FORMAT}`, stampOf(statSync(kernel)), ...missing)
+  for (const [guest, content] of contents) {
+    if (content.kind === 'directory') tell(guest)
+    else if (content.kind === 'symlink') tell(guest, content.target)
+    else tell(guest, content.host, stampOf(statSync(content.host)))
+  }
+  return hash.digest('hex')
+}
+
+async function recallImport(
+  store: ImageStore,
+  build: string,
+  stamp: string,
+): Promise<ImportedBase | undefined> {
+  const text = await store.recall(BUILDS, nameOfBuild(build))
+  if (text === undefined) return undefined
+  const known: Import = JSON.parse(text)
+  if (known.stamp !== stamp) return undefined
+  const base = await openOsvBase(store, known.id).catch(() => undefined)
+  if (!base) return undefined
+  if ((await store.recall('default', 'base')) !== base.id) await store.remember('default', 'base', base.id)
+  return { base, lacks: known.lacks }
 }
 
 /** A base of the store: the one named, or the one imported last. Without one, `LEET_E_OSV_BASE`. */
@@ -263,7 +316,9 @@ function check(
   const mountTool = (['mount-fs.so', 'mount-nfs.so'] as const).find((name) => has(`/tools/${name}`))
   need(lacks, '/usr/lib/fs/nfs.so', 'NFS cannot be mounted')
   if (!mountTool) {
-    lacks.push('neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted')
+    lacks.push(
+      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted (a line `/tools/mount-fs.so: tools/mount/mount-fs.so` in usr_rofs.manifest.skel brings it)',
+    )
   }
 
   const libraries = missingLibraries(contents, kernel, has)

@@ -21,6 +21,8 @@ export function osvDisks(image: string, seed: string | undefined): Disk[] {
 export interface OsvBoot {
   /** Addresses and gateway in OSv's words, as `osvSeed` of contextualise writes them: `--ip=eth0,10.77.0.12,255.255.0.0`. */
   readonly network: readonly string[]
+  /** Of the root file system; `--rootfs=rofs`, as composed images have it, unless told. */
+  readonly root?: readonly string[]
   /** Variables of the REST server and of all programs. */
   readonly env?: Readonly<Record<string, string>>
   /** A file of the guest that takes what programs write, instead of the serial console; readable over REST. */
@@ -34,9 +36,15 @@ export interface OsvBoot {
  * kernel says on the console which program returned what (`--verbose`). The REST server is the foreground command: as
  * an init daemon it would be asked to stop when another command ends. What cannot be said is `LEET_E_OSV_BOOT`.
  */
-export function osvCommandLine({ network, env = {}, redirect, tls }: OsvBoot): string {
+export function osvCommandLine({
+  network,
+  root = ['--rootfs=rofs'],
+  env = {},
+  redirect,
+  tls,
+}: OsvBoot): string {
   const words = [
-    '--rootfs=rofs',
+    ...root,
     '--verbose',
     '--power-off-on-abort',
     ...network,

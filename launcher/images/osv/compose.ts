@@ -1,13 +1,21 @@
 // Composes the image of an OSv guest: the base's kernel, and one read-only disk with the base's files and everything
 // that the programs need, the same closure as for a Linux guest less what the OSv kernel supplies. Booted with `-kernel`.
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
+import { Deadline, LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
+import { STAGE_ROOT } from '../../../mpi-bridge/index.ts'
+import { compiled } from '../compiled.ts'
 import type { ImageFile, ImageProgram } from '../image.ts'
-import { type Environment, factsOf, findProgram, type OpenedProgram, openProgram } from '../inspect.ts'
+import {
+  type Environment,
+  factsOf,
+  findProgram,
+  type OpenedProgram,
+  openProgram,
+  refuseMissingLibraries,
+} from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
 import type { MpiFacts } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
@@ -18,6 +26,7 @@ import { addNeeded } from './add-needed.ts'
 import type { OsvBase } from './base.ts'
 import { type GuestObjects, guestObjects } from './guest-objects.ts'
 import { readOsvKernel } from './kernel.ts'
+import { type StageLink, stageLinks } from './stage-links.ts'
 
 /** What an OSv image is to be made of. */
 export interface OsvImageRequest {
@@ -35,6 +44,8 @@ export interface OsvImageRequest {
    * that lie below one on this host would be hidden by the mount and are kept in `/leet/hidden` instead.
    */
   readonly mountPoints?: readonly string[]
+  /** Directories of this host that are carried into the guest's memory, and are to be found under their own paths. */
+  readonly staged?: readonly string[]
   /**
    * Components of Open MPI: all that can work in OSv, or the smallest set that ran everything in the trials (no MPI-IO,
    * no topologies), which starts faster.
@@ -58,6 +69,8 @@ export interface OsvImage {
   readonly mpi: MpiFacts
   /** Whether programs run with the compatibility library: an exit status is told, and an environment can be packed. */
   readonly compat: boolean
+  /** How staged directories are found under their own paths. */
+  readonly links: readonly StageLink[]
   /** What cannot work in OSv, in whole sentences. */
   readonly warnings: readonly string[]
   /** Whether the image was made just now (false: it was there already). */
@@ -71,19 +84,22 @@ export interface OsvComposeContext {
 }
 
 const COMPAT_NAME = 'libleet-osv.so.1'
+const BUILD_MS = 120_000
 const HIDDEN = '/leet/hidden'
 /** Changes when this module makes something else of the same input. */
-const FORMAT = 1
+const FORMAT = 2
 
-/** Path of the compatibility library that came with leet. Not built: `LEET_E_OSV_COMPAT`. */
-function compatLibrary(): string {
-  const path = fileURLToPath(new URL(`../../osv-compat/build/${COMPAT_NAME}`, import.meta.url))
-  if (existsSync(path)) return path
+/** Path of the compatibility library. Neither there nor to be built: `LEET_E_OSV_COMPAT`. */
+export async function compatLibrary(): Promise<string> {
+  const folder = join(import.meta.dirname, '..', '..', 'osv-compat')
+  const result = await compiled(folder, COMPAT_NAME, { deadline: Deadline.after(BUILD_MS) })
+  if ('path' in result) return result.path
   throw new LeetError({
     code: 'LEET_E_OSV_COMPAT',
-    what: 'the compatibility library for OSv is not built',
-    where: path,
-    hint: 'launcher/osv-compat/build.sh builds it, as npm run build does; or --no-osv-compat',
+    what: 'the compatibility library for OSv is missing and cannot be built',
+    where: folder,
+    why: result.why,
+    hint: 'install gcc and libc6-dev (Debian), or compose with --no-osv-compat',
   })
 }
 
@@ -96,9 +112,10 @@ export async function composeOsvImage(
   request: OsvImageRequest,
   { store, log }: OsvComposeContext,
 ): Promise<OsvImage> {
-  const compat = request.compat === false ? undefined : (request.compat ?? compatLibrary())
+  const compat = request.compat === false ? undefined : (request.compat ?? (await compatLibrary()))
   const parts = openParts(request)
-  const place = placeBeside(request.mountPoints ?? [])
+  const place = placeBeside(request)
+  const links = linksOf(request, parts, place)
   const programs = parts.map(
     ({ program }, i): ImageProgram => ({
       name: request.programs[i] as string,
@@ -107,12 +124,12 @@ export async function composeOsvImage(
     }),
   )
   const mpi = onlyMpi(programs)
-  const id = fingerprint(request, parts, compat)
+  const id = fingerprint(request, parts, links, compat)
   const known = await readWarnings(store, id)
   if (known === undefined) {
     await store.place(IMAGES, async (directory) => {
-      const { entries, warnings } = fill(request, parts, place, compat, log)
-      writeRofsDisk(join(directory, 'disk.img'), layoutRofs(entries))
+      const { entries, warnings } = fill(request, parts, place, links, compat, log)
+      await writeRofsDisk(join(directory, 'disk.img'), layoutRofs(entries))
       await writeDurably(join(directory, 'image.json'), `${JSON.stringify({ warnings })}\n`)
       return id
     })
@@ -125,6 +142,7 @@ export async function composeOsvImage(
     programs,
     mpi,
     compat: compat !== undefined,
+    links,
     warnings: known ?? (await readWarnings(store, id)) ?? [],
     composed: known === undefined,
   }
@@ -161,18 +179,7 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
         exitCode: 126,
       })
     }
-    const { missing } = factsOf(program)
-    const [first] = missing
-    if (first) {
-      throw new LeetError({
-        code: 'LEET_E_LIBRARY',
-        where: program.path,
-        what: `${missing.map((m) => m.name).join(', ')} cannot be found`,
-        why: `${first.neededBy} needs ${first.name}`,
-        hint: 'set LD_LIBRARY_PATH as for a run on this host, or load the module that has it',
-        exitCode: 127,
-      })
-    }
+    refuseMissingLibraries(program)
     return { program, ...loadPlugins(program.map, env) }
   })
 }
@@ -193,15 +200,51 @@ function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
 /** What OSv itself mounts over the image at boot. */
 const OWN_MOUNTS = ['/dev', '/proc', '/sys', '/tmp']
 
-/** The path in the guest of a path of this host: its own, unless a mount will hide it. */
-function placeBeside(mountPoints: readonly string[]): (path: string) => string {
-  const points = [...OWN_MOUNTS, ...mountPoints]
+/** Where the image's own libraries are: nothing of it can become a link to staged files. */
+const SYSTEM = ['/bin', '/etc', '/lib', '/lib64', '/opt', '/sbin', '/usr']
+
+/** The path in the guest of a path of this host: its own, unless a mount or a staged directory will hide it. */
+function placeBeside({ mountPoints = [], staged = [] }: OsvImageRequest): (path: string) => string {
+  const tops = staged.map((directory) => `/${directory.split('/')[1]}`).filter((top) => !SYSTEM.includes(top))
+  const points = [...OWN_MOUNTS, ...mountPoints, ...staged, ...tops]
   const isHidden = (path: string) => points.some((point) => path.startsWith(`${point}/`))
   return (path) => (isHidden(path) || isHidden(realpathSync(path)) ? join(HIDDEN, path) : path)
 }
 
+/** The links to staged directories, beside everything else in the image. */
+function linksOf(
+  { base, files = [], staged = [], mountPoints = [], directory }: OsvImageRequest,
+  parts: readonly Part[],
+  place: (path: string) => string,
+): readonly StageLink[] {
+  const isMounted = (path: string) =>
+    [...OWN_MOUNTS, ...mountPoints].some((point) => path === point || path.startsWith(`${point}/`))
+  const objects = parts.flatMap(({ program }) => program.map.objects.map(({ path }) => path))
+  const data = parts.flatMap((part) => part.data)
+  const used = [
+    ...base.entries.map(({ guest }) => guest),
+    ...[...objects, ...parts.map(({ program }) => program.path)].map(place),
+    ...data,
+    // Symbolic links on the way to a file are in the image too.
+    ...[...objects, ...data].map((path) => realpathSync(path)).map(place),
+    ...files.map(({ source, destination }) => destination ?? resolve(directory, source)),
+    ...mountPoints,
+    ...SYSTEM,
+  ]
+  return stageLinks(
+    staged.filter((path) => !isMounted(path)),
+    used,
+    STAGE_ROOT,
+  )
+}
+
 /** Tells inputs apart without reading them. */
-function fingerprint(request: OsvImageRequest, parts: readonly Part[], compat: string | undefined): string {
+function fingerprint(
+  request: OsvImageRequest,
+  parts: readonly Part[],
+  links: readonly StageLink[],
+  compat: string | undefined,
+): string {
   const hash = createHash('sha256')
   const tell = (...words: readonly unknown[]) => hash.update(`${JSON.stringify(words)}\n`)
   tell(
@@ -209,7 +252,7 @@ function fingerprint(request: OsvImageRequest, parts: readonly Part[], compat: s
     request.base.id,
     compat === undefined ? 'none' : createHash('sha256').update(readFileSync(compat)).digest('hex'),
   )
-  tell(request.components ?? 'complete', request.mountPoints ?? [])
+  tell(request.components ?? 'complete', request.mountPoints ?? [], links)
   const read = new ImageTree()
   for (const { program, data } of parts) {
     tell(program.path, realpathSync(program.path))
@@ -230,6 +273,7 @@ function fill(
   request: OsvImageRequest,
   parts: readonly Part[],
   place: (path: string) => string,
+  links: readonly StageLink[],
   compat: string | undefined,
   log: Log,
 ): { entries: RofsEntry[]; warnings: string[] } {
@@ -270,6 +314,7 @@ function fill(
   }
   addFiles(tree, request)
   for (const path of request.mountPoints ?? []) tree.directory(path)
+  for (const { path, target } of links) tree.symlink(path, target)
   const entries = [...tree.entries].map(([path, entry]): RofsEntry => {
     if (entry.kind !== 'file') return { ...entry, path }
     const { content } = entry

@@ -1,4 +1,5 @@
-// Many simulated agents in one process: `node agents.ts FIRST COUNT` reads the invitation from standard input.
+// Many simulated agents in one process: `node agents.ts FIRST STEP AGENTS` is every STEPth of AGENTS nodes from FIRST on, and
+// reads the invitation from standard input.
 import { text } from 'node:stream/consumers'
 import { Deadline, silentLog } from '../../../common/index.ts'
 import { startAgent } from '../../../launcher/agents/agent.ts'
@@ -68,15 +69,15 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
   }
 }
 
-const [first, count] = process.argv.slice(2).map(Number) as [number, number]
+const [first, step, agents] = process.argv.slice(2).map(Number) as [number, number, number]
 const invitation = decodeInvitation(await text(process.stdin))
 const ends = await Promise.all(
-  Array.from({ length: count }, async (_, i) => {
+  Array.from({ length: Math.ceil((agents - first) / step) }, async (_, i) => {
     const agent = await startAgent({
       invitation,
       version: VERSION,
       names: [],
-      node: first + i,
+      node: first + i * step,
       makeWorker,
       log: silentLog,
       deadline: Deadline.after(LIMIT_MS),

@@ -8,7 +8,16 @@ import { startHub } from '../../../launcher/agents/hub.ts'
 import { encodeInvitation } from '../../../launcher/agents/invitation.ts'
 import { createController } from '../../../launcher/job/controller.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
-import { LINE_BYTES, LINES, RANKS_PER_NODE, type ScaleResult, STEP_TOPIC, type Step, VERSION } from './job.ts'
+import {
+  LINE_BYTES,
+  LINES,
+  type Phase,
+  RANKS_PER_NODE,
+  type ScaleResult,
+  STEP_TOPIC,
+  type Step,
+  VERSION,
+} from './job.ts'
 
 const LIMIT_MS = 600_000
 const MIB = 2 ** 20
@@ -20,6 +29,8 @@ const ranks = agents * RANKS_PER_NODE
 const plan: JobPlan = {
   jobId: 'scale',
   guestKind: 'linux',
+  hypervisor: { kind: 'qemu' },
+  pinning: 'no',
   scheduler: 'slurm',
   nodes: nodes.map((name) => ({ name, slots: RANKS_PER_NODE, cpus: RANKS_PER_NODE, memory: 16384 * MIB })),
   guests: nodes.map((_, node) => ({
@@ -36,12 +47,16 @@ const plan: JobPlan = {
       ranks,
       workDir: '/home/user/case',
       exports: [],
+      inherits: true,
       mpi: 'mpich',
     },
   ],
   size: ranks,
+  stdin: 0,
+  environmentEdits: [],
   mounts: [],
   network: { mode: 'local', subnet: '10.77.0.0/16' },
+  staging: {},
   finalizeRescue: false,
   user: {
     name: 'user',
@@ -52,6 +67,7 @@ const plan: JobPlan = {
     home: '/home/user',
     shell: '/bin/sh',
   },
+  treeWidth: 32,
   limits: { boot: LIMIT_MS, run: undefined },
 }
 // As many variables as a batch job usually has.
@@ -73,6 +89,7 @@ const until = async (what: string, wait: Promise<void>) => {
 }
 
 const hub = await startHub({
+  width: 32,
   nodes,
   version: VERSION,
   log: silentLog,
@@ -124,11 +141,10 @@ const toldBy = () =>
     told = resolve
   })
 
-const share = Math.ceil(agents / processes)
-const children = Array.from({ length: processes }, (_, i) => {
-  const count = Math.min(share, agents - i * share)
+// Nodes are dealt out in turn: those with others below them in the tree, which have the most to do, have the lowest numbers.
+const children = Array.from({ length: processes }, (_, first) => {
   const program = fileURLToPath(new URL('agents.ts', import.meta.url))
-  return spawn(process.execPath, [program, `${i * share}`, `${count}`], {
+  return spawn(process.execPath, [program, `${first}`, `${processes}`, `${agents}`], {
     stdio: ['pipe', 'inherit', 'inherit'],
   }).once('exit', (status) => {
     if (status !== 0) throw new Error('the agents failed')
@@ -138,13 +154,15 @@ const children = Array.from({ length: processes }, (_, i) => {
 const delay = monitorEventLoopDelay({ resolution: 10 })
 delay.enable()
 const wall: Record<string, number> = {}
-const timed = async (phase: keyof ScaleResult['wall'], work: () => Promise<unknown>) => {
-  const begin = performance.now()
+const cpu: Record<string, number> = {}
+const timed = async (phase: Phase, work: () => Promise<unknown>) => {
+  const [begin, before] = [performance.now(), process.cpuUsage()]
   await work()
   wall[phase] = performance.now() - begin
+  const { user, system } = process.cpuUsage(before)
+  cpu[phase] = (user + system) / 1000
 }
 const never = new AbortController().signal
-const cpu = process.cpuUsage()
 await timed('connect', async () => {
   for (const child of children) child.stdin.end(encodeInvitation(hub.invitation))
   await hub.ready({ deadline: Deadline.after(LIMIT_MS) })
@@ -168,12 +186,11 @@ await timed('teardown', async () => {
   await controller.stop()
   await hub.close()
 })
-const { user, system } = process.cpuUsage(cpu)
 const result: ScaleResult = {
   agents,
   wall: wall as ScaleResult['wall'],
+  cpu: cpu as ScaleResult['cpu'],
   stall: delay.max / 1e6,
-  cpu: (user + system) / 1000,
   memory: process.resourceUsage().maxRSS * 1024,
 }
 console.log(JSON.stringify(result))

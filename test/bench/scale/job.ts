@@ -13,12 +13,14 @@ export const VERSION = 'bench'
 export type Step = 'fence' | 'output' | 'end'
 export const STEP_TOPIC = 'step'
 
+export type Phase = 'connect' | 'boot' | 'launch' | 'fence' | 'output' | 'teardown'
+
 /** What the controller's process prints at the end, as JSON. Times in milliseconds. */
 export interface ScaleResult {
   readonly agents: number
-  readonly wall: Readonly<Record<'connect' | 'boot' | 'launch' | 'fence' | 'output' | 'teardown', number>>
-  /** CPU time of the controller, user and system, over all of it. */
-  readonly cpu: number
+  readonly wall: Readonly<Record<Phase, number>>
+  /** CPU time of the controller, user and system. */
+  readonly cpu: Readonly<Record<Phase, number>>
   /** The longest that the controller's event loop was held up. */
   readonly stall: number
   /** Largest resident set of the controller in bytes. */

@@ -51,6 +51,8 @@ export interface LabCommandOptions extends HostCommandOptions, Partial<WaitLimit
 
 /** A running lab. Hosts are named `head`, `node1`…, `nfs`. */
 export interface Cluster {
+  /** Names it on this machine. */
+  readonly id: string
   readonly hosts: readonly LabHost[]
   readonly nodes: readonly string[]
   readonly users: { readonly root: LabUser; readonly alice: LabUser; readonly bob: LabUser }
@@ -248,6 +250,7 @@ async function startServices(
   const nodes = hosts.map(({ name }) => name).filter((name) => name.startsWith('node'))
   const nfs = hosts.some(({ name }) => name === 'nfs') ? nfsService(host('nfs'), service, run) : undefined
   const cluster: Cluster = {
+    id: basename(directory),
     hosts,
     nodes,
     users: { root: ROOT, alice: ALICE, bob: BOB },

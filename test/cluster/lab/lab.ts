@@ -1,6 +1,7 @@
 // A lab with a real Slurm: munged on each host, slurmctld on the head, slurmd on the nodes.
 import { randomBytes } from 'node:crypto'
 import { Deadline, poll, type WaitLimits } from '../../../common/index.ts'
+import { mountCgroups } from './cgroups.ts'
 import {
   type Cluster,
   type LabCommandOptions,
@@ -9,7 +10,7 @@ import {
   startCluster,
 } from './cluster.ts'
 import { labError } from './hosts.ts'
-import { CGROUP_CONF, isOver, type JobState, parseJob, slurmConf } from './slurm.ts'
+import { cgroupConf, isOver, type JobState, parseJob, slurmConf } from './slurm.ts'
 
 /** A running lab with Slurm. */
 export interface Lab extends Cluster {
@@ -28,21 +29,33 @@ export interface Lab extends Cluster {
 }
 
 const START_MS = 120_000
-const JOB_MS = 120_000
+const JOB_MS = 300_000
 
-/** Makes a lab with Slurm: its hosts in under a second, Slurm and NFS ready a moment later. */
-export async function startLab(options: LabOptions): Promise<Lab> {
+/**
+ * Makes a lab with Slurm; with `confine` its jobs get only the processors and the memory of their own, as on sites whose
+ * nodes several jobs share, and as many processors as the machine has. Its hosts are there in under a second, Slurm and NFS ready a moment later.
+ */
+export async function startLab({
+  confine = false,
+  ...options
+}: LabOptions & { readonly confine?: boolean }): Promise<Lab> {
   const munge = await machineAccount('munge')
   const key = randomBytes(128)
   const cluster = await startCluster(options, {
     async layHost(_host, all, files) {
       const [head, ...others] = all as [(typeof all)[0], ...typeof all]
       const nodes = others.filter(({ name }) => name.startsWith('node'))
-      await files.put('slurm/slurm.conf', slurmConf(head, nodes))
-      await files.put('slurm/cgroup.conf', CGROUP_CONF)
+      await files.put('slurm/slurm.conf', slurmConf(head, nodes, confine))
+      await files.put('slurm/cgroup.conf', cgroupConf(confine))
       await files.put('munge/munge.key', key, { user: munge, mode: 0o400 })
     },
-    async start({ nodes, run }, service) {
+    async start({ id, nodes, run }, service) {
+      if (confine) {
+        for (const name of nodes) {
+          const { status, stderr } = await run(name, ['sh', '-c', mountCgroups(id, name)])
+          if (status !== 0) throw labError(stderr)
+        }
+      }
       const munged = ['munged', '--foreground', '--force', '--num-threads=2']
       for (const name of ['head', ...nodes]) {
         service(name, [...munged, '--socket=/run/munge/munge.socket.2'], { user: munge })

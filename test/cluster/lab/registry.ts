@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { identify, isRunning, type ProcessIdentity } from '../../../common/index.ts'
+import { removeCgroups } from './cgroups.ts'
 
 /** What must be ended and removed for a lab to be gone. */
 export interface LabRecord {
@@ -47,6 +48,7 @@ export function removeLab(record: LabRecord): void {
     const pause = new Int32Array(new SharedArrayBuffer(4))
     for (let tries = 0; tries < 1000 && identify(site.pid); tries++) Atomics.wait(pause, 0, 0, 5)
   }
+  removeCgroups(record.id)
   rmSync(record.directory, { recursive: true, force: true })
   rmSync(join(REGISTRY, `${record.id}.json`), { force: true })
 }

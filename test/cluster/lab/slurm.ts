@@ -1,4 +1,5 @@
 // A real Slurm on the lab's hosts: munged on each, slurmctld on the head, slurmd on the nodes.
+import { availableParallelism } from 'node:os'
 import type { HostPlan } from './hosts.ts'
 
 /** Processors that Slurm believes each node has; the machine's real ones are shared by all. */
@@ -8,20 +9,21 @@ export const NODE_MEMORY = 6000
 /** Seconds from SIGTERM to SIGKILL at cancel and time limit. */
 export const KILL_WAIT = 5
 
-/** /etc/slurm/slurm.conf, as it works without cgroups, systemd and accounting. */
-export function slurmConf(head: HostPlan, nodes: readonly HostPlan[]): string {
+/** /etc/slurm/slurm.conf, as it works without systemd and accounting, and without cgroups unless it is to `confine` jobs. */
+export function slurmConf(head: HostPlan, nodes: readonly HostPlan[], confine: boolean): string {
+  const cpus = confine ? availableParallelism() : NODE_CPUS
   return [
     'ClusterName=lab',
     `SlurmctldHost=${head.name}(${head.address})`,
     'SlurmUser=root',
     'AuthType=auth/munge',
     'ProctrackType=proctrack/linuxproc',
-    'TaskPlugin=task/none',
+    `TaskPlugin=${confine ? 'task/cgroup' : 'task/none'}`,
     'MpiDefault=none',
     'SwitchType=switch/none',
     'JobAcctGatherType=jobacct_gather/none',
     'SelectType=select/cons_tres',
-    'SelectTypeParameters=CR_Core',
+    `SelectTypeParameters=${confine ? 'CR_Core_Memory' : 'CR_Core'}`,
     'SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=0',
     'SlurmdParameters=config_overrides',
     'PropagateResourceLimits=NONE',
@@ -34,7 +36,7 @@ export function slurmConf(head: HostPlan, nodes: readonly HostPlan[]): string {
     'SlurmdPidFile=/run/slurm/slurmd.pid',
     ...nodes.map(
       (node) =>
-        `NodeName=${node.name} NodeAddr=${node.address} CPUs=${NODE_CPUS} RealMemory=${NODE_MEMORY} State=UNKNOWN`,
+        `NodeName=${node.name} NodeAddr=${node.address} CPUs=${cpus} RealMemory=${NODE_MEMORY} State=UNKNOWN`,
     ),
     'PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP',
     '',
@@ -42,7 +44,10 @@ export function slurmConf(head: HostPlan, nodes: readonly HostPlan[]): string {
 }
 
 /** /etc/slurm/cgroup.conf: with a private /sys slurmd dies unless the version is told. */
-export const CGROUP_CONF = 'CgroupPlugin=cgroup/v1\n'
+export function cgroupConf(confine: boolean): string {
+  const limits = confine ? ['ConstrainCores=yes', 'ConstrainRAMSpace=yes'] : []
+  return ['CgroupPlugin=cgroup/v1', ...limits, ''].join('\n')
+}
 
 /** State of a job as `scontrol show job` tells it. */
 export interface JobState {

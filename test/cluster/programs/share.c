@@ -1,5 +1,6 @@
 // A rank of a job that works on a shared directory: reads `input`, writes `output.RANK`, and meets the others. With
-// seconds as first argument it then goes on for so long, always meeting the others; the second is the exit status.
+// seconds as first argument it then goes on for so long, always meeting the others; the second is the exit status,
+// and with a third one rank ends all others with that in the place of MPI_Finalize.
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
             MPI_Bcast(&over, 1, MPI_INT, 0, MPI_COMM_WORLD);
         }
     }
+    if (argc > 3)
+        MPI_Abort(MPI_COMM_WORLD, atoi(argv[2]));
     MPI_Finalize();
     return argc > 2 ? atoi(argv[2]) : 0;
 }

@@ -18,7 +18,7 @@ export interface ObservedHub extends AgentHub {
   readonly signals: { node: number; signal: NodeJS.Signals }[]
 }
 
-export async function observedHub(nodes: readonly string[], width?: number): Promise<ObservedHub> {
+export async function observedHub(nodes: readonly string[], width = 32): Promise<ObservedHub> {
   const seen = { events: [], reports: [], lost: [], signals: [] } as Pick<
     ObservedHub,
     'events' | 'reports' | 'lost' | 'signals'
@@ -32,7 +32,7 @@ export async function observedHub(nodes: readonly string[], width?: number): Pro
     onLost: (node, error) => seen.lost.push({ node, error }),
     onSignal: (node, signal) => seen.signals.push({ node, signal }),
     addresses: ['127.0.0.1'],
-    ...(width === undefined ? {} : { width }),
+    width,
   })
   return { ...hub, ...seen }
 }

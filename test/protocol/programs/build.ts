@@ -1,12 +1,25 @@
 // Compiles the small MPI programs beside this file with the MPI compiler of the test, once a test run.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, runCommand } from '../../../common/index.ts'
 
-/** A program beside this file, without `.c`. */
-export type ProgramName = 'hello' | 'work' | 'neighbours' | 'end' | 'names' | 'pmix-spawn' | 'pmix-ports'
+/** A program beside this file, without `.c`, or the folder of one. */
+export type ProgramName =
+  | 'hello'
+  | 'work'
+  | 'neighbours'
+  | 'end'
+  | 'names'
+  | 'pmix-spawn'
+  | 'pmix-ports'
+  | 'suite'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+
+// Of the MPI headers themselves: MPI_STATUSES_IGNORE and MPI_UNWEIGHTED are pointers to nothing.
+const FLAGS = ['-O1', '-Wall', '-Wno-stringop-overflow', '-Wno-stringop-overread']
 
 /** Compiled programs in a folder of their own. */
 export interface Programs {
@@ -21,11 +34,11 @@ export async function buildPrograms(compiler: string, names: readonly ProgramNam
   const folder = mkdtempSync(join(tmpdir(), 'leet-programs-'))
   const path = (name: ProgramName) => join(folder, name)
   for (const name of names) {
-    const source = fileURLToPath(new URL(`${name}.c`, import.meta.url))
-    const { status, stderr } = await runCommand([compiler, '-O1', '-Wall', '-o', path(name), source], {
+    const sources = globSync(`${here}${name}{.c,/*.c}`)
+    const { status, stderr } = await runCommand([compiler, ...FLAGS, '-o', path(name), ...sources], {
       deadline: Deadline.after(60_000),
     })
-    if (status !== 0) throw new Error(`${compiler} ${name}.c: ${stderr}`)
+    if (status !== 0) throw new Error(`${compiler} ${name}: ${stderr}`)
   }
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

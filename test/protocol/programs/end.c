@@ -1,5 +1,6 @@
 // The ways a job may end. Arguments: the way, the rank that goes it, a status.
 //   abort   MPI_Abort with the status
+//   alone   MPI_Abort of MPI_COMM_SELF with the status: stock launchers end all ranks then, too
 //   exit    the status after MPI_Finalize
 //   leave   exit with the status without MPI_Finalize, while the others wait for a message
 //   crash   a segmentation violation, while the others wait for a message
@@ -18,6 +19,8 @@ int main(int argc, char **argv)
     MPI_Barrier(MPI_COMM_WORLD);
     if (rank == who && !strcmp(way, "abort"))
         MPI_Abort(MPI_COMM_WORLD, status);
+    if (rank == who && !strcmp(way, "alone"))
+        MPI_Abort(MPI_COMM_SELF, status);
     if (rank == who && !strcmp(way, "leave"))
         _Exit(status);
     if (rank == who && !strcmp(way, "crash")) {

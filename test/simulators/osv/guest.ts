@@ -38,8 +38,8 @@ export type Mischief =
 
 /** What a simulated guest is made with. */
 export interface SimulatedGuest {
-  /** Sees every console line. */
-  readonly onConsoleLine?: (line: string) => void
+  /** Sees what the console writes. */
+  readonly onConsole?: (data: Buffer) => void
   /** Called when the virtual machine would end. */
   readonly onEnd?: () => void
   /** Programs by their path in the guest; others are found at the same path of this machine. */
@@ -60,6 +60,8 @@ export interface SimulatedGuest {
 interface Program {
   readonly thread: number
   readonly child: ChildProcess
+  /** Path of the pieces of its standard input, which the compatibility library looks for. */
+  readonly input: string | undefined
   ended: boolean
 }
 
@@ -138,7 +140,7 @@ export class OsvGuest {
   }
 
   #console(line: string): void {
-    this.#options.onConsoleLine?.(line)
+    this.#options.onConsole?.(Buffer.from(`${line}\r\n`))
   }
 
   async #serve(request: OsvRequest, socket: Socket): Promise<OsvReply> {
@@ -287,6 +289,7 @@ export class OsvGuest {
       }
     }
     const { LEET_OSV_CWD: directory = '/', LEET_OSV_NONCE: nonce, LEET_OSV_RANK: rank } = env
+    const input = this.#options.compat ? env.LEET_OSV_INPUT : undefined
     if (this.#options.pretend) {
       setImmediate(() => this.#console(`leet-exit ${nonce} rank=${rank} status=0`))
       return this.#nextThread++
@@ -295,13 +298,14 @@ export class OsvGuest {
     const child = spawn(starter, words, {
       env,
       cwd: directory.startsWith('/tmp') ? this.#host(directory) : directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     })
-    const program: Program = { thread: this.#nextThread++, child, ended: false }
+    const program: Program = { thread: this.#nextThread++, child, input, ended: false }
     this.#programs.push(program)
+    child.stdin?.on('error', () => {})
     const lines = { stdout: '', stderr: '' }
     for (const name of ['stdout', 'stderr'] as const) {
-      child[name].on('data', (chunk: Buffer) => {
+      child[name]?.on('data', (chunk: Buffer) => {
         const parts = (lines[name] + chunk.toString('utf8')).split('\n')
         lines[name] = parts.pop() as string
         for (const line of parts) this.#console(line)
@@ -340,6 +344,7 @@ export class OsvGuest {
     const path = join('/', request.path.slice('/file'.length)).replace(/(.)\/$/, '$1')
     if (method === 'POST') {
       writeFileSync(this.#host(path), request.upload ?? '')
+      this.#feed(path)
       return { status: 200 }
     }
     return this.#with(request, 'op', (op) => {
@@ -350,6 +355,17 @@ export class OsvGuest {
       if (method === 'DELETE' && op === 'DELETE') return this.#delete(path, option('recursive') === 'true')
       return refuse(400, `Bad op parameter ${op}`)
     })
+  }
+
+  /** As the compatibility library does with a piece of a program's standard input. */
+  #feed(path: string): void {
+    const stdin = this.#programs.find(({ input }) => input !== undefined && path.startsWith(`${input}.`))
+      ?.child.stdin
+    if (!stdin) return
+    const bytes = readFileSync(this.#host(path)).subarray(8)
+    unlinkSync(this.#host(path))
+    if (bytes.length === 0) stdin.end()
+    else stdin.write(bytes)
   }
 
   #read(path: string, op: string): OsvReply {
@@ -395,7 +411,7 @@ export class OsvGuest {
     const stats = isInTmp(path) ? statSync(host, { throwIfNoEntry: false }) : undefined
     if (!stats) return refuse(404, `Not found: '${path}'`)
     if (!stats.isDirectory()) unlinkSync(host)
-    else if (recursive) rmSync(host, { recursive: true })
+    else if (recursive && readdirSync(host).length < 2) rmSync(host, { recursive: true })
     else {
       try {
         rmdirSync(host)

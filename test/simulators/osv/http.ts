@@ -1,6 +1,7 @@
 // HTTP as OSv's REST server speaks it: HTTP/1.0, one request per connection, a reply of at most two headers, and
 // nothing more read after the first request.
 import { createServer, type Server, type Socket } from 'node:net'
+import { unescape as decodeEscapes } from 'node:querystring'
 
 /** A request as it came. Parameters in the order of OSv: those of a form before those of the query. */
 export interface OsvRequest {
@@ -81,7 +82,7 @@ function readRequest(
   if (!method || !target?.startsWith('/')) return undefined
   const question = target.indexOf('?')
   const path = decode(question < 0 ? target : target.slice(0, question))
-  if (path === undefined || path.includes('..')) return undefined
+  if (path.includes('..')) return undefined
   const type = headers.get('content-type') ?? ''
   const form = type.startsWith('application/x-www-form-urlencoded')
     ? parameters(content.toString('latin1'))
@@ -96,12 +97,9 @@ function readRequest(
   }
 }
 
-/** `%XX` and `+` as OSv decodes them; undefined when they cannot be. */
-function decode(text: string): string | undefined {
-  const bytes = text.replaceAll('+', ' ').replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => {
-    return String.fromCharCode(Number.parseInt(hex, 16))
-  })
-  return Buffer.from(bytes, 'latin1').toString('utf8')
+/** `%XX` and `+` as OSv decodes them. */
+function decode(text: string): string {
+  return decodeEscapes(text.replaceAll('+', ' '))
 }
 
 export function parameters(text: string): { name: string; value: string }[] {
@@ -112,7 +110,7 @@ export function parameters(text: string): { name: string; value: string }[] {
       const equals = word.indexOf('=')
       return equals < 0
         ? { name: word, value: '' }
-        : { name: word.slice(0, equals), value: decode(word.slice(equals + 1)) ?? '' }
+        : { name: word.slice(0, equals), value: decode(word.slice(equals + 1)) }
     })
 }
 

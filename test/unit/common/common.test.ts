@@ -1,12 +1,17 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import {
+  atMost,
   Deadline,
+  describeError,
+  exitCodeOf,
   formatSize,
   identify,
   isRunning,
   LeetError,
   parseDuration,
   parseSize,
+  pause,
   poll,
   runCommand,
   waitFor,
@@ -46,6 +51,19 @@ describe('waiting', () => {
       waitFor(new Promise(() => {}), { deadline: Deadline.never, signal }, { what: '' }),
     ).rejects.toBe(reason)
   })
+
+  it('leaves no timer that would keep the process from ending', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    const before = timers()
+    expect(await atMost(60_000, Promise.resolve('came'), 'late')).toBe('came')
+    expect(await atMost(1, new Promise(() => {}), 'late')).toBe('late')
+    const cut = new AbortController()
+    const cutShort = pause(60_000, cut.signal)
+    expect(timers()).toBe(before + 1)
+    cut.abort()
+    await expect(cutShort).rejects.toThrow('cancelled')
+    expect(timers()).toBe(before)
+  })
 })
 
 describe('processes', () => {
@@ -66,5 +84,27 @@ describe('processes', () => {
       stdout: 'x',
       stderr: '',
     })
+  })
+})
+
+describe('what the system refuses', () => {
+  const refusal = (act: () => unknown): unknown => {
+    try {
+      return act()
+    } catch (error) {
+      return error
+    }
+  }
+  it('is told as a message, without a stack', () => {
+    const error = refusal(() => readFileSync('/no/such/file'))
+    expect(describeError(error)).toBe(
+      '/no/such/file: the system refused open: no such file or directory [LEET_E_SYSTEM]',
+    )
+    expect(exitCodeOf(error)).toBe(1)
+  })
+  it('is told apart from a bug', () => {
+    const error = refusal(() => (undefined as unknown as string).length)
+    expect(describeError(error)).toMatch(/TypeError.*\n +at /s)
+    expect(exitCodeOf(error)).toBe(70)
   })
 })

@@ -242,7 +242,7 @@ describe('leet config', () => {
     for (const row of [
       ['guest.memory', '2G', 'leet.yaml:1:15'],
       ['guests', '3', 'LEET_GUESTS'],
-      ['guest.boot-timeout', '120 s', 'default'],
+      ['guest.boot-timeout', '120 s, of a disk image 5 min', 'default'],
       ['verbose', 'false', 'leet.yaml'],
       ['timings', 'false', 'default'],
       ['finalize-rescue', 'false', 'leet.yaml:4:18'],

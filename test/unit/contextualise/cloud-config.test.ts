@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { checkSeed, cloudConfig, type Seed } from '../../../contextualise/index.ts'
+import { checkSeed, cloudConfig, type Seed, seedIso } from '../../../contextualise/index.ts'
 import { describeWith } from '../../support/needs.ts'
 import { anySeed, fullSeed, hostKey } from './a-seed.ts'
 
@@ -131,7 +131,7 @@ describeWith(['sh', 'sed'], 'the boot command for the group', () => {
   })
 })
 
-describeWith(['cloud-init'], 'the real cloud-init', () => {
+describeWith(['cloud-init', 'xorriso'], 'the real cloud-init', () => {
   let folder: string
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'leet-test-'))
@@ -176,5 +176,45 @@ describeWith(['cloud-init'], 'the real cloud-init', () => {
     expect(texts[0]).toContain('Gateway=10.77.0.1')
     expect(texts[0]).toContain('MTUBytes=1400')
     expect(texts[1]).toContain('DHCP=ipv4')
+  }, 40_000)
+
+  it('reads the configuration drive: the same user data, names and addresses', () => {
+    const drive = join(folder, 'config-2')
+    const image = `${drive}.iso`
+    writeFileSync(image, seedIso(fullSeed, { kind: 'config-drive' }))
+    execFileSync('xorriso', ['-osirrox', 'on', '-indev', image, '-extract', '/', drive], { stdio: 'pipe' })
+    const script = `import json, sys
+from cloudinit.net.network_state import parse_net_config_data
+from cloudinit.sources.DataSourceConfigDrive import read_config_drive
+from cloudinit.sources.helpers.openstack import convert_net_json
+read = read_config_drive(sys.argv[1])
+network = convert_net_json(read["networkdata"], known_macs={})
+json.dump({
+  "version": read["version"],
+  "uuid": read["metadata"]["uuid"],
+  "hostname": read["metadata"]["hostname"],
+  "userdata": read["userdata"].decode(),
+  "interfaces": list(parse_net_config_data(network).iter_interfaces()),
+}, sys.stdout)`
+    const text = execFileSync('/usr/bin/python3', ['-c', script, drive], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
+    const { interfaces, ...read } = JSON.parse(text)
+    expect(read).toEqual({
+      version: 2,
+      uuid: fullSeed.instanceId,
+      hostname: fullSeed.hostname,
+      userdata: cloudConfig(fullSeed)['user-data'],
+    })
+    expect(interfaces).toMatchObject([
+      {
+        name: 'eth0',
+        mac_address: '52:54:00:4d:01:01',
+        mtu: 1400,
+        subnets: [{ address: '10.77.1.1', prefix: 16, routes: [{ prefix: 0, gateway: '10.77.0.1' }] }],
+      },
+      { name: 'eth1', mac_address: '52:54:00:4d:01:02', subnets: [{ type: 'dhcp4' }] },
+    ])
   }, 40_000)
 })

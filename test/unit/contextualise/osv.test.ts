@@ -44,6 +44,19 @@ describe('osvSeed', () => {
     ])
   })
 
+  it('makes directories before it says the host name, with any name', () => {
+    const directories = ['/tmp/leet/home/a b/ä', '/tmp/q?&#%25']
+    const { userData } = osvSeed(checkSeed({ ...seed, mounts: [], directories }), undefined)
+    expect(entries(userData)[1]).toEqual([
+      'run',
+      [
+        { PUT: '/file/tmp/leet/home/a b/ä', op: 'MKDIRS' },
+        { PUT: '/file/tmp/q?&#%25', op: 'MKDIRS' },
+        { POST: '/os/hostname', name: 'leet-0.job4711' },
+      ],
+    ])
+  })
+
   it('uses the mounts key for images with mount-nfs.so', () => {
     expect(entries(osvSeed(seed, 'mount-nfs.so').userData).slice(1)).toEqual([
       ['run', [{ POST: '/os/hostname', name: 'leet-0.job4711' }]],

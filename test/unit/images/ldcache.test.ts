@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { parseLdCache, writeLdCache } from '../../../launcher/images/ldcache.ts'
+import { parseLdCache, searchLdCache, writeLdCache } from '../../../launcher/images/ldcache.ts'
 import { describeWith } from '../../support/needs.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((s) => !s.includes('\0'))
@@ -18,6 +18,13 @@ describeWith(['ldconfig'], 'the loader cache of this host', () => {
       .filter(([, , kind]) => !/hwcap|OS ABI/.test(kind as string))
       .map(([, name, , path]) => `${name} ${path}`)
     expect(parseLdCache(bytes, 'x').map(({ name, path }) => `${name} ${path}`)).toEqual(expected)
+  })
+
+  it('is searched as it is read', () => {
+    const search = searchLdCache(bytes, 'x')
+    const byName = Map.groupBy(parseLdCache(bytes, 'x'), ({ name }) => name)
+    for (const [name, found] of byName) expect(search(name)).toEqual(found.map(({ path }) => path))
+    for (const part of ['', 'c.so.6', 'libc.so', '/lib']) expect(search(part)).toEqual([])
   })
 
   it('is the same when written and read again, also by ldconfig', () => {
@@ -37,6 +44,7 @@ describeWith(['ldconfig'], 'the loader cache of this host', () => {
           for (const part of [damaged, damaged.subarray(0, cut)]) {
             try {
               parseLdCache(part, 'x')
+              searchLdCache(part, 'x')('libc.so.6')
             } catch (error) {
               if (!(error instanceof LeetError)) throw error
             }

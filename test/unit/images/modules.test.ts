@@ -13,7 +13,7 @@ import {
   ROOT_MODULES,
 } from '../../../launcher/images/kernel.ts'
 import { loadOrder, parseModuleIndex, readModuleIndex } from '../../../launcher/images/modules.ts'
-import { describeWith } from '../../support/needs.ts'
+import { describeWith, isMet } from '../../support/needs.ts'
 
 const limits = { deadline: Deadline.after(30_000) }
 
@@ -68,25 +68,28 @@ describe('loadOrder', () => {
 const version = existsSync('/lib/modules') ? readdirSync('/lib/modules').sort().at(-1) : undefined
 
 describeWith(['modprobe'], 'modules of an installed kernel', () => {
-  it.runIf(version)('are ordered as modprobe would insert them', () => {
-    const index = readModuleIndex(`/lib/modules/${version}`)
-    for (const name of [...ROOT_MODULES, ...Object.values(MODULE_SETS).flat()]) {
-      const shown = execFileSync('modprobe', ['-S', version as string, '--show-depends', name], {
-        encoding: 'utf8',
-        env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' },
-      })
-      const expected = [...shown.matchAll(/^insmod \S*\/([\w-]+)\.ko/gm)].map(([, file]) =>
-        (file as string).replaceAll('-', '_'),
-      )
-      const ours = loadOrder(index, [name]).files.map((file) => file.name)
-      expect(new Set(ours)).toEqual(new Set(expected))
-      for (const file of ours) {
-        for (const need of index.modules.get(file)?.needs ?? []) {
-          if (!index.builtin.has(need)) expect(ours.indexOf(need)).toBeLessThan(ours.indexOf(file))
+  it.runIf(isMet('modules of a kernel', '/lib/modules', version !== undefined))(
+    'are ordered as modprobe would insert them',
+    () => {
+      const index = readModuleIndex(`/lib/modules/${version}`)
+      for (const name of [...ROOT_MODULES, ...Object.values(MODULE_SETS).flat()]) {
+        const shown = execFileSync('modprobe', ['-S', version as string, '--show-depends', name], {
+          encoding: 'utf8',
+          env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' },
+        })
+        const expected = [...shown.matchAll(/^insmod \S*\/([\w-]+)\.ko/gm)].map(([, file]) =>
+          (file as string).replaceAll('-', '_'),
+        )
+        const ours = loadOrder(index, [name]).files.map((file) => file.name)
+        expect(new Set(ours)).toEqual(new Set(expected))
+        for (const file of ours) {
+          for (const need of index.modules.get(file)?.needs ?? []) {
+            if (!index.builtin.has(need)) expect(ours.indexOf(need)).toBeLessThan(ours.indexOf(file))
+          }
         }
       }
-    }
-  })
+    },
+  )
 })
 
 describe('kernels', () => {

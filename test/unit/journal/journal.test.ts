@@ -31,9 +31,11 @@ import {
   formatRecord,
   type JournalHead,
   type JournalRecord,
+  type OpenResource,
   type Place,
   parseJournal,
 } from '../../../launcher/journal/records.ts'
+import { removeResource } from '../../../launcher/journal/removal.ts'
 import { runtimeRoots } from '../../../launcher/journal/runtime-root.ts'
 
 let folder: string
@@ -67,6 +69,8 @@ function hasMarker({ pid }: ProcessIdentity, marker: string): Promise<true> {
   })
 }
 
+const markerOf = (resource: OpenResource | undefined) =>
+  resource?.intent.kind === 'process' ? resource.intent.marker : ''
 const DEAD: ProcessIdentity = { pid: 2 ** 22 + 1, startTime: 1 }
 const MARKER = '0123456789abcdef0123456789abcdef'
 
@@ -94,6 +98,23 @@ describe('the journal', () => {
     expect(existsSync(root)).toBe(false)
   })
 
+  it('removes a file elsewhere when it is told, when it closes, and after a kill', async () => {
+    const [told, left, lost] = ['told', 'left', 'lost'].map((name) => join(root, `invitation.${name}`))
+    const journal = await Journal.open({ jobId: 'j', root })
+    const first = journal.expectFile(told as string, 'an invitation')
+    journal.expectFile(left as string, 'an invitation')
+    for (const path of [told, left, lost]) writeFileSync(path as string, 'secret')
+    first.gone()
+    expect(existsSync(told as string)).toBe(false)
+    expect(contentOf(journal).open).toMatchObject([{ intent: { kind: 'file', path: left } }])
+    await journal.close()
+    expect(existsSync(left as string)).toBe(false)
+    expect(
+      await removeResource({ id: 1, intent: { kind: 'file', what: 'x', path: lost as string } }, limits()),
+    ).toEqual(['removed x'])
+    expect(existsSync(lost as string)).toBe(false)
+  })
+
   it('keeps the root while another job is in it', async () => {
     const [first, second] = [
       await Journal.open({ jobId: 'a', root }),
@@ -110,7 +131,7 @@ describe('the journal', () => {
     const { child, pid } = journal.spawn(['cat'], { what: 'a cat', stdio: 'pipe' })
     const [entry] = contentOf(journal).open
     expect(entry).toMatchObject({ intent: { kind: 'process', what: 'a cat' }, made: identify(pid) })
-    await hasMarker({ pid, startTime: 0 }, entry?.intent.marker as string)
+    await hasMarker({ pid, startTime: 0 }, markerOf(entry))
     child.stdin?.end()
     expect(await endOf(child)).toEqual({ kind: 'exit', status: 0 })
     expect(contentOf(journal).open).toEqual([])

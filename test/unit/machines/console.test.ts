@@ -105,6 +105,30 @@ describe('GuestConsole', () => {
     expect(readdirSync(folder)).toHaveLength(2)
   })
 
+  it('gives what is kept from any position on, and says where that ends', async () => {
+    const whole = Array.from({ length: 500 }, (_, i) => `line ${i}\n`).join('')
+    const stream = Readable.from([...whole].map((byte) => Buffer.from(byte)))
+    const guest = new GuestConsole(stream, { file, fileLimit: 1000, log: silentLog })
+    await finished(stream)
+    expect(guest.length).toBe(whole.length)
+    const from = (start: number) => {
+      let text = ''
+      for (let at = start; ; ) {
+        const { bytes, next } = guest.read(at)
+        if (bytes.length === 0) return text
+        text += Buffer.from(bytes)
+        at = next
+      }
+    }
+    const kept = readFileSync(`${file}.old`, 'latin1') + readFileSync(file, 'latin1')
+    expect(from(0)).toBe(kept)
+    expect(whole.endsWith(kept)).toBe(true)
+    for (const back of [1, 500, kept.length - 1]) {
+      expect(from(whole.length - back)).toBe(whole.slice(-back))
+    }
+    expect(guest.read(whole.length)).toMatchObject({ next: whole.length })
+  })
+
   it('goes on when the file cannot be written', async () => {
     const lines: string[] = []
     const warnings: string[] = []

@@ -2,61 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { doubleCommas, qemuArguments } from '../../../launcher/machines/qemu-args.ts'
 import { checkMachineSpec, type MachineSpec } from '../../../launcher/machines/spec.ts'
-
-const linux: MachineSpec = {
-  name: 'leet-42-g0',
-  memory: 512 << 20,
-  cpus: 2,
-  machineType: 'q35',
-  kernel: {
-    image: '/cache/leet/vmlinuz',
-    initrd: '/cache/leet/initrd',
-    commandLine: 'console=ttyS0 panic=-1 root=/dev/vda',
-  },
-  disks: [
-    { serial: 'closure', path: '/cache/leet/closure,1.img', readonly: true },
-    { serial: 'seed', path: '/run/user/1000/leet/1.2.abcdef/g0.iso', readonly: true },
-  ],
-  nics: [
-    {
-      id: 'segment',
-      mac: '52:54:0a:4d:01:01',
-      link: { kind: 'vde', socketDirectory: '/run/user/1000/leet/a,b/segment' },
-    },
-    { id: 'control', mac: '52:54:0a:00:02:0f', link: { kind: 'user', forwards: [22, 8000] } },
-    {
-      id: 'site',
-      mac: '52:54:0a:4d:01:02',
-      link: {
-        kind: 'bridge',
-        plug: { bridge: 'br0', mtu: 1500, helper: '/usr/lib/qemu/qemu-bridge-helper' },
-      },
-    },
-    {
-      id: 'root',
-      mac: '52:54:0a:4d:01:03',
-      link: { kind: 'bridge', plug: { bridge: 'br0', mtu: 1500, helper: undefined } },
-    },
-  ],
-  shares: [
-    { tag: 'leet:work0', path: '/home/ada/cases, old', readonly: false, securityModel: 'none' },
-    { tag: 'site', path: '/opt/site', readonly: true, securityModel: 'passthrough' },
-  ],
-  consoleFile: '/run/user/1000/leet/1.2.abcdef/g0.console',
-}
-
-const osv: MachineSpec = {
-  name: 'osv0',
-  memory: (128 << 20) + 1,
-  cpus: 1,
-  machineType: 'pc',
-  cpuModel: 'qemu64',
-  kernel: { image: '/cache/leet/loader-stripped.elf', commandLine: '--rootfs=rofs /libhttpserver-api.so' },
-  disks: [{ serial: 'root', path: '/cache/leet/rofs.img', readonly: true, bootIndex: 0 }],
-  nics: [{ id: 'control', mac: '52:54:0a:00:02:0f', link: { kind: 'user', forwards: [8000] } }],
-  shares: [],
-  consoleFile: '/tmp/leet-0/1.2.abcdef/osv0.console',
-}
+import { cloud, linux, osv, placed } from './machines.ts'
 
 // One option a line, with its value, as a person would read it.
 function readable(args: readonly string[]): string {
@@ -67,6 +13,8 @@ describe('qemuArguments', () => {
   it('says what it has always said', async () => {
     await expect(readable(qemuArguments(linux, 'kvm'))).toMatchFileSnapshot('golden/linux-kvm.txt')
     await expect(readable(qemuArguments(osv, 'tcg'))).toMatchFileSnapshot('golden/osv-tcg.txt')
+    await expect(readable(qemuArguments(cloud, 'tcg'))).toMatchFileSnapshot('golden/cloud-tcg.txt')
+    await expect(readable(qemuArguments(placed, 'kvm'))).toMatchFileSnapshot('golden/placed-kvm.txt')
   })
 
   it('lets no path become an option or a protocol', () => {
@@ -123,6 +71,11 @@ describe('checkMachineSpec', () => {
     ['NUL', { consoleFile: '/a\0b' }, 'is not an absolute path'],
     ['command line', { kernel: { image: '/k', commandLine: 'x'.repeat(2048) } }, 'longer than 2047 bytes'],
     ['serial', { disks: [{ serial: 'a,b', path: '/d', readonly: true }] }, 'not a serial number'],
+    [
+      'base under raw',
+      { disks: [{ serial: 'd', path: '/d', base: { path: '/b', format: 'raw' }, readonly: false }] },
+      'which only qcow2 can have',
+    ],
     ['nic id', { nics: [{ ...control, id: 'a,b' }] }, 'not a name of a network interface'],
     ['same nic twice', { nics: [segment, segment] }, 'have the same name'],
     ['multicast MAC', { nics: [{ ...control, mac: '01:00:5e:00:00:01' }] }, 'not a unicast MAC'],

@@ -6,9 +6,14 @@ import {
   type RankSurroundings,
 } from '../../../mpi-bridge/index.ts'
 
-const onHost: RankSurroundings = { inGuest: false, devices: false, oversubscribed: false }
+const onHost: RankSurroundings = {
+  inGuest: false,
+  together: false,
+  devices: false,
+  oversubscribed: false,
+}
 const inGuest: RankSurroundings = { ...onHost, inGuest: true }
-const named = (mpi: 'openmpi' | 'mpich', where: RankSurroundings) =>
+const named = (mpi: 'openmpi' | 'mpich' | 'none', where: RankSurroundings) =>
   Object.fromEntries(mpiSettings(mpi, where).map(({ name, value }) => [name, value]))
 
 describe('the environment of ranks', () => {
@@ -55,7 +60,22 @@ describe('the environment of ranks', () => {
     expect(withDevices).not.toHaveProperty('OMPI_MCA_pml')
     expect(withDevices.HWLOC_COMPONENTS).not.toContain('io')
     expect(withDevices.HWLOC_PLUGINS_BLACKLIST).not.toContain('pci')
-    expect(mpiSettings('none', inGuest)).toEqual([])
+  })
+  it('gives what may be a script that uses MPI what either MPI needs in a guest, and nothing on a host', () => {
+    const segment = { interfaceName: 'eth0', cidr: '10.77.0.0/16', address: '10.77.1.1' }
+    expect(named('none', { ...inGuest, segment })).toMatchObject({
+      OMPI_MCA_btl_tcp_if_include: '10.77.0.0/16',
+      UCX_NET_DEVICES: 'eth0',
+    })
+    expect(mpiSettings('none', onHost)).toEqual([])
+  })
+  it('has UCX use memory alone where all ranks are on one machine without a fabric, or in one guest', () => {
+    const together = { ...onHost, together: true }
+    expect(named('mpich', together)).toHaveProperty('UCX_TLS', 'sysv,cma,self')
+    expect(named('mpich', { ...together, devices: true })).not.toHaveProperty('UCX_TLS')
+    expect(named('mpich', onHost)).not.toHaveProperty('UCX_TLS')
+    expect(named('mpich', { ...together, inGuest: true })).toHaveProperty('UCX_TLS', 'sysv,cma,self')
+    expect(named('mpich', inGuest)).toHaveProperty('UCX_TLS', 'tcp,sysv,cma,self')
   })
   it('tells Open MPI when ranks share processors', () => {
     const crowded = { ...onHost, oversubscribed: true }

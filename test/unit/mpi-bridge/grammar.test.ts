@@ -20,7 +20,7 @@ const spec = (
 const TABLE = [
   spec('ranks', ['n', 'np'], ['N'], 'program'),
   spec('export', ['x'], ['NAME'], 'program', true),
-  spec('genv', ['genv'], ['NAME', 'VALUE'], 'job', true),
+  { ...spec('genv', ['genv'], ['NAME', 'VALUE'], 'job', true), joined: true },
   spec('memory', ['guest-memory'], ['SIZE'], 'job'),
   spec('tag', ['tag-output'], [], 'job'),
 ]
@@ -60,6 +60,22 @@ describe('mpirun’s grammar', () => {
     )
   })
 
+  it('takes a name and its value as one word, too', () => {
+    const { options, programs } = parse('-genv A=b=c -genv D E prog x=y')
+    expect(options.get('genv')).toEqual([
+      ['A', 'b=c'],
+      ['D', 'E'],
+    ])
+    expect(programs[0]?.argv).toEqual(['prog', 'x=y'])
+  })
+  it('hints at the word apart when a number sticks to its option', () => {
+    expect(() => parse('-n4 a')).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ where: '-n4', hint: '-n 4' }) }),
+    )
+  })
+  it('takes a colon in the front for a program that is missing', () => {
+    expect(parse(': -n 1 a').programs.map(({ argv }) => argv)).toEqual([[], ['a']])
+  })
   it('hints at the nearest spelling', () => {
     expect(nearest('guest-memroy', ['guest-memory', 'guest-cpus'])).toBe('guest-memory')
     expect(nearest('zzzzz', ['guest-memory'])).toBeUndefined()

@@ -192,6 +192,11 @@ describe('the table of ranks', () => {
     ])
   })
 
+  it('is left out when leet ended everybody', () => {
+    const ranks = [at(0, { end: killed(15), endedAt: 12 }), at(1, { end: killed(9), endedAt: 13 })]
+    expect(rankTable(outcomeOf({ ranks, stoppedAt: 10 }))).toEqual([])
+  })
+
   it('has one line for an error of many', () => {
     const error = new LeetError({ code: 'LEET_E_MACHINE', what: 'ended', why: 'panic\nlast lines\n  | oops' })
     const table = rankTable(outcomeOf({ ranks: [at(0, { end: undefined, error })], stoppedAt: 10 }))

@@ -80,6 +80,7 @@ function parseStart(bytes: Buffer): RankStart {
     stdin: (flags & 1) !== 0,
     terminal: (flags & 2) !== 0,
     ...((flags & 4) !== 0 ? { user: { uid, gid, groups } } : {}),
+    ...((flags & 8) !== 0 ? { coarseTimers: true } : {}),
     ...(cpuCount > 0 ? { cpus } : {}),
   }
 }
@@ -102,6 +103,7 @@ const starts: fc.Arbitrary<RankStart> = fc.record(
     cwd: text,
     stdin: fc.boolean(),
     terminal: fc.boolean(),
+    coarseTimers: fc.constant(true),
     user: fc.record({ uid: id, gid: id, groups: fc.array(id) }),
     cpus: fc.array(fc.nat(8191), { minLength: 1 }),
   },

@@ -3,7 +3,8 @@ import { PassThrough, Writable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LeetError } from '../../../common/index.ts'
-import { forwardInput, type OutputTags, RankOutput } from '../../../mpi-bridge/stdio.ts'
+import { linePrefix } from '../../../mpi-bridge/index.ts'
+import { forwardInput, RankOutput } from '../../../mpi-bridge/stdio.ts'
 
 /** A stream of the user that takes everything, or nothing until it is told to. */
 class Sink extends Writable {
@@ -32,7 +33,14 @@ class Sink extends Writable {
   }
 }
 
-function openOutput(change: { tags?: OutputTags; ranks?: number; stdout?: Writable } = {}) {
+type Tags = 'openmpi' | 'hydra'
+const tags = { tag: false, timestamp: false, pattern: undefined }
+const PREFIXES = {
+  openmpi: linePrefix({ ...tags, tag: true }, () => new Date()),
+  hydra: linePrefix({ ...tags, pattern: '[%r] ' }, () => new Date()),
+}
+
+function openOutput(change: { tags?: Tags; ranks?: number; stdout?: Writable } = {}) {
   const stdout = change.stdout ?? new Sink()
   const stderr = new Sink()
   const holds: boolean[] = []
@@ -40,13 +48,15 @@ function openOutput(change: { tags?: OutputTags; ranks?: number; stdout?: Writab
   const output = new RankOutput({
     stdout,
     stderr,
-    tags: change.tags ?? 'none',
+    prefix:
+      change.tags &&
+      ((source, stream) => PREFIXES[change.tags as Tags]?.({ ...source, stream, host: 'h' }) ?? ''),
     ranks: change.ranks ?? 4,
     hold: (hold) => holds.push(hold),
     onBroken: (_, error) => broken.push(error),
   })
   const write = (rank: number, text: string) =>
-    output.write({ job: 0, rank }, 'stdout', Buffer.from(text, 'latin1'))
+    output.write({ job: 0, rank, guest: 0 }, 'stdout', Buffer.from(text, 'latin1'))
   return { output, write, stdout: stdout as Sink, stderr, holds, broken }
 }
 
@@ -87,7 +97,7 @@ describe('output of ranks', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 50 })), async (chunks) => {
         const { output, stdout } = openOutput({ ranks: 1 })
-        for (const chunk of chunks) output.write({ job: 0, rank: 0 }, 'stdout', chunk)
+        for (const chunk of chunks) output.write({ job: 0, rank: 0, guest: 0 }, 'stdout', chunk)
         await output.flush()
         expect(Buffer.concat(stdout.chunks)).toEqual(Buffer.concat(chunks))
       }),
@@ -101,10 +111,23 @@ describe('output of ranks', () => {
     expect(stdout.text).toBe('working')
   })
 
+  it('of ranks that a single rank has spawned comes in whole lines', async () => {
+    const { output, stdout } = openOutput({ ranks: 1 })
+    const write = (job: number, rank: number, text: string) =>
+      output.write({ job, rank, guest: 0 }, 'stdout', Buffer.from(text))
+    write(0, 0, 'parent\n')
+    write(1, 0, 'child ')
+    write(1, 1, 'child ')
+    write(1, 1, 'one\n')
+    write(1, 0, 'none\n')
+    await output.flush()
+    expect(stdout.text).toBe('parent\nchild one\nchild none\n')
+  })
+
   it('keeps standard output and standard error apart', async () => {
     const { output, write, stdout, stderr } = openOutput()
     write(0, 'half')
-    output.write({ job: 0, rank: 0 }, 'stderr', Buffer.from('error\n'))
+    output.write({ job: 0, rank: 0, guest: 0 }, 'stderr', Buffer.from('error\n'))
     await output.flush()
     expect([stdout.text, stderr.text]).toEqual(['half', 'error\n'])
   })
@@ -115,7 +138,7 @@ describe('output of ranks', () => {
     write(1, 'line\n')
     await new Promise((resolve) => setImmediate(resolve))
     expect(stdout.text).toBe('line\n')
-    output.end({ job: 0, rank: 0 })
+    output.end({ job: 0, rank: 0, guest: 0 })
     await output.flush()
     expect(stdout.text).toBe('line\nno end')
   })
@@ -130,13 +153,13 @@ describe('output of ranks', () => {
   it('does not keep what it was given from being changed later', async () => {
     const { output, stdout } = openOutput()
     const reused = Buffer.from('abc')
-    output.write({ job: 0, rank: 0 }, 'stdout', reused)
+    output.write({ job: 0, rank: 0, guest: 0 }, 'stdout', reused)
     reused.fill('x')
     await output.flush()
     expect(stdout.text).toBe('abc')
   })
 
-  it.each<[OutputTags, string]>([
+  it.each<[Tags, string]>([
     // mpirun 4.1.4 --tag-output, where the ranks end their lines
     ['openmpi', '[1,0]<stdout>:a\n[1,1]<stdout>:\n[1,1]<stdout>:b\n[1,0]<stdout>:c\n[1,1]<stdout>:d'],
     // mpiexec.hydra 4.0.2 -l
@@ -145,15 +168,15 @@ describe('output of ranks', () => {
     const { output, write, stdout } = openOutput({ tags })
     write(0, 'a\nc')
     write(1, '\nb\nd')
-    output.end({ job: 0, rank: 0 })
-    output.end({ job: 0, rank: 1 })
+    output.end({ job: 0, rank: 0, guest: 0 })
+    output.end({ job: 0, rank: 1, guest: 0 })
     await output.flush()
     expect(stdout.text).toBe(expected)
   })
 
   it('tags name spawned jobs and standard error', async () => {
     const { output, stderr } = openOutput({ tags: 'openmpi' })
-    output.write({ job: 2, rank: 7 }, 'stderr', Buffer.from('x\n'))
+    output.write({ job: 2, rank: 7, guest: 0 }, 'stderr', Buffer.from('x\n'))
     await output.flush()
     expect(stderr.text).toBe('[3,7]<stderr>:x\n')
   })
@@ -213,7 +236,7 @@ describe('a user who is gone', () => {
       'standard output cannot be written: its reader is gone',
     ])
     expect(holds.at(-1) ?? false).toBe(false)
-    output.write({ job: 0, rank: 0 }, 'stderr', Buffer.from('still here\n'))
+    output.write({ job: 0, rank: 0, guest: 0 }, 'stderr', Buffer.from('still here\n'))
     await output.flush()
     expect(stderr.text).toBe('still here\n')
   })

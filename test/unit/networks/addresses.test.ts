@@ -7,6 +7,7 @@ import {
   macOf,
   nodeOfAddress,
   parseSubnet,
+  privateSubnet,
 } from '../../../launcher/networks/addresses.ts'
 
 const subnet = parseSubnet(DEFAULT_SUBNET, 'test')
@@ -90,5 +91,17 @@ describe('macOf', () => {
   it('is the address after a locally administered, unicast prefix', () => {
     expect(macOf('10.77.1.1')).toBe('52:54:0a:4d:01:01')
     expect(macOf('192.168.255.254')).toBe('52:54:c0:a8:ff:fe')
+  })
+})
+
+describe('privateSubnet', () => {
+  it('keeps off the networks of the node', () => {
+    expect(privateSubnet('10.77.0.0/16', ['192.168.1.7/24'])).toBe('10.77.0.0/16')
+    expect(privateSubnet('10.77.0.0/16', ['10.200.0.1/8'])).toBe('172.20.0.0/16')
+    expect(privateSubnet('10.77.0.0/16', ['10.77.3.4/24', '10.78.0.1/16', 'fe80::1/64'])).toBe('10.79.0.0/16')
+  })
+  it('leaves what the user chose, and the usual one where there is no other', () => {
+    expect(privateSubnet('10.9.0.0/16', ['10.9.0.1/16'])).toBe('10.9.0.0/16')
+    expect(privateSubnet('10.77.0.0/16', ['10.0.0.1/8', '172.16.0.1/12'])).toBe('10.77.0.0/16')
   })
 })

@@ -40,6 +40,15 @@ describe('networks of guests', () => {
     })
   })
 
+  it('leads no port of the node to a guest on a bridge that is controlled at its own address', () => {
+    const { nics, control } = bridgeNetwork({ ...options, guest: 1, plug, direct: true })
+    expect(nics.map(({ link }) => link)).toEqual([
+      { kind: 'bridge', plug },
+      { kind: 'user', forwards: [] },
+    ])
+    expect(control).toMatchObject({ port: 22, direct: true })
+  })
+
   it('has one interface for a guest alone', () => {
     const { interfaces, segment, address } = userNetwork(8000)
     expect(interfaces.map(({ name }) => name)).toEqual(['eth0'])

@@ -13,15 +13,21 @@ const guest = (index: number, node: number) => ({
 const planOf = (guests: number, network: Partial<JobPlan['network']>): JobPlan => ({
   jobId: 'abc',
   guestKind: 'linux',
+  hypervisor: { kind: 'qemu' },
+  pinning: 'no',
   scheduler: 'slurm',
   nodes: ['n1', 'n2'].map((name) => ({ name, slots: 1, cpus: 1, memory: 1 })),
   guests: Array.from({ length: guests }, (_, index) => guest(index, index % 2)),
   programs: [],
   size: 1,
+  stdin: 0,
+  environmentEdits: [],
   network: { mode: 'bridge', bridge: 'br7', subnet: '10.77.0.0/16', ...network },
   mounts: [],
+  staging: {},
   finalizeRescue: false,
   user: { name: 'u', uid: 1, group: 'g', gid: 1, groups: [1], home: '/h', shell: '/bin/sh' },
+  treeWidth: 32,
   limits: { boot: 1, run: undefined },
 })
 const orderOf = (guests: number, of: number, network: Partial<JobPlan['network']> = {}) => ({

@@ -10,7 +10,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Deadline } from '../../../common/index.ts'
 import { makeJobCertificates } from '../../../mpi-bridge/osv/certificates.ts'
 import { OsvRest } from '../../../mpi-bridge/osv/rest.ts'
-import { hasCommand } from '../../support/needs.ts'
+import { hasCommand, isMet } from '../../support/needs.ts'
 
 const limits = () => ({ deadline: Deadline.after(5000) })
 
@@ -37,26 +37,33 @@ describe('the certificates of a job', () => {
     expect(late.validTo).toContain('2051')
   })
 
-  it.runIf(hasCommand('openssl'))('are what openssl accepts for their purpose, and for no other', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'leet-certificates-'))
-    try {
-      writeFileSync(join(folder, 'ca.pem'), job.ca)
-      writeFileSync(join(folder, 'server.pem'), job.server('g0').cert)
-      writeFileSync(join(folder, 'client.pem'), job.client.cert)
-      const verify = (purpose: string, name: string) =>
-        execFileSync('openssl', ['verify', '-x509_strict', '-CAfile', 'ca.pem', '-purpose', purpose, name], {
-          cwd: folder,
-          encoding: 'utf8',
-          stdio: 'pipe',
-        })
-      expect(verify('sslserver', 'server.pem')).toBe('server.pem: OK\n')
-      expect(verify('sslclient', 'client.pem')).toBe('client.pem: OK\n')
-      expect(() => verify('sslclient', 'server.pem')).toThrow()
-      expect(() => verify('sslserver', 'client.pem')).toThrow()
-    } finally {
-      rmSync(folder, { recursive: true })
-    }
-  })
+  it.runIf(isMet('certificates for openssl', 'openssl', hasCommand('openssl')))(
+    'are what openssl accepts for their purpose, and for no other',
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), 'leet-certificates-'))
+      try {
+        writeFileSync(join(folder, 'ca.pem'), job.ca)
+        writeFileSync(join(folder, 'server.pem'), job.server('g0').cert)
+        writeFileSync(join(folder, 'client.pem'), job.client.cert)
+        const verify = (purpose: string, name: string) =>
+          execFileSync(
+            'openssl',
+            ['verify', '-x509_strict', '-CAfile', 'ca.pem', '-purpose', purpose, name],
+            {
+              cwd: folder,
+              encoding: 'utf8',
+              stdio: 'pipe',
+            },
+          )
+        expect(verify('sslserver', 'server.pem')).toBe('server.pem: OK\n')
+        expect(verify('sslclient', 'client.pem')).toBe('client.pem: OK\n')
+        expect(() => verify('sslclient', 'server.pem')).toThrow()
+        expect(() => verify('sslserver', 'client.pem')).toThrow()
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    },
+  )
 
   describe('in a handshake', () => {
     let server: Server | undefined

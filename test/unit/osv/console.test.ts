@@ -9,7 +9,9 @@ describe('a console line', () => {
     ['program exited with status 3', { kind: 'power-off', status: 3 }],
     ['Rest API server running on port 8000', { kind: 'ready' }],
     ['random: device unblocked.', { kind: 'chatter' }],
-    ['program /usr/bin/hello returned 3', { kind: 'chatter' }],
+    ['VFS: mounting ramfs at /tmp', { kind: 'boot' }],
+    ['program /usr/bin/hello returned 3', { kind: 'returned', path: '/usr/bin/hello' }],
+    ['Powering off.', { kind: 'off' }],
     ['hello', { kind: 'output', text: 'hello' }],
     ['', { kind: 'output', text: '' }],
   ])('%j', (line, read) => {
@@ -36,9 +38,16 @@ describe('a console line', () => {
     })
   })
 
-  it('tells that a seed was not applied', () => {
-    const line = "cloud-init failed when handling 'users'': Handler not found"
+  it.each([
+    "cloud-init failed when handling 'users'': Handler not found",
+    'Error in mount(): Bad address(14)',
+  ])('tells that a seed was not applied: %s', (line) => {
     expect(readConsoleLine(line, 'n')).toEqual({ kind: 'seed-failed', text: line })
+  })
+
+  it('leaves out that a mount is there, which may be said when ranks run', () => {
+    const line = 'Mounted nfs://10.77.0.2/export/project/?uid=0&gid=0 at /srv/project'
+    expect(readConsoleLine(line, 'n')).toEqual({ kind: 'chatter' })
   })
 
   it('believes only the job’s nonce', () => {

@@ -9,7 +9,9 @@ import {
   nodeOfThisProcess,
   resolveAllocation,
   SCHEDULERS,
+  startEnvironment,
 } from '../../../scheduler-adapters/index.ts'
+import { taskStatus } from '../../../scheduler-adapters/pbs.ts'
 import { parseTimeLeft } from '../../../scheduler-adapters/slurm.ts'
 import { fixture, recorded, request } from './world.ts'
 
@@ -343,5 +345,35 @@ describe('hostile environments', () => {
       ),
       { numRuns: 1500 },
     )
+  })
+})
+
+describe('what pbsdsh says', () => {
+  it('is what its exit status conceals', () => {
+    expect(taskStatus('')).toBe(0)
+    expect(taskStatus('error 17002 on spawn\n')).toBe(1)
+    expect(taskStatus('pbsdsh: spawn failed on node 2 err TM_ENOTFOUND\n')).toBe(1)
+    expect(taskStatus('pbsdsh: task 0 exit status 5\npbsdsh: task 0x00000001 exit status 1\n')).toBe(5)
+  })
+})
+
+describe('the environment in which agents are started', () => {
+  const start = { via: 'command', nodes: ['node1'], argv: ['x'], env: { A: undefined } } as const
+  const pathOf = (name: (typeof SCHEDULERS)[number], env: NodeJS.ProcessEnv) =>
+    startEnvironment(adapterOf(name), start, env).PATH
+
+  it('finds the batch system’s commands where PATH does not lead', () => {
+    expect(pathOf('openpbs', { PATH: '/bin' })).toMatch(/^\/bin:\/opt\/pbs\/bin:/)
+    expect(pathOf('torque', { PATH: '/bin', PBS_EXEC: '/opt/site' })).toMatch(/^\/bin:\/opt\/site\/bin:/)
+    expect(pathOf('gridengine', { PATH: '/bin', SGE_BINARY_PATH: '/sge/bin/lx' })).toBe('/bin:/sge/bin/lx')
+    expect(pathOf('lsf', { PATH: '/bin', LSF_BINDIR: 'relative' })).toBe('/bin')
+    expect(pathOf('slurm', {})).toBe('')
+  })
+
+  it('has what the start command must have, and not what it must not', () => {
+    expect(startEnvironment(adapterOf('slurm'), start, { A: '1', B: '2' })).toMatchObject({
+      A: undefined,
+      B: '2',
+    })
   })
 })

@@ -1,5 +1,4 @@
 // The first lines that run, in words that an old Node.js understands: it gets one sentence, not a stack trace.
-// Compiled files are used in the installed package, the sources in a checkout.
 var wanted = [22, 19]
 var have = process.versions.node.split('.').map(Number)
 if (have[0] < wanted[0] || (have[0] === wanted[0] && have[1] < wanted[1])) {
@@ -13,5 +12,5 @@ if (have[0] < wanted[0] || (have[0] === wanted[0] && have[1] < wanted[1])) {
   )
   process.exitCode = 2
 } else {
-  import('./main.js').then((main) => main.run(process.argv[2], process.argv.slice(3)))
+  require('./main.cjs').run(process.argv[2], process.argv.slice(3))
 }

@@ -1,0 +1,211 @@
+// `leet bench` from wishes to files: finds out what can be measured here, runs it, sums up and writes.
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts'
+import type { OptionSpec } from '../../mpi-bridge/index.ts'
+import type { Settings } from '../cli/settings.ts'
+import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { openOsvBase, osvStore } from '../images/osv/base.ts'
+import { Journal } from '../journal/journal.ts'
+import { findQemu } from '../machines/qemu-program.ts'
+import { findAllocation } from '../plan/facts.ts'
+import { profileAdditions } from '../profiles/apply.ts'
+import { commandOf, flavourOfVersion, STOCK_LAUNCHERS } from './commands.ts'
+import { environmentHere, loadNow, versionOf } from './environment.ts'
+import { compileMicro, findOsu } from './micro.ts'
+import type { BenchWishes } from './options.ts'
+import { planRuns } from './plan.ts'
+import { reportPage } from './report/page.ts'
+import { type CurveName, KIND_NAMES, type Kind, type Results, type Workload } from './results.ts'
+import { doRuns } from './runner.ts'
+import { summarise } from './summary.ts'
+import { csvText, tableLines } from './write-text.ts'
+
+/** What `bench` needs besides the wishes. */
+export interface BenchContext {
+  /** leet-mpirun's options. */
+  readonly table: readonly OptionSpec[]
+  /** What leet-mpirun makes of the options, with environment and files. */
+  readonly settings: Settings
+  /** As typed, for the report. */
+  readonly command: readonly string[]
+  readonly log: Log
+  readonly print: (line: string) => void
+  readonly signal: AbortSignal
+}
+
+const COMPILE_MS = 120_000
+
+/** Measures and writes; resolves to the exit status: 1 when a run failed. */
+export async function bench(wishes: BenchWishes, context: BenchContext): Promise<number> {
+  const { settings, log, print, signal } = context
+  const notes: string[] = []
+  const note = (text: string) => {
+    notes.push(text)
+    log.note(text)
+  }
+  const begun = new Date()
+  const directory = resolve(
+    wishes.out ?? `leet-bench-${begun.toISOString().slice(0, 19).replaceAll(':', '')}`,
+  )
+  const runsDirectory = join(directory, 'runs')
+  if (existsSync(join(directory, 'results.json')))
+    throw usageError('has the results of another bench', 'another --out', directory)
+  const facts = wishes.program.length > 0 ? await programFacts(wishes) : undefined
+  mkdirSync(runsDirectory, { recursive: true })
+
+  const micro = join(directory, 'micro')
+  if (wishes.micro) await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
+  const mpi = (wishes.micro ? await inspectProgram(micro, process.env) : facts)?.mpi
+  const mpirun = await findStock(wishes.mpirun, mpi?.flavour ?? 'none')
+  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun !== undefined, note)
+  const baseline =
+    wishes.baseline ?? (['host', 'mpirun', ...kinds] as const).find((kind) => kinds.includes(kind))
+  if (baseline === undefined || !kinds.includes(baseline))
+    throw usageError(`${baseline} is not among the kinds`, kinds.join(', '), '--baseline')
+  const osu = wishes.micro && wishes.osu ? findOsu(process.env.PATH ?? '') : undefined
+  const programs = programsOf(wishes, micro, osu)
+  const parts = {
+    leetMpirun: leetMpirunPath(),
+    mpirun,
+    table: context.table,
+    options: wishes.options,
+    ranks: wishes.ranks,
+    root: process.getuid?.() === 0,
+    variables: facts ? await profileVariables(facts, settings, log) : [],
+  }
+  const allocation = await findAllocation(settings.allocation, process.env)
+  const environment = await environmentHere({
+    qemu: kinds.some((kind) => kind === 'linux' || kind === 'osv') ? findQemu() : undefined,
+    mpi: mpi && mpi.flavour !== 'none' ? `${mpi.flavour} ${mpi.version ?? ''}`.trim() : undefined,
+    nodes: allocation.nodes.map(({ name }) => name),
+    scheduler: allocation.scheduler,
+  })
+
+  const planned = planRuns({ ...wishes, kinds, workloads: [...programs.keys()] })
+  log.note(`${planned.length} runs; results go to ${directory}`)
+  const loadBefore = loadNow()
+  const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
+  const { runs, left } = await doRuns(planned, {
+    journal,
+    log,
+    directory: runsDirectory,
+    commandOf: ({ kind, workload }, events) =>
+      commandOf(parts, kind, programs.get(workload) as readonly string[], events),
+    prepare: wishes.prepare,
+    signal,
+  }).finally(() => journal.close())
+  if (left > 0) note(`The bench was ended with ${left} of ${planned.length} runs still to do.`)
+  const results: Results = {
+    format: 1,
+    begun: begun.toISOString(),
+    ended: new Date().toISOString(),
+    command: context.command,
+    ...(wishes.program.length > 0 ? { program: wishes.program } : {}),
+    ranks: wishes.ranks,
+    guests: Math.max(0, ...runs.map(({ timeline }) => timeline.guests.length)),
+    kinds,
+    baseline,
+    repetitions: wishes.repetitions,
+    warmup: wishes.warmup,
+    notes,
+    environment: { ...environment, load: [loadBefore, loadNow()] },
+    runs,
+  }
+  const summary = summarise(results)
+  const write = (name: string, text: string) => writeFileSync(join(directory, name), text)
+  write('results.json', `${JSON.stringify({ ...results, summary }, undefined, 1)}\n`)
+  write('results.csv', csvText(results))
+  write('report.html', reportPage(results, summary))
+  for (const line of tableLines(results, summary)) print(line)
+  print(`Report: ${join(directory, 'report.html')}`)
+  return left > 0 || runs.some(({ failure }) => failure !== undefined) ? 1 : 0
+}
+
+// Found before anything is compiled or booted.
+async function programFacts({ program }: BenchWishes): Promise<ProgramFacts> {
+  return inspectProgram(findProgram(program[0] as string, process.env, process.cwd()), process.env)
+}
+
+// What the guests are told of the program's files the others must be told, too, or it would not run there.
+async function profileVariables(
+  facts: ProgramFacts,
+  { profiles }: Settings,
+  log: Log,
+): Promise<readonly string[]> {
+  const { variables } = await profileAdditions({
+    words: profiles,
+    programs: [facts],
+    env: process.env,
+    directory: process.cwd(),
+    log,
+  })
+  return variables
+}
+
+// A checkout and the compiled package have the commands at different places.
+function leetMpirunPath(): string {
+  const paths = ['../bin/leet-mpirun', '../../../launcher/bin/leet-mpirun'].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  )
+  return paths.find((path) => existsSync(path)) ?? 'leet-mpirun'
+}
+
+async function chooseKinds(
+  { kinds }: BenchWishes,
+  base: string | undefined,
+  hasStock: boolean,
+  note: (text: string) => void,
+): Promise<readonly Kind[]> {
+  const hasOsv =
+    base?.includes('/') ||
+    (await openOsvBase(osvStore(process.env), base).then(
+      () => true,
+      () => false,
+    ))
+  const missing: Partial<Record<Kind, string>> = {
+    ...(hasOsv ? {} : { osv: 'there is no OSv base (leet image import osv DIR)' }),
+    ...(hasStock ? {} : { mpirun: 'there is no stock launcher of this MPI (--mpirun)' }),
+  }
+  const wanted = kinds ?? (Object.keys(KIND_NAMES) as Kind[])
+  for (const kind of wanted) {
+    const why = missing[kind]
+    if (why === undefined) continue
+    if (kinds) throw usageError(`${kind} cannot be measured: ${why}`, undefined, '--kinds')
+    note(`Without ${KIND_NAMES[kind]}: ${why}.`)
+  }
+  return wanted.filter((kind) => missing[kind] === undefined)
+}
+
+/** The launcher that belongs to an MPI, by what it says itself; LEET's own under such a name says neither. */
+async function findStock(wish: string | undefined, flavour: 'openmpi' | 'mpich' | 'none') {
+  if (wish === undefined && flavour === 'none') return undefined
+  const names = wish === undefined ? STOCK_LAUNCHERS[flavour as 'openmpi' | 'mpich'] : [wish]
+  for (const name of names) {
+    const found = flavourOfVersion((await versionOf(name)) ?? '')
+    if (found && (wish !== undefined || found === flavour)) return { path: name, flavour: found }
+  }
+  if (wish === undefined) return undefined
+  throw new LeetError({
+    code: 'LEET_E_BENCH',
+    what: 'is not a launcher of Open MPI or MPICH',
+    where: wish,
+    hint: '--mpirun mpirun.openmpi, or a --kinds without mpirun',
+    exitCode: 2,
+  })
+}
+
+function programsOf(
+  { program, micro: wanted, sizes, microTime }: BenchWishes,
+  micro: string,
+  osu: Readonly<Record<CurveName, string>> | undefined,
+): Map<Workload, readonly string[]> {
+  const programs = new Map<Workload, readonly string[]>()
+  if (wanted && !osu) programs.set('micro', [micro, sizes.join(','), String(microTime)])
+  // Without options, which differ from version to version: their sizes are their own.
+  for (const [curve, file] of Object.entries(osu ?? {})) programs.set(`osu-${curve as CurveName}`, [file])
+  if (program.length > 0) programs.set('program', program)
+  return programs
+}

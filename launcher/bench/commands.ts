@@ -1,0 +1,92 @@
+// The command line of each run, as a user would type it. Pure.
+import type { OptionSpec, OptionWords } from '../../mpi-bridge/index.ts'
+import type { MpiFlavour } from '../plan/plan.ts'
+import type { Kind } from './results.ts'
+
+/** What command lines are made of. */
+export interface CommandParts {
+  /** Path of leet-mpirun. */
+  readonly leetMpirun: string
+  /** The stock launcher and whose it is. */
+  readonly mpirun: { readonly path: string; readonly flavour: 'openmpi' | 'mpich' } | undefined
+  /** leet-mpirun's own options, as given. */
+  readonly table: readonly OptionSpec[]
+  readonly options: OptionWords
+  readonly ranks: number
+  readonly root: boolean
+  /** `NAME=VALUE` of the profiles that know the program: guests get them from leet-mpirun, all others are given them. */
+  readonly variables: readonly string[]
+}
+
+/** The options that bench itself sets for each run. */
+export const SET_BY_BENCH: readonly string[] = ['ranks', 'guest.kind', 'events', 'timings', 'dry-run']
+
+/** The command that runs `program` on a kind; its events go to the file. */
+export function commandOf(
+  parts: CommandParts,
+  kind: Kind,
+  program: readonly string[],
+  events: string,
+): [string, ...string[]] {
+  if (kind === 'mpirun') return stockCommand(parts, program)
+  const { leetMpirun, table, options, ranks, variables } = parts
+  // There are no guests to count on the bare host.
+  const left = [...SET_BY_BENCH, ...(kind === 'host' ? ['guests'] : [])]
+  const passed = table
+    .filter(({ key }) => !left.includes(key))
+    .flatMap(({ key, flags: [flag] }) =>
+      (options.get(key) ?? []).flatMap((words) => [dashes(flag as string), ...words]),
+    )
+  const own = ['--guest', kind, '--timings', '--events', events]
+  const given = kind === 'host' ? variables.flatMap((variable) => ['-x', variable]) : []
+  return [leetMpirun, ...own, ...given, ...passed, '-n', String(ranks), ...program]
+}
+
+function dashes(flag: string): string {
+  return `${flag.length <= 3 ? '-' : '--'}${flag}`
+}
+
+// Ranks are bound to no processor, as leet-mpirun leaves them, and may be more than there are processors.
+function stockCommand(
+  { mpirun, options, ranks, root, variables: ofProfiles }: CommandParts,
+  program: readonly string[],
+): [string, ...string[]] {
+  if (!mpirun) throw new Error('there is no stock mpirun')
+  const words = (key: string) => (options.get(key) ?? []).map((each) => each as string[])
+  const first = (key: string) => words(key).map(([word]) => word as string)
+  const ofOpenMpi = mpirun.flavour === 'openmpi'
+  const places = [
+    ...first('hostfile').flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
+    ...first('hosts').flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
+    ...first('map-by').flatMap((policy) => ['-map-by', policy]),
+    ...first('wdir').flatMap((directory) => ['-wdir', directory]),
+  ]
+  const variables = [
+    ...ofProfiles,
+    ...first('export'),
+    ...[...words('genv'), ...words('env')].map(([name, value]) => `${name}=${value}`),
+    ...[...first('genvlist'), ...first('envlist')].flatMap((list) => list.split(',')),
+  ].flatMap((text) => {
+    const equals = text.indexOf('=')
+    if (ofOpenMpi) return ['-x', text]
+    return equals < 0 ? ['-genvlist', text] : ['-genv', text.slice(0, equals), text.slice(equals + 1)]
+  })
+  const parameters = ofOpenMpi ? words('mca').flatMap((pair) => ['--mca', ...pair]) : []
+  const own = ofOpenMpi
+    ? ['--oversubscribe', '--bind-to', 'none', ...(root ? ['--allow-run-as-root'] : [])]
+    : []
+  return [mpirun.path, ...own, ...places, ...parameters, ...variables, '-n', String(ranks), ...program]
+}
+
+/** Which stock launcher may belong to an MPI, best first. */
+export const STOCK_LAUNCHERS: Readonly<Record<Exclude<MpiFlavour, 'none'>, readonly string[]>> = {
+  openmpi: ['mpirun.openmpi', 'mpirun', 'mpiexec'],
+  mpich: ['mpiexec.mpich', 'mpiexec.hydra', 'mpiexec', 'mpirun'],
+}
+
+/** Whose launcher says this of its version; LEET's own, under the name of one, names both. */
+export function flavourOfVersion(text: string): 'openmpi' | 'mpich' | undefined {
+  if (/LEET/.test(text)) return undefined
+  if (/Open MPI|OpenRTE|PRRTE/i.test(text)) return 'openmpi'
+  return /HYDRA|MPICH/.test(text) ? 'mpich' : undefined
+}

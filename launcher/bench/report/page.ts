@@ -1,0 +1,322 @@
+// The report as one HTML file that needs nothing else: no network, no script. Its first screen says which is faster, by
+// how much, and whether that can be trusted.
+import { formatSize } from '../../../common/index.ts'
+import { shellQuote } from '../../../scheduler-adapters/index.ts'
+import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
+import { GUEST_STAGES } from '../observe.ts'
+import { KIND_NAMES, type Kind, type Results, type Run } from '../results.ts'
+import { CONFIDENCE, spreadOf } from '../statistics.ts'
+import {
+  type Cell,
+  type Curve,
+  type Doubt,
+  intervalText,
+  judgement,
+  type Row,
+  type Summary,
+} from '../summary.ts'
+import { html, Markup } from './markup.ts'
+import { barOf, curvePlot, kindLabel, legend, stripPlot, type TimelineRow, timelinePlot } from './plots.ts'
+import { STYLE } from './style.ts'
+
+/** The whole page. */
+export function reportPage(results: Results, summary: Summary): string {
+  const title = `leet bench: ${subjectOf(results)}`
+  const page = html`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,">
+<title>${title}</title>
+<style>${new Markup(STYLE)}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>${subjectOf(results)}: which is faster?</h1>
+<ul class="facts">${factsOf(results).map((fact) => html`<li>${fact}</li>`)}</ul>
+</header>
+<div class="first">
+${answerCard(results, summary)}
+${trustCard(results, summary)}
+</div>
+${figuresSection(results, summary)}
+${runsSection(summary)}
+${timelineSection(results)}
+${curvesSection(results, summary)}
+${methodSection(results, summary)}
+</main>
+</body>
+</html>
+`
+  return page.text
+}
+
+function subjectOf({ program, ranks }: Results): string {
+  const what = program
+    ? program.map((word, index) => (index === 0 ? word.split('/').at(-1) : word)).join(' ')
+    : 'MPI'
+  return `${what}, ${ranks} rank${ranks === 1 ? '' : 's'}`
+}
+
+function factsOf(results: Results): string[] {
+  const { guests, environment, begun } = results
+  const accelerators = acceleratorsOf(results)
+  return [
+    `${begun.slice(0, 16).replace('T', ' ')} UTC`,
+    environment.host,
+    ...(guests > 0 ? [`${guests} guest${guests === 1 ? '' : 's'} under ${accelerators}`] : []),
+    environment.processor,
+    ...(environment.mpi ? [environment.mpi] : []),
+  ]
+}
+
+function acceleratorsOf({ runs }: Results): string {
+  const names = [...new Set(runs.flatMap(({ accelerator }) => accelerator ?? []))]
+  return names.map((name) => ACCELERATORS[name] ?? name).join(' and ') || 'no accelerator that is known'
+}
+
+const ACCELERATORS: Readonly<Record<string, string>> = { kvm: 'KVM', tcg: 'TCG (emulation)' }
+
+function answerCard(results: Results, { headline, versus, heads, doubts }: Summary): Markup {
+  return html`<section class="card" aria-label="Which is faster">
+<p class="headline">${headline}</p>
+<p class="glance"><a href="#trust">Can I trust it?</a> ${trustOf(doubts)}</p>
+${versus === undefined ? undefined : html`<p>${versus}</p>`}
+<div class="contest">${heads.slice(0, 3).map((row) => contest(row, results.baseline))}</div>
+<p class="soft">Medians; factors are against ${KIND_NAMES[results.baseline]}, with ${CONFIDENCE * 100} % intervals.</p>
+</section>`
+}
+
+function contest({ name, figure, cells }: Row, baseline: Kind): Markup {
+  const most = Math.max(...cells.map(({ spread }) => spread.median))
+  const lines = cells.map(
+    (cell) =>
+      html`<div>${kindLabel(cell.kind)}${barOf(cell, most)}<span class="value">${formatValue(cell.spread.median, figure.unit)}</span><span class="said">${chip(cell, figure, baseline)}</span></div>`,
+  )
+  return html`<h3>${name}${figure.better === 'more' ? ' (more is better)' : ''}</h3>${lines}`
+}
+
+const VERDICTS = { better: 'better', worse: 'worse', noise: 'within noise', unknown: 'too few runs' } as const
+
+function chip({ kind, comparison }: Cell, figure: Figure, baseline: Kind): Markup {
+  if (!comparison) return kind === baseline ? html`<span class="chip base">baseline</span>` : html``
+  const verdict = judgement(comparison, figure)
+  const interval = comparison.interval ? ` (${intervalText(comparison.interval)})` : ''
+  const word = verdict === 'better' || verdict === 'worse' ? '' : `, ${VERDICTS[verdict]}`
+  return html`<span class="chip ${verdict}">×${digits(comparison.ratio)}${interval}${word}</span>`
+}
+
+function trustOf(doubts: readonly Doubt[]): string {
+  if (doubts.some(({ weight }) => weight === 'grave')) return 'Only with care.'
+  return doubts.length > 0 ? 'Yes, within limits.' : 'Yes.'
+}
+
+function trustCard(results: Results, { doubts, heads }: Summary): Markup {
+  const grave = doubts.some(({ weight }) => weight === 'grave')
+  const counts = (heads[0]?.cells ?? []).map(({ spread }) => spread.count)
+  const least = Math.min(...counts)
+  const runs =
+    counts.length > 0 ? `${least} counted run${least === 1 ? '' : 's'} of each kind` : 'no counted runs'
+  const { warmup } = results
+  const warmUp = warmup === 0 ? 'without warm-up' : `after ${warmup} warm-up round${warmup === 1 ? '' : 's'}`
+  return html`<section class="card trust${grave ? ' grave' : ''}" id="trust" aria-label="Can this be trusted">
+<h2>Can I trust it?</h2>
+<p class="verdict">${trustOf(doubts)}</p>
+<p class="soft">${runs}, in turn, ${warmUp}. A difference counts when its ${CONFIDENCE * 100} % interval leaves ×1 out.</p>
+<ul>${doubts.map(({ weight, text }) => html`<li class="${weight}">${text}</li>`)}</ul>
+</section>`
+}
+
+function figuresSection(results: Results, { rows }: Summary): Markup {
+  if (rows.length === 0) return html``
+  const head = results.kinds.map((kind) => html`<th scope="col">${kindLabel(kind)}</th>`)
+  const body = rows.map(
+    ({ name, figure, cells }) =>
+      html`<tr><th scope="row">${name}</th>${results.kinds.map((kind) => {
+        const cell = cells.find((each) => each.kind === kind)
+        return cell
+          ? html`<td><span class="value">${formatValue(cell.spread.median, figure.unit)}</span> ${chip(cell, figure, results.baseline)}</td>`
+          : html`<td>–</td>`
+      })}</tr>`,
+  )
+  return html`<section><h2>All figures</h2>
+<div class="scroll card" role="region" aria-label="All figures" tabindex="0"><table><thead><tr><th scope="col">median</th>${head}</tr></thead><tbody>${body}</tbody></table></div></section>`
+}
+
+/** Figures whose runs are worth looking at one by one; an image has one size. */
+const SHOWN_AS_RUNS: readonly Figure[] = [
+  SCALARS.program,
+  SCALARS.job,
+  SCALARS.boot,
+  SCALARS.start,
+  SCALARS['launch-last'],
+  SCALARS['memory-peak'],
+]
+
+function runsSection({ rows }: Summary): Markup {
+  const shown = rows.filter(({ figure }) => SHOWN_AS_RUNS.includes(figure))
+  if (shown.length === 0) return html``
+  return html`<section><h2>Every run</h2>
+<p class="soft">A dot is a run, the box holds the middle half of them, the line is the median.</p>
+<div class="plots">${shown.map(
+    (
+      row,
+    ) => html`<figure class="card"><h3>${row.name}</h3><p class="soft">${row.figure.meaning}</p>${stripPlot(row)}
+<details><summary>Table</summary>${spreadTable(row)}</details></figure>`,
+  )}</div></section>`
+}
+
+function spreadTable({ figure, cells }: Row): Markup {
+  const say = (value: number) => html`<td class="number">${formatValue(value, figure.unit)}</td>`
+  const head = ['', 'runs', 'least', 'lower quartile', 'median', 'upper quartile', 'most']
+  return html`<div class="scroll"><table><thead><tr>${head.map((text, index) => html`<th scope="col"${new Markup(index > 0 ? ' class="number"' : '')}>${text}</th>`)}</tr></thead>
+<tbody>${cells.map(({ kind, spread }) => html`<tr><th scope="row">${KIND_NAMES[kind]}</th><td class="number">${spread.count}</td>${[spread.least, spread.lowerQuartile, spread.median, spread.upperQuartile, spread.most].map(say)}</tr>`)}</tbody></table></div>`
+}
+
+/** The run of a kind whose boot took as long as the median's: what is typical is shown, not the best. */
+function typicalRun(results: Results, kind: Kind): Run | undefined {
+  const workload = results.program ? 'program' : undefined
+  const runs = results.runs.filter(
+    (run) =>
+      run.kind === kind &&
+      run.round > 0 &&
+      run.failure === undefined &&
+      run.timeline.guests.length > 0 &&
+      (workload === undefined || run.workload === workload),
+  )
+  const bootOf = ({ measurements }: Run) => measurements.find(({ metric }) => metric === 'boot')?.value ?? 0
+  if (runs.length === 0) return undefined
+  const { median } = spreadOf(runs.map(bootOf))
+  return runs.reduce((best, run) =>
+    Math.abs(bootOf(run) - median) < Math.abs(bootOf(best) - median) ? run : best,
+  )
+}
+
+function timelineSection(results: Results): Markup {
+  const typical = results.kinds.flatMap((kind) => {
+    const run = typicalRun(results, kind)
+    return run ? [{ kind, run }] : []
+  })
+  if (typical.length === 0) return html``
+  const rows = typical.flatMap(({ kind, run }): TimelineRow[] => [
+    { label: kindLabel(kind), spans: run.timeline.job, words: `${KIND_NAMES[kind]}, the job` },
+    ...run.timeline.guests.map(({ stages }, index) => ({
+      label: html`<span class="soft">guest ${index}</span>`,
+      spans: stages,
+      words: `${KIND_NAMES[kind]}, guest ${index}`,
+    })),
+  ])
+  const begins = typical.flatMap(({ run }) =>
+    run.timeline.job.filter(({ name }) => name === 'run').map(({ from }) => from),
+  )
+  const ends = rows.flatMap(({ spans }) =>
+    spans.filter(({ name }) => name !== 'run' && name !== 'clean-up').map(({ to }) => to),
+  )
+  const end = Math.max(...ends, ...begins) * 1.12
+  const swatches = (names: readonly string[]) =>
+    names.map(
+      (name) =>
+        html`<span class="kind"><svg class="swatch s-${name}" aria-hidden="true"><rect width="100%" height="100%" rx="2"/></svg>${STAGE_NAMES[name] ?? name}</span>`,
+    )
+  const stageTable = html`<div class="scroll"><table><thead><tr><th scope="col">guest</th>${GUEST_STAGES.map((name) => html`<th scope="col" class="number">${STAGE_NAMES[name] ?? name}</th>`)}<th scope="col" class="number">ready after</th></tr></thead><tbody>${typical.flatMap(
+    ({ kind, run }) =>
+      run.timeline.guests.map(
+        ({ stages }, index) =>
+          html`<tr><th scope="row">${KIND_NAMES[kind]}, guest ${index}</th>${GUEST_STAGES.map((name) => {
+            const span = stages.find((each) => each.name === name)
+            return html`<td class="number">${span ? formatValue(span.to - span.from, 'seconds') : '–'}</td>`
+          })}<td class="number">${formatValue(stages.at(-1)?.to ?? 0, 'seconds')}</td></tr>`,
+      ),
+  )}</tbody></table></div>`
+  return html`<section><h2>Boot of each guest</h2>
+<p class="soft">The run with the median boot of each kind, from the start of its command.</p>
+<figure class="card">
+<p class="legend">job: ${swatches(['start', 'image', 'boot', 'launch', 'run'])}</p>
+<p class="legend">guest: ${swatches(GUEST_STAGES)}</p>
+${timelinePlot(rows, end)}
+<details><summary>Table</summary>${stageTable}</details></figure></section>`
+}
+
+const STAGE_NAMES: Readonly<Record<string, string>> = {
+  hypervisor: 'QEMU starts',
+  kernel: 'kernel boots',
+  'set-up': 'guest sets itself up',
+  control: 'ready to be asked',
+  start: 'leet-mpirun starts',
+}
+
+function curvesSection(results: Results, { curves }: Summary): Markup {
+  if (curves.length === 0) return html``
+  return html`<section class="long"><h2>MPI over message size</h2>
+<p class="soft">Logarithmic axes; lines are medians of the rounds, bands reach from the least to the most.</p>
+<div class="plots three">${curves.map((curve) => {
+    const kinds = results.kinds.filter((kind) =>
+      curve.points.some(({ cells }) => cells.some((cell) => cell.kind === kind)),
+    )
+    return html`<figure class="card"><h3>${curve.figure.title}${curve.figure.better === 'more' ? ' (more is better)' : ''}</h3><p class="soft">${curve.figure.meaning}</p>
+${legend(kinds)}${curvePlot(curve, kinds)}
+<details><summary>Table</summary>${curveTable(curve, kinds, results.baseline)}</details></figure>`
+  })}</div></section>`
+}
+
+function curveTable({ figure, points }: Curve, kinds: readonly Kind[], baseline: Kind): Markup {
+  const head = kinds.map((kind) => html`<th scope="col">${KIND_NAMES[kind]}</th>`)
+  return html`<div class="scroll"><table><thead><tr><th scope="col">message</th>${head}</tr></thead><tbody>${points.map(
+    ({ size, cells }) =>
+      html`<tr><th scope="row">${sizeName(size)}</th>${kinds.map((kind) => {
+        const cell = cells.find((each) => each.kind === kind)
+        return cell
+          ? html`<td><span class="value">${formatValue(cell.spread.median, figure.unit)}</span> ${cell.kind === baseline ? undefined : chip(cell, figure, baseline)}</td>`
+          : html`<td>–</td>`
+      })}</tr>`,
+  )}</tbody></table></div>`
+}
+
+function methodSection(results: Results, { rows, answers }: Summary): Markup {
+  const { environment: where, repetitions, warmup, runs } = results
+  const facts: [string, string | undefined][] = [
+    ['machine', `${where.host}: ${where.cpus} × ${where.processor}, ${formatSize(where.memory)}`],
+    ['system', `${where.system}, Linux ${where.kernel}`],
+    ['guests', results.guests > 0 ? `${results.guests} of each kind, ${acceleratorsOf(results)}` : 'none'],
+    ['hypervisor', where.qemu],
+    ['MPI', where.mpi],
+    ['nodes', `${where.nodes.join(', ')} (${where.scheduler})`],
+    ['load', `${where.load[0].toFixed(2)} before, ${where.load[1].toFixed(2)} after`],
+    ['LEET', where.leet],
+    ['measured', `${results.begun} to ${results.ended}`],
+  ]
+  const commands = results.kinds.flatMap((kind) => {
+    const own = runs.filter((run) => run.kind === kind)
+    return [...new Set(own.map(({ workload }) => workload))].flatMap((workload) => {
+      const run = own.find((each) => each.workload === workload)
+      return run
+        ? [
+            html`<h3>${KIND_NAMES[kind]}, ${workload === 'program' ? 'program' : 'MPI benchmark'}</h3><pre>${run.command.map(shellQuote).join(' ')}</pre>`,
+          ]
+        : []
+    })
+  })
+  const failures = runs.filter(({ failure }) => failure !== undefined)
+  const meanings = [
+    ...rows.map(({ name, figure }) => ({ name, figure })),
+    ...Object.values(CURVES).map((figure) => ({ name: figure.title, figure })),
+  ]
+  return html`<section class="long"><h2>How it was measured</h2>
+<div class="card">
+<p>${repetitions} round${repetitions === 1 ? '' : 's'} that count after ${warmup} of warm-up. Each round has every kind once with every program, in an order that turns and is mirrored from round to round, so that what changes on the machine over time changes for all kinds alike.</p>
+<p>Whether a difference is more than noise is decided by the exact test of Mann and Whitney; the factor is the median of all quotients of two runs, and its interval the one that belongs to the test (Hodges and Lehmann). It takes at least 4 runs of each kind to tell any difference at ${CONFIDENCE * 100} %.</p>
+<ul>${answers.map((answer) => html`<li>${answer}</li>`)}</ul>
+</div>
+<h2>What the figures mean</h2>
+<div class="card"><dl>${meanings.map(({ name, figure }) => html`<dt>${name}</dt><dd>${figure.meaning}</dd>`)}</dl></div>
+<h2>Environment</h2>
+<div class="card"><dl>${facts.flatMap(([name, text]) => (text === undefined ? [] : [html`<dt>${name}</dt><dd>${text}</dd>`]))}</dl></div>
+<h2>Commands</h2>
+<div class="card"><h3>This bench</h3><pre>${results.command.map(shellQuote).join(' ')}</pre>
+${commands}</div>
+${failures.length > 0 ? html`<h2>Runs that failed</h2><div class="card">${failures.map(({ number, kind, workload, failure }) => html`<h3>Run ${number}: ${workload} on ${KIND_NAMES[kind]}</h3><pre>${failure}</pre>`)}</div>` : undefined}
+</section>`
+}

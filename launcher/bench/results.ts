@@ -1,0 +1,120 @@
+// What leet bench found out, as one plain value: all writers read it, and it is results.json as it is.
+
+/** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under the stock mpirun. */
+export type Kind = 'linux' | 'osv' | 'host' | 'mpirun'
+
+/** How people read a kind. */
+export const KIND_NAMES: Readonly<Record<Kind, string>> = {
+  linux: 'Linux guests',
+  osv: 'OSv guests',
+  host: 'bare host',
+  mpirun: 'stock mpirun',
+}
+
+/** Where something happens, in a sentence. */
+export const KIND_PLACES: Readonly<Record<Kind, string>> = {
+  linux: 'in Linux guests',
+  osv: 'in OSv guests',
+  host: 'on the bare host',
+  mpirun: 'under stock mpirun',
+}
+
+/** What is run: the user's program, or the small MPI program, or one of OSU's in its place. */
+export type Workload = 'program' | 'micro' | `osu-${CurveName}`
+
+/** Figures over message size. */
+export type CurveName = 'latency' | 'bandwidth' | 'allreduce'
+
+/** Figures of a run that are one number. README.md of this folder defines each. */
+export type ScalarName =
+  | 'program'
+  | 'job'
+  | 'boot'
+  | 'start'
+  | 'launch-first'
+  | 'launch-last'
+  | 'memory-ready'
+  | 'memory-peak'
+  | 'image'
+
+/** One measured number: seconds, bytes per second (bandwidth) or bytes (memory, image). */
+export interface Measurement {
+  readonly metric: ScalarName | CurveName
+  /** Bytes of a message, for the figures over message size. */
+  readonly size?: number
+  readonly value: number
+}
+
+/** A span of a run, in seconds since its command was started. */
+export interface Span {
+  readonly name: string
+  readonly from: number
+  readonly to: number
+}
+
+/** What happened when: parts of the job, and of each guest. */
+export interface Timeline {
+  readonly job: readonly Span[]
+  readonly guests: readonly { readonly guest: string; readonly stages: readonly Span[] }[]
+}
+
+/** One run of one command. */
+export interface Run {
+  /** From 1, in the order in which they ran. */
+  readonly number: number
+  /** From 1; warm-up rounds are 0 and below. */
+  readonly round: number
+  readonly kind: Kind
+  readonly workload: Workload
+  readonly command: readonly string[]
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  /** Seconds from the start of the command to its end. */
+  readonly seconds: number
+  /** Why it does not count; undefined when all went well. */
+  readonly failure?: string
+  /** kvm or tcg; undefined without guests. */
+  readonly accelerator?: string
+  readonly measurements: readonly Measurement[]
+  readonly timeline: Timeline
+}
+
+/** Where it was measured: what to know before figures are compared with those of another day or machine. */
+export interface Environment {
+  readonly leet: string
+  readonly host: string
+  readonly system: string
+  readonly kernel: string
+  readonly processor: string
+  readonly cpus: number
+  readonly memory: number
+  /** Load averages of one minute before and after. */
+  readonly load: readonly [number, number]
+  readonly qemu?: string
+  readonly mpi?: string
+  readonly nodes: readonly string[]
+  readonly scheduler: string
+}
+
+/** One bench. */
+export interface Results {
+  readonly format: 1
+  /** ISO 8601. */
+  readonly begun: string
+  readonly ended: string
+  /** As typed. */
+  readonly command: readonly string[]
+  /** The user's program with its arguments; undefined when only MPI was measured. */
+  readonly program?: readonly string[]
+  readonly ranks: number
+  readonly guests: number
+  readonly kinds: readonly Kind[]
+  /** What the others are compared with. */
+  readonly baseline: Kind
+  readonly repetitions: number
+  readonly warmup: number
+  /** Said while it ran, such as a kind that could not be had. */
+  readonly notes: readonly string[]
+  readonly environment: Environment
+  readonly runs: readonly Run[]
+}

@@ -1,0 +1,202 @@
+// Runs the planned commands one after the other, as children of this process, and notes what each did. What leet-mpirun
+// tells comes from its events file, what the small MPI program tells from its output: nothing is measured in a way that a
+// user could not.
+import { createWriteStream, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { finished } from 'node:stream/promises'
+import { Deadline, endOf, LeetError, type Log, messageOf, waitFor } from '../../common/index.ts'
+import { eventTime } from '../job/events.ts'
+import type { Journal } from '../journal/journal.ts'
+import { parseMicro, parseOsu, saysBegin } from './micro.ts'
+import { observe, readEvents } from './observe.ts'
+import type { PlannedRun } from './plan.ts'
+import { type CurveName, KIND_NAMES, type Measurement, type Run } from './results.ts'
+
+/** What the runner needs. */
+export interface RunnerContext {
+  readonly journal: Journal
+  readonly log: Log
+  /** Where output and events of each run are kept. */
+  readonly directory: string
+  readonly commandOf: (run: PlannedRun, events: string) => [string, ...string[]]
+  /** For the shell, before each run of the user's program. */
+  readonly prepare: string | undefined
+  readonly signal: AbortSignal
+}
+
+/** How long a child that was asked to end may take, in milliseconds. */
+const END_MS = 30_000
+/** How much is read of a run's output, in bytes: benchmarks print less. */
+const OUTPUT_SHOWN = 1 << 20
+/** How many of the last lines of stderr tell why a run failed. */
+const LINES_SHOWN = 12
+
+/** What became of the planned runs. */
+export interface RunsDone {
+  readonly runs: readonly Run[]
+  /** How many were not done because the bench was ended. */
+  readonly left: number
+}
+
+/** Does all runs; what was done before the signal is not lost. What only fails is not tried for ever. */
+export async function doRuns(planned: readonly PlannedRun[], context: RunnerContext): Promise<RunsDone> {
+  const { log, signal } = context
+  const done: Run[] = []
+  for (const [index, run] of planned.entries()) {
+    if (isHopeless(run, done)) continue
+    const result = signal.aborted ? undefined : await doRun(run, index + 1, context)
+    if (result === undefined || signal.aborted) return { runs: done, left: planned.length - index }
+    done.push(result)
+    const rest = planned.slice(index + 1).filter((each) => !isHopeless(each, done))
+    log.note(lineOf(result, planned.length) + restText(rest, done))
+    const { failure } = result
+    if (failure === undefined || sameRuns(result, done).length > 1) continue
+    for (const line of failure.split('\n').slice(1)) log.note(`  ${line}`)
+    log.note(`  all it said: ${join(context.directory, nameOf(result))}.err`)
+  }
+  return { runs: done, left: 0 }
+}
+
+/** After so many failures, and no success, the same run is not done again. */
+const FAILURES = 2
+
+function sameRuns({ kind, workload }: PlannedRun, done: readonly Run[]): Run[] {
+  return done.filter((run) => run.kind === kind && run.workload === workload)
+}
+
+function isHopeless(run: PlannedRun, done: readonly Run[]): boolean {
+  const same = sameRuns(run, done)
+  return same.length >= FAILURES && same.every(({ failure }) => failure !== undefined)
+}
+
+/** How long the rest will take, when each of its runs was done once. */
+export function restText(rest: readonly PlannedRun[], done: readonly Run[]): string {
+  const seconds = rest.map((run) => {
+    const same = sameRuns(run, done)
+    return same.reduce((sum, each) => sum + each.seconds, 0) / same.length
+  })
+  const sum = seconds.reduce((all, each) => all + each, 0)
+  if (rest.length === 0 || Number.isNaN(sum)) return ''
+  return sum < 90 ? `; about ${Math.ceil(sum)} s to go` : `; about ${Math.round(sum / 60)} min to go`
+}
+
+function nameOf({ number, kind, workload }: PlannedRun & { readonly number: number }): string {
+  return `${String(number).padStart(3, '0')}-${kind}-${workload}`
+}
+
+async function doRun(planned: PlannedRun, number: number, context: RunnerContext): Promise<Run> {
+  const name = nameOf({ ...planned, number })
+  const file = (ending: string) => join(context.directory, `${name}.${ending}`)
+  const command = context.commandOf(planned, file('events'))
+  const isProgram = planned.workload === 'program'
+  const base = { number, ...planned, command }
+  if (context.prepare !== undefined && isProgram) await prepare(context.prepare, context)
+  const startedAt = eventTime()
+  const ended = await runChild(command, file, context).catch((error) => ({ failure: messageOf(error) }))
+  const seconds = (eventTime() - startedAt) / 1000
+  const seen =
+    planned.kind === 'mpirun' ? undefined : observe(readEvents(readText(file('events'))), startedAt)
+  const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'))
+  const failure = 'failure' in ended ? ended.failure : own === undefined ? 'it printed no figures' : undefined
+  const outer: Measurement[] = [
+    { metric: 'job', value: seconds },
+    ...('begin' in ended && ended.begin !== undefined
+      ? [{ metric: 'start' as const, value: (ended.begin - startedAt) / 1000 }]
+      : []),
+  ]
+  // A benchmark takes as long as it was told to: its time says nothing.
+  const all = [...outer, ...(seen?.measurements ?? []), ...(own ?? [])].filter(
+    ({ metric }) => isProgram || (metric !== 'job' && metric !== 'program'),
+  )
+  return {
+    ...base,
+    startedAt,
+    seconds,
+    ...(failure === undefined ? {} : { failure }),
+    ...(seen?.accelerator === undefined ? {} : { accelerator: seen.accelerator }),
+    measurements: failure === undefined ? all : [],
+    timeline: seen?.timeline ?? { job: [{ name: 'run', from: 0, to: seconds }], guests: [] },
+  }
+}
+
+interface ChildOutcome {
+  /** When the benchmark said that all ranks are through MPI_Init. */
+  readonly begin?: number
+  readonly failure?: string
+}
+
+async function runChild(
+  command: [string, ...string[]],
+  file: (ending: string) => string,
+  { journal, signal }: RunnerContext,
+): Promise<ChildOutcome> {
+  const { child } = journal.spawn(command, { what: 'a run of the bench', stdio: ['ignore', 'pipe', 'pipe'] })
+  let killer: NodeJS.Timeout | undefined
+  // A program may take as long as it likes; once it has been asked to end it must.
+  const stop = () => {
+    child.kill('SIGTERM')
+    killer = setTimeout(() => child.kill('SIGKILL'), END_MS)
+  }
+  signal.addEventListener('abort', stop, { once: true })
+  let begin: number | undefined
+  const last: string[] = []
+  if (!child.stdout || !child.stderr) throw new Error('a child without its streams')
+  const files = [child.stdout, child.stderr].map((stream, index) =>
+    stream.pipe(createWriteStream(file(index === 0 ? 'out' : 'err'), { mode: 0o600 })),
+  )
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (begin === undefined && saysBegin(line)) begin = eventTime()
+  })
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    // What leet-mpirun notes, such as its timings, is no reason.
+    if (/^leet: |^-*$/.test(line)) return
+    last.push(line)
+    if (last.length > LINES_SHOWN) last.shift()
+  })
+  try {
+    const [end] = await Promise.all([endOf(child), ...files.map((stream) => finished(stream))])
+    if (end.kind === 'exit' && end.status === 0) return begin === undefined ? {} : { begin }
+    const how = end.kind === 'exit' ? `status ${end.status}` : end.signal
+    return { failure: [how, ...last].join('\n') }
+  } finally {
+    clearTimeout(killer)
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+async function prepare(script: string, { journal, signal }: RunnerContext): Promise<void> {
+  const { child } = journal.spawn(['sh', '-c', script], {
+    what: 'the preparation of a run',
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const end = await waitFor(endOf(child), { deadline: Deadline.never, signal }, { what: 'the preparation' })
+  if (end.kind === 'exit' && end.status === 0) return
+  throw new LeetError({
+    code: 'LEET_E_BENCH',
+    what: 'the preparation of a run failed',
+    where: script,
+    why: end.kind === 'exit' ? `status ${end.status}` : end.signal,
+  })
+}
+
+function ownMeasurements({ workload }: PlannedRun, output: string): Measurement[] | undefined {
+  if (workload === 'program') return []
+  const text = readText(output)
+  return workload === 'micro' ? parseMicro(text) : parseOsu(workload.slice('osu-'.length) as CurveName, text)
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').slice(-OUTPUT_SHOWN)
+  } catch {
+    return ''
+  }
+}
+
+function lineOf({ number, round, kind, workload, seconds, failure }: Run, all: number): string {
+  const which = round < 1 ? 'warm-up' : `round ${round}`
+  const what = workload === 'program' ? 'program' : `MPI (${workload})`
+  const end = failure === undefined ? `${seconds.toFixed(2)} s` : `failed, ${failure.split('\n')[0]}`
+  return `${String(number).padStart(String(all).length)} of ${all}, ${which}: ${what} on ${KIND_NAMES[kind]}: ${end}`
+}

@@ -1,0 +1,280 @@
+// From runs to answers: for each figure the spread of every kind and how it compares with the baseline, which kind is
+// faster and by how much, and what there is to doubt. Pure.
+import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
+import {
+  type CurveName,
+  KIND_NAMES,
+  KIND_PLACES,
+  type Kind,
+  type Results,
+  type Run,
+  type ScalarName,
+} from './results.ts'
+import { CONFIDENCE, type Comparison, compareSamples, type Spread, spreadOf } from './statistics.ts'
+
+/** The values of one figure on one kind. */
+export interface Cell {
+  readonly kind: Kind
+  readonly values: readonly number[]
+  readonly spread: Spread
+  /** With the baseline; undefined of the baseline itself, and where that has no such figure. */
+  readonly comparison?: Comparison
+}
+
+/** One figure on all kinds that have it. */
+export interface Row {
+  readonly name: string
+  readonly figure: Figure
+  readonly cells: readonly Cell[]
+}
+
+/** One figure over message size. */
+export interface Curve {
+  readonly name: CurveName
+  readonly figure: Figure
+  readonly points: readonly { readonly size: number; readonly cells: readonly Cell[] }[]
+}
+
+/** Something to know before the figures are believed. */
+export interface Doubt {
+  /** `grave`: an answer may be wrong because of it; `note`: it limits what the answer is about. */
+  readonly weight: 'grave' | 'note'
+  readonly text: string
+}
+
+/** What a report says. */
+export interface Summary {
+  readonly rows: readonly Row[]
+  readonly curves: readonly Curve[]
+  /** The figures that answer which is faster, the first of them foremost. */
+  readonly heads: readonly Row[]
+  /** Which is faster and by how much, in a sentence or two. */
+  readonly headline: string
+  /** OSv guests against Linux guests, where neither is the baseline. */
+  readonly versus: string | undefined
+  /** Each kind against the baseline in words, with figures. */
+  readonly answers: readonly string[]
+  readonly doubts: readonly Doubt[]
+}
+
+/** Sums up. */
+export function summarise(results: Results): Summary {
+  const counted = results.runs.filter(({ round, failure }) => round > 0 && failure === undefined)
+  const main = results.program ? 'program' : 'micro'
+  const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) => {
+    // One image and one kind of job at a time; the start to MPI_Init only a benchmark can tell.
+    const runs = counted.filter(
+      ({ workload }) => (workload === 'program') === (main === 'program' && metric !== 'start'),
+    )
+    const cells = cellsOf(results, runs, metric, undefined)
+    const title = metric === 'program' ? results.program?.[0]?.split('/').at(-1) : undefined
+    const figure = SCALARS[metric]
+    return cells.length > 0 ? [{ name: title ?? figure.title, figure, cells }] : []
+  })
+  const curves = (Object.keys(CURVES) as CurveName[]).flatMap((name) => {
+    const sizes = new Set(
+      counted.flatMap((run) =>
+        run.measurements.flatMap((m) => (m.metric === name ? [m.size as number] : [])),
+      ),
+    )
+    const points = [...sizes]
+      .sort((a, b) => a - b)
+      .map((size) => ({ size, cells: cellsOf(results, counted, name, size) }))
+    return points.length > 0 ? [{ name, figure: CURVES[name], points }] : []
+  })
+  const heads = headRows(rows, curves)
+  return {
+    rows,
+    curves,
+    heads,
+    headline: heads[0] ? headlineOf(heads[0]) : 'Nothing was measured.',
+    versus: heads[0] && versusOf(heads[0], results.baseline),
+    answers: heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+    doubts: doubtsOf(results, heads),
+  }
+}
+
+function cellsOf(
+  { kinds, baseline }: Results,
+  runs: readonly Run[],
+  metric: ScalarName | CurveName,
+  size: number | undefined,
+): Cell[] {
+  const valuesOf = (kind: Kind) =>
+    runs
+      .filter((run) => run.kind === kind)
+      .flatMap(({ measurements }) =>
+        measurements.filter((m) => m.metric === metric && m.size === size).map(({ value }) => value),
+      )
+  const reference = valuesOf(baseline)
+  return kinds.flatMap((kind): Cell[] => {
+    const values = valuesOf(kind)
+    if (values.length === 0) return []
+    const compared = kind !== baseline && reference.length > 0
+    return [
+      {
+        kind,
+        values,
+        spread: spreadOf(values),
+        ...(compared ? { comparison: compareSamples(values, reference) } : {}),
+      },
+    ]
+  })
+}
+
+// The program's time and that of the whole job; without a program what says most of MPI.
+function headRows(rows: readonly Row[], curves: readonly Curve[]): Row[] {
+  const program = rows.filter(({ figure }) => figure === SCALARS.program || figure === SCALARS.job)
+  if (program.length > 0) return program
+  const ends = curves.flatMap(({ name, figure, points }): Row[] => {
+    const point = name === 'bandwidth' ? points.at(-1) : points[0]
+    return point ? [{ name: `${figure.title} of ${sizeName(point.size)}`, figure, cells: point.cells }] : []
+  })
+  return [...ends, ...rows.filter(({ figure }) => figure === SCALARS.start)]
+}
+
+/** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
+function factorText(ratio: number, { unit, better }: Figure): string {
+  const [longer, shorter] = unit === 'seconds' ? ['longer', 'less time'] : ['more', 'less']
+  if (ratio >= 1.995)
+    return `${digits(ratio)} times as ${unit === 'seconds' ? 'long' : better === 'more' ? 'fast' : 'much'}`
+  const percent = Math.abs(ratio - 1) * 100
+  return `${percent.toFixed(percent < 10 ? 1 : 0)} % ${ratio >= 1 ? longer : shorter}`
+}
+
+/** Whether a comparison is for the better. */
+export function judgement(
+  { verdict }: Comparison,
+  { better }: Figure,
+): 'better' | 'worse' | 'noise' | 'unknown' {
+  if (verdict === 'noise' || verdict === 'unknown') return verdict
+  return verdict === better ? 'better' : 'worse'
+}
+
+/** An interval as `0.98 to 1.04`. */
+export function intervalText(interval: readonly [number, number]): string {
+  return `${digits(interval[0])} to ${digits(interval[1])}`
+}
+
+// The kind with the best median, those that are as good within noise, and by how much each of the others is behind.
+function headlineOf({ name, figure, cells }: Row): string {
+  const sign = figure.better === 'less' ? 1 : -1
+  const [best, ...others] = [...cells].sort((a, b) => sign * (a.spread.median - b.spread.median))
+  if (!best) return 'Nothing was measured.'
+  if (others.length === 0) return `${name} was measured only ${KIND_PLACES[best.kind]}.`
+  const compared = others.map(({ kind, values }) => ({ kind, ...compareSamples(values, best.values) }))
+  if (compared.some(({ verdict }) => verdict === 'unknown')) {
+    return `${name}: there are too few repetitions to say which is faster.`
+  }
+  const equal = compared.filter((each) => judgement(each, figure) !== 'worse').map(({ kind }) => kind)
+  const behind = compared
+    .filter((each) => judgement(each, figure) === 'worse')
+    .map(
+      ({ kind, ratio, interval }) =>
+        `${KIND_PLACES[kind]} it ${figure.unit === 'seconds' ? 'takes' : 'has'} ${factorText(ratio, figure)}` +
+        (interval ? ` (×${intervalText(interval)})` : ''),
+    )
+  if (behind.length === 0) {
+    return `${name}: no difference beyond noise between ${listOf([best.kind, ...equal].map((kind) => KIND_NAMES[kind]))}.`
+  }
+  const first =
+    equal.length === 0
+      ? `${name} is fastest ${KIND_PLACES[best.kind]}`
+      : `${name} is fastest ${listOf([best.kind, ...equal].map((kind) => KIND_PLACES[kind]))}, without a difference beyond noise`
+  return `${first}; ${listOf(behind)}.`
+}
+
+function listOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+}
+
+function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
+  const reference = cells.find(({ kind }) => kind === baseline)
+  if (!reference) return [`${name} has no figure ${KIND_PLACES[baseline]} to compare with.`]
+  return cells.flatMap((cell) =>
+    cell.comparison ? [answerOf(name, figure, cell, reference, cell.comparison)] : [],
+  )
+}
+
+function versusOf({ name, figure, cells }: Row, baseline: Kind): string | undefined {
+  const [osv, linux] = (['osv', 'linux'] as const).map((kind) => cells.find((cell) => cell.kind === kind))
+  if (!osv || !linux || baseline === 'osv' || baseline === 'linux') return undefined
+  return answerOf(name, figure, osv, linux, compareSamples(osv.values, linux.values))
+}
+
+function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, comparison: Comparison): string {
+  const [here, there] = [KIND_PLACES[cell.kind], KIND_PLACES[reference.kind]]
+  const { ratio, interval } = comparison
+  if (!interval) {
+    return `${name} ${here} against ${there}: too few repetitions to tell a difference from noise.`
+  }
+  const how = `factor ${digits(ratio)}, ${CONFIDENCE * 100} % interval ${intervalText(interval)}`
+  const verdict = judgement(comparison, figure)
+  if (verdict === 'noise') return `${name} is as fast ${here} as ${there}, within noise (${how}).`
+  const [value, other] = [cell, reference].map(({ spread }) => formatValue(spread.median, figure.unit))
+  const verb = figure.unit === 'seconds' ? 'takes' : 'has'
+  return (
+    `${name} is ${verdict === 'better' ? 'faster' : 'slower'} ${here} than ${there}: ` +
+    `it ${verb} ${factorText(ratio, figure)} (${how}; median ${value} against ${other}).`
+  )
+}
+
+/** Spread beyond which a figure is called unsteady: the quartiles' distance in parts of the median. */
+const UNSTEADY = 0.15
+
+function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
+  const { environment, runs, ranks, notes } = results
+  const doubts: Doubt[] = []
+  const failed = runs.filter(({ failure }) => failure !== undefined)
+  if (failed.length > 0) {
+    const kinds = [...new Set(failed.map(({ kind }) => KIND_NAMES[kind]))].join(', ')
+    doubts.push({
+      weight: 'grave',
+      text: `${failed.length} of ${runs.length} runs failed (${kinds}) and do not count.`,
+    })
+  }
+  const few = heads
+    .flatMap(({ cells }) => cells)
+    .filter(({ comparison }) => comparison?.verdict === 'unknown')
+  if (few.length > 0) {
+    doubts.push({
+      weight: 'grave',
+      text: 'There are too few repetitions: below 4 of each kind no difference can be told from noise. Give -r 5 or more.',
+    })
+  }
+  const accelerators = new Set(runs.flatMap(({ accelerator }) => accelerator ?? []))
+  if (accelerators.has('tcg')) {
+    doubts.push({
+      weight: 'grave',
+      text: 'Guests were emulated (TCG), not virtualised: their figures say nothing of how fast guests are under KVM, and little of guests against the bare host.',
+    })
+  }
+  const unsteady = heads.flatMap(({ name, cells }) =>
+    cells.flatMap(({ kind, spread }) => {
+      const width = (spread.upperQuartile - spread.lowerQuartile) / spread.median
+      if (spread.count <= 2 || width <= UNSTEADY) return []
+      return [`${name} ${KIND_PLACES[kind]} (${(100 * width).toFixed(0)} %)`]
+    }),
+  )
+  if (unsteady.length > 0) {
+    doubts.push({
+      weight: 'note',
+      text: `Unsteady, with half of the runs spread over so much of the median: ${listOf(unsteady)}.`,
+    })
+  }
+  const busy = Math.max(...environment.load)
+  if (busy > environment.cpus / 2 + ranks) {
+    doubts.push({
+      weight: 'note',
+      text: `The machine had other work: its load was ${busy.toFixed(1)} with ${environment.cpus} processors and ${ranks} ranks.`,
+    })
+  }
+  if (environment.nodes.length === 1 && ranks > environment.cpus) {
+    doubts.push({
+      weight: 'note',
+      text: `${ranks} ranks shared ${environment.cpus} processors: figures of MPI are those of ranks that wait for each other’s turn.`,
+    })
+  }
+  doubts.push(...notes.map((text): Doubt => ({ weight: 'note', text })))
+  return doubts
+}

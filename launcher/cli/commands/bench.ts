@@ -1,0 +1,66 @@
+// `leet bench`: the same program on guests of several kinds and on the bare host.
+import { constants } from 'node:os'
+import type { Command } from 'commander'
+import { LeetError } from '../../../common/index.ts'
+import { log, print, settingsHere } from './shared.ts'
+
+/** Adds `leet bench`. Its words are those of leet-mpirun and some more, so Commander only hands them over. */
+export function addBench(program: Command): void {
+  program
+    .command('bench')
+    .description('compare guests of several kinds and the bare host, with your program and with MPI itself')
+    .usage('[options of bench and of leet-mpirun] [PROGRAM ARGUMENTS…]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .argument('[words...]')
+    .action(async (words: string[]) => {
+      const { OPTIONS } = await import('../options.ts')
+      const { BENCH_OPTIONS, readBenchWords } = await import('../../bench/options.ts')
+      const wishes = readBenchWords(OPTIONS, words)
+      if (wishes.help) {
+        const { optionLines } = await import('../help.ts')
+        print('Usage: leet bench [OPTIONS] [OPTIONS OF leet-mpirun] [PROGRAM [ARGUMENTS…]]\n')
+        print(optionLines(BENCH_OPTIONS, process.stdout.columns))
+        print('\nAll options of leet-mpirun are passed on (leet-mpirun --help); -n is 2 unless given.')
+        return
+      }
+      const settings = await settingsHere(wishes.options)
+      const { bench } = await import('../../bench/bench.ts')
+      const { signal, stop } = untilSignal()
+      try {
+        const status = await bench(wishes, {
+          table: OPTIONS,
+          settings,
+          command: ['leet', 'bench', ...words],
+          log,
+          print,
+          signal,
+        })
+        process.exitCode = signal.aborted ? (signal.reason as LeetError).exitCode : status
+      } finally {
+        stop()
+      }
+    })
+}
+
+// What was measured until then is written all the same.
+function untilSignal(): { signal: AbortSignal; stop: () => void } {
+  const ended = new AbortController()
+  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
+  const onSignal = (name: NodeJS.Signals) =>
+    ended.abort(
+      new LeetError({
+        code: 'LEET_E_SIGNAL',
+        what: `ended by ${name}`,
+        exitCode: 128 + constants.signals[name],
+      }),
+    )
+  for (const name of signals) process.on(name, onSignal)
+  return {
+    signal: ended.signal,
+    stop: () => {
+      for (const name of signals) process.off(name, onSignal)
+    },
+  }
+}

@@ -1,0 +1,132 @@
+// The image that the guests of a job boot: composed from its programs, or the one that its settings name.
+import { realpathSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Deadline, type Log, usageError, type WaitLimits } from '../../common/index.ts'
+import type { Settings } from '../cli/settings.ts'
+import type { GuestImage } from '../node/worker.ts'
+import type { JobPlan } from '../plan/plan.ts'
+import { type EventListener, imageEvent } from './events.ts'
+
+/** What an image is found or made for. */
+export interface ImageOrder {
+  /** Programs that the guests must be able to run. */
+  readonly programs: readonly string[]
+  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs'>
+  readonly settings: Settings
+  readonly log: Log
+  readonly onEvent: EventListener
+  readonly cancel: AbortSignal
+}
+
+/** The image of a job whose guests are virtual machines. */
+export async function findImage(order: ImageOrder): Promise<GuestImage> {
+  const { programs, plan, log, cancel, onEvent } = order
+  onEvent({ event: 'phase', phase: 'image', state: 'begin' })
+  const limits = { log, deadline: Deadline.after(COMPOSE_MS), signal: cancel }
+  const make = plan.guestKind === 'osv' ? osvImage : linuxImage
+  const image = await make(order, programs, limits)
+  onEvent({ event: 'phase', phase: 'image', state: 'end' })
+  return image
+}
+
+async function linuxImage(
+  { plan, settings, log, onEvent }: ImageOrder,
+  programs: readonly string[],
+  limits: ComposeLimits,
+): Promise<GuestImage> {
+  const { composeForPrograms } = await import('./image.ts')
+  const { findLinuxImage } = await import('../images/find.ts')
+  const { name, files, kernel, modules } = settings.image
+  const disk = name === undefined ? undefined : await diskFile(name)
+  if (disk !== undefined) return diskImage(disk, settings, onEvent)
+  const shared = plan.mounts.map(({ path }) => path)
+  const image =
+    name === undefined
+      ? await composeForPrograms({ programs, files, kernel, modules, shared }, limits)
+      : await findLinuxImage(name, process.env, process.cwd())
+  log.detail(`image ${image.id}`)
+  onEvent(imageEvent(image.id, [image.kernel, image.initrd, image.disk]))
+  return { kind: 'linux', kernel: image.kernel, initrd: image.initrd, disk: image.disk }
+}
+
+/** The path of a disk image, when `--image` names a file; the name of an image of the store is taken for that. */
+async function diskFile(name: string): Promise<string | undefined> {
+  const path = resolve(name)
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return undefined
+  const { findLinuxImage } = await import('../images/find.ts')
+  const found = () => findLinuxImage(name, process.env, process.cwd())
+  const inStore = !name.includes('/') && (await found().then(Boolean, () => false))
+  return inStore ? undefined : realpathSync(path)
+}
+
+async function diskImage(
+  path: string,
+  { image: { files, kernel, modules } }: Settings,
+  onEvent: EventListener,
+): Promise<GuestImage> {
+  const more = [files.length > 0 && '--file', kernel && '--kernel', modules && '--modules'].find(Boolean)
+  if (more) throw usageError('a disk image boots by itself, with what is in it', undefined, `${more}`)
+  const { openDiskImage } = await import('../images/disk-image.ts')
+  const { format } = openDiskImage(path)
+  onEvent(imageEvent(path, [path]))
+  return { kind: 'disk', disk: path, format }
+}
+
+async function osvImage(
+  { plan, settings, log, onEvent }: ImageOrder,
+  programs: readonly string[],
+  limits: ComposeLimits,
+): Promise<GuestImage> {
+  const { composeOsvForPrograms } = await import('./image.ts')
+  const { name, files, osvBase, osvCompat } = settings.image
+  if (name !== undefined) return osvDisk(name, settings, onEvent)
+  const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
+  const staged = plan.programs.map(({ workDir }) => workDir)
+  const image = await composeOsvForPrograms(
+    { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged },
+    limits,
+  )
+  log.detail(`image ${image.id}`)
+  onEvent(imageEvent(image.id, [image.kernel, image.disk]))
+  for (const warning of image.warnings) log.warn(warning)
+  return {
+    kind: 'osv',
+    kernel: image.kernel,
+    disk: image.disk,
+    compat: image.compat,
+    mountTool: image.base.nfs,
+    tls: image.base.tls,
+    links: image.links,
+    programs: Object.fromEntries(image.programs.map(({ path }, index) => [programs[index] as string, path])),
+  }
+}
+
+// Nothing is known of such an image but that it boots: its REST server may have no TLS, and of the tools that mount NFS OSv
+// has had one for years.
+async function osvDisk(
+  name: string,
+  { image: { files } }: Settings,
+  onEvent: EventListener,
+): Promise<GuestImage> {
+  const path = resolve(name)
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+    throw usageError(
+      `${name} is no disk image`,
+      'a disk image that OSv’s build made; other OSv images are composed from the program',
+      '--image',
+    )
+  }
+  if (files.length > 0)
+    throw usageError('a disk image boots by itself, with what is in it', undefined, '--file')
+  const { openDiskImage } = await import('../images/disk-image.ts')
+  const disk = realpathSync(path)
+  const { format } = openDiskImage(disk)
+  onEvent(imageEvent(disk, [disk]))
+  const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }
+  return { kind: 'osv', disk, format, mountTool: 'mount-fs.so', ...nothing }
+}
+
+type ComposeLimits = WaitLimits & { readonly log: Log }
+
+/** A cold store of a large program on a slow disk takes a while; more is a hang. */
+const COMPOSE_MS = 600_000

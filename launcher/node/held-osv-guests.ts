@@ -1,0 +1,239 @@
+// OSv guests that a session keeps, for one of its jobs: REST leads into each, its console is read from the file that the
+// session writes, and what the guest has started since its boot is counted in a file beside that. One job at a time has a
+// guest: programs get their environment from the guest's own.
+
+import { randomBytes } from 'node:crypto'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { isRunning, LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
+import {
+  MAX_STARTS,
+  type OsvChannel,
+  type OsvRest,
+  openOsvChannel,
+  type RankEvent,
+  type RankListener,
+  removeStaged,
+  stagedPath,
+} from '../../mpi-bridge/index.ts'
+import { lockName, type NameLock } from '../journal/name-lock.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import { type FollowedFile, followFile } from './follow-file.ts'
+import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import { osvRestOf } from './osv-rest.ts'
+import { OsvStaging, planStaging } from './osv-staging.ts'
+import type { GuestState, HeldGuest, JobSecrets, OsvImageFiles } from './worker.ts'
+
+/** What `heldOsvGuests` is told. */
+export interface HeldOsvGuestsContext {
+  readonly plan: JobPlan
+  /** The guests of this node that the job uses. */
+  readonly guests: readonly GuestPlan[]
+  readonly held: Readonly<Record<string, HeldGuest>>
+  /** Those of the session. */
+  readonly secrets: JobSecrets
+  /** Which the guests booted. */
+  readonly image: OsvImageFiles
+  readonly log: Log
+}
+
+/** How often it is looked whether the hypervisor still runs, in milliseconds: it is no child of this process. */
+const LOOK_MS = 200
+/** How long the console of a guest that has ended may come later than that. */
+const CONSOLE_LAG_MS = 300
+/** How long it may take to remove what was carried into a guest. */
+const TIDY_MS = 30_000
+
+/** The OSv guests of a session on this node; they are up. */
+export function heldOsvGuests(context: HeldOsvGuestsContext): NodeGuests {
+  const guests: HeldOsvGuest[] = []
+  return {
+    async boot(onState, limits) {
+      for (const plan of context.guests) {
+        const access = context.held[plan.name]?.osv && context.held[plan.name]
+        if (!access) {
+          throw new LeetError({ code: 'LEET_E_SESSION', what: 'it is not of the session', where: plan.name })
+        }
+        guests.push(new HeldOsvGuest(context, plan, access))
+      }
+      return Promise.all(
+        guests.map(async (guest) => {
+          await guest.take((state) => onState(guest.index, state), limits)
+          return guest
+        }),
+      )
+    },
+    async stop() {
+      for (const guest of guests) guest.giveBack()
+    },
+  }
+}
+
+class HeldOsvGuest implements NodeGuest {
+  readonly index: number
+  readonly serviceHost = '127.0.0.1'
+  readonly serviceAddress: string
+  readonly switchesUser = false
+  // Why a guest of its own is gone the session knows too; the channel tells it with what the console said.
+  readonly channelExplains = true
+  readonly lost: Promise<LeetError> = new Promise(() => {})
+  readonly #context: HeldOsvGuestsContext
+  readonly #guest: GuestPlan
+  readonly #osv: NonNullable<HeldGuest['osv']>
+  readonly #rest: OsvRest
+  #staging: OsvStaging | undefined
+  readonly #starts: StartsFile
+  #lock: NameLock | undefined
+  #console: FollowedFile | undefined
+  #look: NodeJS.Timeout | undefined
+  #gone = false
+  #poweredOff = false
+
+  constructor(context: HeldOsvGuestsContext, guest: GuestPlan, access: HeldGuest) {
+    const { secrets } = context
+    const { host = '127.0.0.1', port, serviceAddress, osv } = access
+    this.index = guest.index
+    this.serviceAddress = serviceAddress
+    this.#context = context
+    this.#guest = guest
+    this.#osv = osv as NonNullable<HeldGuest['osv']>
+    this.#rest = osvRestOf(guest.name, { host, port }, secrets)
+    this.#starts = new StartsFile(`${this.#osv.console}.starts`)
+  }
+
+  /** Makes the guest this job's, with nothing of an earlier one in it. */
+  async take(onState: (state: GuestState) => void, limits: WaitLimits): Promise<void> {
+    this.#lock = await lockName(`osv/${this.#guest.name}`)
+    if (!this.#lock) {
+      throw this.#error(
+        'another job runs in it',
+        'programs get their environment from the guest’s own: an OSv guest takes one job at a time',
+        'wait for that job; or --session none, to boot other guests',
+      )
+    }
+    const { count } = this.#starts
+    const ranks = this.#guest.ranks.length
+    if (count + ranks > MAX_STARTS) {
+      throw new LeetError({
+        code: 'LEET_E_OSV_STARTS',
+        where: this.#guest.name,
+        what: `it has started ${count} programs since its boot, and ${ranks} more would be too many`,
+        why: `OSv starts ${MAX_STARTS} from boot to boot`,
+        hint: '`leet down`, then `leet up`; or --session none, to boot other guests',
+      })
+    }
+    for (const thread of this.#starts.threads) {
+      if (await this.#rest.finished(thread, limits)) continue
+      throw this.#error(
+        'a program of an earlier job still runs in it',
+        'that job was killed, and OSv has no signals',
+        '`leet down`, then `leet up`',
+      )
+    }
+    await this.#tidy(limits)
+    const { plan, image, log } = this.#context
+    const stages = await planStaging(plan, limits)
+    this.#staging = new OsvStaging({ plan, stages, guest: this.#guest, image, log })
+    await this.#staging.stageIn(this.#rest, limits)
+    onState('ready')
+  }
+
+  async openChannel(listener: RankListener): Promise<OsvChannel> {
+    const channel = openOsvChannel({
+      rest: this.#rest,
+      listener: (event) => {
+        if (event.kind === 'began') this.#starts.began(event.pid)
+        if (event.kind === 'lost' || isKilled(event)) this.#poweredOff = true
+        listener(event)
+      },
+      log: this.#context.log,
+      compat: this.#context.image.compat,
+      nonce: randomBytes(8).toString('hex'),
+      startsBefore: this.#starts.count,
+      onStart: () => this.#starts.add(),
+    })
+    this.#console = followFile(this.#osv.console, (data) => channel.consoleData(data))
+    this.#look = setInterval(() => {
+      if (isRunning(this.#osv.machine)) return
+      clearInterval(this.#look)
+      this.#gone = true
+      setTimeout(() => {
+        this.#console?.read()
+        channel.guestEnded('its hypervisor has ended')
+      }, CONSOLE_LAG_MS)
+    }, LOOK_MS)
+    return channel
+  }
+
+  place(argv: readonly [string, ...string[]], workDir: string) {
+    return this.#staging?.place(argv, workDir) ?? { argv, workDir }
+  }
+
+  async collect(limits: WaitLimits): Promise<void> {
+    if (this.#gone) return
+    await this.#staging?.collect(this.#rest, limits)
+    await this.#tidy({ ...limits, deadline: limits.deadline.within(TIDY_MS) }).catch((error) =>
+      this.#context.log.detail(`${this.#guest.name}: ${messageOf(error)}`),
+    )
+  }
+
+  async stop(): Promise<void> {
+    this.giveBack()
+  }
+
+  giveBack(): void {
+    if (this.#poweredOff) {
+      this.#poweredOff = false
+      this.#context.log.warn(
+        `${this.#guest.name} is gone from the session: OSv has no signals, so a rank that has to end takes its guest with it`,
+      )
+    }
+    clearInterval(this.#look)
+    this.#console?.close()
+    this.#lock?.release()
+  }
+
+  async #tidy(limits: WaitLimits): Promise<void> {
+    for (const { workDir } of this.#context.plan.programs) {
+      await removeStaged(this.#rest, stagedPath(workDir), limits)
+    }
+  }
+
+  #error(what: string, why: string, hint: string): LeetError {
+    return new LeetError({ code: 'LEET_E_SESSION', where: this.#guest.name, what, why, hint })
+  }
+}
+
+function isKilled(event: RankEvent): boolean {
+  return event.kind === 'ended' && event.end.kind === 'signal' && event.end.signal === SIGKILL
+}
+
+const SIGKILL = 9
+
+/** What a guest has started since its boot: a line `start` before each, and one with the thread when that is known. */
+class StartsFile {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  get count(): number {
+    return this.#lines().filter((line) => line === 'start').length
+  }
+
+  get threads(): number[] {
+    return this.#lines().flatMap((line) => (line.startsWith('thread ') ? [Number(line.slice(7))] : []))
+  }
+
+  add(): void {
+    appendFileSync(this.#path, 'start\n', { mode: 0o600 })
+  }
+
+  began(thread: number): void {
+    appendFileSync(this.#path, `thread ${thread}\n`, { mode: 0o600 })
+  }
+
+  #lines(): string[] {
+    return existsSync(this.#path) ? readFileSync(this.#path, 'utf8').split('\n') : []
+  }
+}

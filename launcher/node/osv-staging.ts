@@ -1,0 +1,122 @@
+// The working directory of ranks in an OSv guest, carried into its memory and back where the guest cannot share it, and
+// what a rank's program and directory are called there.
+import { join } from 'node:path'
+import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
+import type { Seed, SeedFile } from '../../contextualise/index.ts'
+import {
+  type OsvRest,
+  planStageIn,
+  type SeededStage,
+  type StagedIn,
+  type StagePlan,
+  seedStage,
+  stagedPath,
+  stageFilter,
+  stageIn,
+  stageOut,
+} from '../../mpi-bridge/index.ts'
+import { isLinked } from '../images/osv/stage-links.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import type { OsvImageFiles } from './worker.ts'
+
+/** Of a guest's memory, what staged files may take: its /tmp is memory. */
+const STAGED_SHARE = 0.5
+
+/** The working directories of a job as they are when they are to be carried into guests. */
+export async function planStaging(
+  { programs, staging }: Pick<JobPlan, 'programs' | 'staging'>,
+  limits: WaitLimits,
+): Promise<readonly StagePlan[]> {
+  const directories = [...new Set(programs.map(({ workDir }) => workDir))]
+  return Promise.all(
+    directories.map((directory) =>
+      planStageIn(directory, stageFilter(staging.in, directory, '--stage-in'), limits),
+    ),
+  )
+}
+
+/** Whose directories, and into which guest. */
+export interface OsvStagingContext {
+  readonly plan: Pick<JobPlan, 'staging'>
+  readonly stages: readonly StagePlan[]
+  readonly guest: GuestPlan
+  readonly image: Pick<OsvImageFiles, 'programs' | 'links'>
+  readonly log: Log
+}
+
+/** The directories of one job in one guest; nothing is carried before `stageIn`. */
+export class OsvStaging {
+  readonly #context: OsvStagingContext
+  readonly #seeded = new Map<string, SeededStage>()
+  readonly #staged = new Map<string, StagedIn>()
+
+  /** `LEET_E_OSV_GUEST` when it does not fit. */
+  constructor(context: OsvStagingContext) {
+    this.#context = context
+    const { guest, stages } = context
+    for (const { size, directory } of stages) {
+      if (size <= guest.memory * STAGED_SHARE) continue
+      throw new LeetError({
+        code: 'LEET_E_OSV_GUEST',
+        where: guest.name,
+        what: `has no room for the ${Math.ceil(size / 2 ** 20)} MiB of ${directory}`,
+        why: 'files are carried into its memory',
+        hint: 'more --guest-memory, or --stage-in to carry less',
+      })
+    }
+  }
+
+  /** What the guest's seed is to say, so that less is to be carried. */
+  async seed(): Promise<Required<Pick<Seed, 'directories' | 'files'>>> {
+    const directories: string[] = []
+    const files: SeedFile[] = []
+    for (const stage of this.#context.stages) {
+      const seeded = await seedStage(stage)
+      this.#seeded.set(stage.directory, seeded)
+      const root = stagedPath(stage.directory)
+      directories.push(...seeded.directories.map((path) => join(root, path)))
+      for (const [path, content] of seeded.files) {
+        files.push({ path: join(root, path), content, mode: 0o644, owner: 'root' })
+      }
+    }
+    return { directories, files }
+  }
+
+  async stageIn(rest: OsvRest, limits: WaitLimits): Promise<void> {
+    const { stages, guest, log } = this.#context
+    for (const stage of stages) {
+      const { directory, entries } = stage
+      log.detail(`${guest.name}: ${entries.length} files of ${directory} are carried in, and results back`)
+      const seeded = this.#seeded.get(directory)
+      this.#staged.set(directory, await stageIn(rest, stage, stagedPath(directory), limits, seeded))
+    }
+  }
+
+  /** The path of a program of the node, and of a directory, in the guest. */
+  place(argv: readonly [string, ...string[]], workDir: string) {
+    const { programs, links } = this.#context.image
+    const [program, ...words] = argv
+    return {
+      argv: [programs[program] ?? this.#carried(program), ...words] as const,
+      workDir: isLinked(links, workDir) ? workDir : (this.#staged.get(workDir)?.guestDirectory ?? workDir),
+    }
+  }
+
+  // A program that is not in the image may have come with its directory.
+  #carried(program: string): string {
+    for (const [directory, { guestDirectory }] of this.#staged) {
+      if (program.startsWith(`${directory}/`)) return guestDirectory + program.slice(directory.length)
+    }
+    return program
+  }
+
+  /** Brings back what the ranks changed. */
+  async collect(rest: OsvRest, limits: WaitLimits): Promise<void> {
+    const { plan, guest, log } = this.#context
+    for (const [directory, before] of this.#staged) {
+      const filter = stageFilter(plan.staging.out, directory, '--stage-out')
+      const brought = await stageOut(rest, before, directory, filter, limits)
+      log.detail(`${guest.name}: ${brought.length} files brought back to ${directory}`)
+    }
+  }
+}

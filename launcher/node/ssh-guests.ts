@@ -1,0 +1,217 @@
+// Linux guests of one node, as they are booted whatever image they have: seed, machine, the wait until the guest says that
+// all is in place, and the way to its ranks, over SSH. What differs is their kind: small guests (linux-guests.ts) or
+// those of a distribution's own image (cloud-guests.ts).
+import { rmSync, writeFileSync } from 'node:fs'
+import { type LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
+import { type Seed, seedIso } from '../../contextualise/index.ts'
+import {
+  type ControlChannel,
+  openSshChannel,
+  type Processor,
+  type RankListener,
+  type SshOptions,
+} from '../../mpi-bridge/index.ts'
+import type { Journal } from '../journal/journal.ts'
+import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
+import type { MachineSpec, Placement } from '../machines/spec.ts'
+import type { GuestNetwork } from '../networks/guest-network.ts'
+import { seedMounts } from '../nfs/seed-mounts.ts'
+import { type NfsServer, watchNfsServers } from '../nfs/servers.ts'
+import { hostsOf } from '../plan/network.ts'
+import type { GuestPlan } from '../plan/plan.ts'
+import type { NodeGuest, NodeGuests } from './node-guests.ts'
+import { describePlacement } from './placement.ts'
+import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
+import type { GuestState, JobSecrets } from './worker.ts'
+
+/** A guest that is about to boot. */
+export interface BootingGuest {
+  readonly guest: GuestPlan
+  readonly network: GuestNetwork
+  readonly seed: Seed
+  readonly limits: WaitLimits
+  readonly onState: (state: GuestState, detail?: string) => void
+}
+
+/** Of a guest's machine the files that it is made with: its seed's disk for each dialect, and what its console is written to. */
+export interface GuestFiles {
+  readonly seeds: readonly string[]
+  readonly console: string
+}
+
+/** How guests of one kind boot. */
+export interface GuestKind {
+  /** Dialects that the seed is written in, a disk for each. */
+  readonly seeds: readonly ('cloud-config' | 'config-drive')[]
+  /** What must be found or built before anything boots. */
+  prepare?(limits: WaitLimits): Promise<void>
+  machine(booting: BootingGuest, files: GuestFiles): MachineSpec | Promise<MachineSpec>
+  /** Watches a guest from its first console line on. */
+  watch(booting: BootingGuest): GuestWatch
+  /** The processors that ranks of a guest may be bound to; undefined where that is not known. */
+  processors?(guest: GuestPlan): readonly Processor[]
+}
+
+/** Sees what a guest says while it boots. */
+export interface GuestWatch {
+  onLine(line: string): void
+  /** Resolves, with the way to its ranks, when the guest is ready. Its SSH server is at `port` of this node. */
+  ready(port: number): Promise<NodeGuest['openChannel']>
+}
+
+/** Of the SSH server in the guest. */
+export const SSH_PORT = 22
+
+/** The guests of this node; nothing is started yet. */
+export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests {
+  const { guests, journal, log } = context
+  const machines: Machine[] = []
+  let watch: { stop(): void } | undefined
+  return {
+    async boot(onState, limits) {
+      await kind.prepare?.(limits)
+      const { qemu, accelerator, driver, network, servers } = await prepareMachines(
+        context,
+        { port: SSH_PORT },
+        limits,
+      )
+      if (servers.length > 0) watch = watchNfsServers(servers, log)
+      return Promise.all(
+        guests.map((guest, index) => {
+          const own = network.guests[index] as GuestNetwork
+          const booting: BootingGuest = {
+            ...{ guest, limits, network: own },
+            seed: seedOf(context, guest, own, servers),
+            onState: (state, detail) => onState(guest.index, state, detail),
+          }
+          return bootGuest(context, kind, booting, {
+            placement: context.placements[index],
+            machineContext: { ...limits, journal, log, qemu, accelerator, driver },
+            onStarted: (machine) => machines.push(machine),
+            networkEnded: network.ended,
+          })
+        }),
+      )
+    },
+    async stop(limits) {
+      watch?.stop()
+      await Promise.allSettled(machines.map((machine) => machine.stop(limits)))
+    },
+  }
+}
+
+interface BootHooks {
+  readonly placement: Placement | undefined
+  readonly machineContext: MachineContext
+  readonly onStarted: (machine: Machine) => void
+  /** The guests no longer reach each other. */
+  readonly networkEnded: Promise<LeetError> | undefined
+}
+
+async function bootGuest(
+  { journal }: MachinesContext,
+  kind: GuestKind,
+  booting: BootingGuest,
+  { placement, machineContext, onStarted, networkEnded }: BootHooks,
+): Promise<NodeGuest> {
+  const { guest, network, seed, onState } = booting
+  const { processors } = kind
+  onState('starting', describePlacement(placement))
+  const seeds = kind.seeds.map((dialect) =>
+    writeSeed(journal, `g${guest.index}.${dialect}.iso`, seedIso(seed, { kind: dialect })),
+  )
+  const spec = await kind.machine(booting, {
+    seeds: seeds.map(({ path }) => path),
+    console: journal.path(`g${guest.index}.console`),
+  })
+  const watch = kind.watch(booting)
+  const machine = await startMachine(placement ? { ...spec, placement } : spec, {
+    ...machineContext,
+    onConsoleLine: (line) => watch.onLine(line),
+  })
+  onStarted(machine)
+  onState('booting')
+  const lost = lostWith(machine, networkEnded)
+  const gone = lost.then((error) => Promise.reject(error))
+  gone.catch(() => {})
+  const port = machine.forwardedPort(network.control.nic, network.control.port)
+  const openChannel = await waitFor(Promise.race([watch.ready(port), gone]), machineContext, {
+    what: 'the guest to be ready',
+    where: guest.name,
+  }).catch((error) => {
+    throw withConsole(error, machine)
+  })
+  // They hold the guest's private key, and the guest has read it.
+  for (const one of seeds) one.remove()
+  onState('ready')
+  return {
+    index: guest.index,
+    machine: { accelerator: machineContext.accelerator, pid: machine.pid },
+    serviceHost: '127.0.0.1',
+    serviceAddress: network.serviceAddress,
+    switchesUser: true,
+    ...(processors ? { processors: () => processors(guest) } : {}),
+    lost,
+    line: machine,
+    door: { port },
+    openChannel,
+    stop: async (limits) => void (await machine.stop(limits)),
+  }
+}
+
+// A seed's disk, which holds the guest's private key, is there for as long as the guest needs it.
+function writeSeed(
+  journal: Journal,
+  name: string,
+  iso: Uint8Array,
+): { readonly path: string; remove(): void } {
+  const path = journal.path(name)
+  writeFileSync(path, iso, { mode: 0o600, flag: 'wx' })
+  return { path, remove: () => rmSync(path) }
+}
+
+/** The way into a guest of this node, as root with the job's key. */
+export function sshAccess(where: string, port: number, { clientKey, hostKey }: JobSecrets): SshOptions {
+  return {
+    ...{ where, host: '127.0.0.1', port, username: 'root' },
+    privateKey: clientKey.privateKey,
+    hostKey: hostKey.publicKey,
+  }
+}
+
+/** The way to the ranks of a guest of this node. */
+export function openGuestChannel(
+  guest: GuestPlan,
+  port: number,
+  secrets: JobSecrets,
+  listener: RankListener,
+  limits: WaitLimits,
+): Promise<ControlChannel> {
+  return openSshChannel(
+    { ...sshAccess(guest.name, port, secrets), command: '/leet/starter', listener },
+    limits,
+  )
+}
+
+/** What a Linux guest is told at first boot. */
+export function seedOf(
+  { plan, addresses, secrets }: Pick<MachinesContext, 'plan' | 'addresses' | 'secrets'>,
+  guest: GuestPlan,
+  network: GuestNetwork,
+  servers: readonly NfsServer[],
+): Seed {
+  return {
+    instanceId: `leet-${plan.jobId}-${guest.index}`,
+    hostname: guest.name,
+    hosts: hostsOf(plan, addresses),
+    interfaces: network.interfaces,
+    user: { ...plan.user, groups: [] },
+    ssh: {
+      hostKey: { private: secrets.hostKey.privateKey, public: secrets.hostKey.publicKey },
+      authorizedKeys: [secrets.clientKey.publicKey],
+    },
+    mounts: seedMounts(plan.mounts, servers, network.serviceAddress),
+    files: [],
+    commands: [],
+  }
+}

@@ -1,0 +1,80 @@
+// A command of the user in one guest of a session: in the same directory, with the same environment and as the same user
+// as on the node. What it leaves behind ends with it.
+import { Deadline, LeetError } from '../../common/index.ts'
+import {
+  type ControlChannel,
+  forwardEnvironment,
+  forwardInput,
+  openSshChannel,
+  type RankEvent,
+} from '../../mpi-bridge/index.ts'
+import { isMounted } from '../plan/mounts.ts'
+import { answering, doorOf } from './door.ts'
+import type { SessionRecord } from './record.ts'
+
+/** What to run, and as whom. */
+export interface ExecOrder {
+  readonly guest: string
+  readonly argv: readonly [string, ...string[]]
+  readonly root: boolean
+}
+
+const THE_COMMAND = 0
+const CLOSE_MS = 5_000
+
+/** Runs it; resolves to its exit status, 128+N when signal N ended it. */
+export async function execInGuest(record: SessionRecord, { guest, argv, root }: ExecOrder): Promise<number> {
+  const { plan } = record
+  const { target, mpi } = doorOf(record, guest)
+  const ended = Promise.withResolvers<number>()
+  const listener = (event: RankEvent) => {
+    if (event.kind === 'output') process[event.stream].write(event.data)
+    else if (event.kind === 'ended') {
+      const { end } = event
+      ended.resolve(end.kind === 'exit' ? end.status : 128 + end.signal)
+    } else if (event.kind !== 'began') ended.reject(event.error)
+  }
+  const channel = await openSshChannel({ ...target, command: '/leet/starter', listener }, answering())
+  const { name, uid, gid, groups, home } = plan.user
+  const directory = process.cwd()
+  const env = {
+    ...mpi,
+    ...forwardEnvironment(process.env, true).variables,
+    HOME: root ? '/root' : home,
+    USER: root ? 'root' : name,
+  }
+  const release = passSignals(channel)
+  try {
+    await channel.start([
+      {
+        ...{ rank: THE_COMMAND, argv, env, stdin: true, terminal: false },
+        cwd: isMounted(plan, directory) ? directory : '/',
+        ...(root ? {} : { user: { uid, gid, groups } }),
+      },
+    ])
+    const input = forwardInput(process.stdin, [
+      {
+        write: (data) => channel.write(THE_COMMAND, data),
+        end: () => channel.endInput(THE_COMMAND),
+      },
+    ])
+    const status = await ended.promise
+    input.stop()
+    return status
+  } finally {
+    release()
+    await channel.close({ deadline: Deadline.after(CLOSE_MS) }).catch((error) => {
+      if (!(error instanceof LeetError)) throw error
+    })
+  }
+}
+
+const PASSED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
+
+function passSignals(channel: ControlChannel): () => void {
+  const pass = (signal: NodeJS.Signals) => channel.signal('all', signal)
+  for (const signal of PASSED) process.on(signal, pass)
+  return () => {
+    for (const signal of PASSED) process.off(signal, pass)
+  }
+}

@@ -1,0 +1,72 @@
+// A host with a real libvirtd, as a site has it where ordinary users may use `qemu:///system`; their own `qemu:///session`
+// libvirt starts when it is asked for. There is no systemd, no polkit and no cgroup in it.
+import type { ChildProcess } from 'node:child_process'
+import { Deadline, poll } from '../../../common/index.ts'
+import { type Cluster, type LabCommandOptions, startCluster } from './cluster.ts'
+
+/** One node with libvirt. */
+export interface LibvirtLab extends Cluster {
+  /** Names of the domains that a libvirtd knows. */
+  domains(uri: string, options?: LabCommandOptions): Promise<string[]>
+  /** Ends `qemu:///system` as a crash does. */
+  killDaemon(): Promise<void>
+  /** Starts it; resolves when it answers. */
+  startDaemon(): Promise<void>
+}
+
+/** libvirt's directory of its QEMUs, through which those of ordinary users must pass. */
+export const LIBVIRT_QEMU = '/var/lib/libvirt/qemu'
+
+const START_MS = 60_000
+
+const LIBVIRTD_CONF = ['auth_unix_rw = "none"', 'unix_sock_rw_perms = "0777"', ''].join('\n')
+const QEMU_CONF = [
+  'security_driver = "none"',
+  'cgroup_controllers = []',
+  'namespaces = []',
+  // Without virtlogd.
+  'stdio_handler = "file"',
+  '',
+].join('\n')
+
+/** Makes a lab of one node on which libvirtd runs. */
+export async function startLibvirtLab(): Promise<LibvirtLab> {
+  let daemon: ChildProcess
+  let startDaemon: () => Promise<void> = async () => {}
+  const cluster = await startCluster(
+    { nodes: 1 },
+    {
+      async layHost(_host, _all, files) {
+        await files.put('libvirt/libvirtd.conf', LIBVIRTD_CONF)
+        await files.put('libvirt/qemu.conf', QEMU_CONF)
+      },
+      async start({ run }, service) {
+        await run('node1', ['chmod', 'o+x', LIBVIRT_QEMU])
+        const answers = async () => {
+          const { status } = await run('node1', ['virsh', '-c', 'qemu:///system', 'list'])
+          return status === 0 ? true : undefined
+        }
+        startDaemon = async () => {
+          daemon = service('node1', ['libvirtd'])
+          await poll(answers, 100, { deadline: Deadline.after(START_MS) }, { what: 'libvirtd to answer' })
+        }
+        await startDaemon()
+      },
+    },
+  )
+  return {
+    ...cluster,
+    async domains(uri, options = {}) {
+      const list = ['virsh', '-c', uri, 'list', '--all', '--name']
+      const { status, stdout, stderr } = await cluster.run('node1', list, options)
+      if (status !== 0) throw new Error(stderr)
+      return stdout.split('\n').filter(Boolean)
+    },
+    async killDaemon() {
+      const ended = new Promise((resolve) => daemon.once('exit', resolve))
+      daemon.kill('SIGKILL')
+      await ended
+    },
+    startDaemon: () => startDaemon(),
+  }
+}

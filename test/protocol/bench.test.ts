@@ -1,0 +1,124 @@
+// leet bench on the bare host and under the stock launcher, with real MPI, and its figures against those that a user gets.
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { Deadline, poll } from '../../common/index.ts'
+import { observe, readEvents } from '../../launcher/bench/observe.ts'
+import type { Results } from '../../launcher/bench/results.ts'
+import { type Playground, playground, startLeet } from '../support/leet.ts'
+import { describeWith } from '../support/needs.ts'
+
+const hello = new URL('../../examples/programs/hello.c', import.meta.url).pathname
+
+describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich'], 'leet bench', () => {
+  let place: Playground
+  beforeEach(() => {
+    place = playground()
+  })
+  afterEach(() => place.remove())
+
+  const bench = (argv: readonly string[]) =>
+    startLeet(['bench', '--out', 'out', ...argv], { cwd: place.directory, env: place.env }, 'leet')
+  const results = (): Results => JSON.parse(readFileSync(join(place.directory, 'out/results.json'), 'utf8'))
+  const compile = (mpi: string) =>
+    execFileSync(`mpicc.${mpi}`, ['-O2', '-o', join(place.directory, 'hello'), hello])
+
+  it.each(['openmpi', 'mpich'])('measures %s on the host and under its own launcher', async (mpi) => {
+    compile(mpi)
+    const words = ['--kinds', 'host,mpirun', '-r', '1', '--warmup', '1', '--sizes', '1,1K,64K']
+    const { status, stdout, stderr } = await bench([
+      ...[...words, '--micro-time', '0.002', '--no-osu', '--mpicc', `mpicc.${mpi}`, '-n', '2', './hello'],
+    ]).ended
+    expect({ status, stderr }).toMatchObject({ status: 0 })
+    expect(stdout).toMatch(/^hello.*\n/)
+    const { runs, environment } = results()
+    expect(environment.mpi).toContain(mpi)
+    expect(runs.map(({ failure }) => failure)).toEqual(Array(8).fill(undefined))
+    for (const kind of ['host', 'mpirun']) {
+      const metrics = runs
+        .filter((run) => run.kind === kind && run.round === 1)
+        .flatMap(({ measurements }) => measurements.map(({ metric, size }) => `${metric}${size ?? ''}`))
+      const host =
+        kind === 'host' ? ['launch-first', 'launch-first', 'launch-last', 'launch-last', 'program'] : []
+      const curves = ['latency', 'bandwidth', 'allreduce'].flatMap((name) =>
+        [1, 1024, 65536].filter((size) => name !== 'allreduce' || size >= 4).map((size) => `${name}${size}`),
+      )
+      expect(metrics.sort()).toEqual([...host, ...curves, 'job', 'start'].sort())
+    }
+    expect(runs.flatMap(({ measurements }) => measurements).every(({ value }) => value > 0)).toBe(true)
+    expect(readdirSync(join(place.directory, 'out')).sort()).toEqual(
+      ['micro', 'report.html', 'results.csv', 'results.json', 'runs'].sort(),
+    )
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('has the figures that the same command gives by hand', async () => {
+    compile('openmpi')
+    await bench(['--kinds', 'host', '-r', '1', '--warmup', '0', '--no-micro', '-n', '2', './hello']).ended
+    const [run] = results().runs
+    const { command } = run as Results['runs'][number]
+    const events = command[command.indexOf('--events') + 1] as string
+    rmSync(events)
+    const begun = Date.now()
+    const { stderr } = await startLeet(command.slice(1), { cwd: place.directory, env: place.env }).ended
+    const took = (Date.now() - begun) / 1000
+    const seen = observe(readEvents(readFileSync(events, 'utf8')), begun)
+    const figure = (name: string) => seen.measurements.find(({ metric }) => metric === name)?.value as number
+    const said = (name: string) => Number(new RegExp(`${name} +([0-9.]+) s`).exec(stderr)?.[1])
+    const names = (each: { metric: string }) => each.metric
+    expect((run?.measurements ?? []).map(names).filter((name) => name !== 'job')).toEqual(
+      seen.measurements.map(names),
+    )
+    // --timings rounds to hundredths.
+    expect(figure('launch-first')).toBeCloseTo(said('launch to first rank connected'), 1.9)
+    expect(figure('launch-last')).toBeCloseTo(said('launch to last rank in MPI_Init'), 1.9)
+    expect(figure('program')).toBeCloseTo(
+      said('ranks handed over') + said('run, to the end of the last rank'),
+      1.5,
+    )
+    expect(seen.timeline.job.at(-1)?.to).toBeLessThanOrEqual(took)
+  })
+
+  it('says which runs failed, and why', async () => {
+    const script = 'echo no mesh >&2; exit 3'
+    const { status, stdout } = await bench([
+      '--kinds',
+      'host',
+      '-r',
+      '1',
+      '--no-micro',
+      '-n',
+      '1',
+      'sh',
+      '-c',
+      script,
+    ]).ended
+    expect(status).toBe(1)
+    expect(stdout).toContain('2 of 2 runs failed')
+    expect(results().runs[0]?.failure).toMatch(/^status 3\n.*no mesh/s)
+    expect(readFileSync(join(place.directory, 'out/report.html'), 'utf8')).toContain('no mesh')
+  })
+
+  it('ends at a signal with what it has, and leaves nothing', async () => {
+    const running = bench(['--kinds', 'host', '--no-micro', '-n', '1', 'sh', '-c', 'touch began; sleep 600'])
+    const began = () => existsSync(join(place.directory, 'began')) || undefined
+    await poll(began, 20, { deadline: Deadline.after(60_000) }, { what: 'the first run' })
+    running.child.kill('SIGTERM')
+    expect((await running.ended).status).toBe(143)
+    expect(results().notes).toEqual(['The bench was ended with 6 of 6 runs still to do.'])
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('refuses to write over other results, and kinds that cannot be had', async () => {
+    const words = ['--kinds', 'host', '-r', '1', '--warmup', '0', '--no-micro', '-n', '1', 'true']
+    expect((await bench(words).ended).status).toBe(0)
+    expect(await bench(words).ended).toMatchObject({ status: 2, stderr: /another --out/ })
+    const other = ['bench', '--kinds', 'osv', '--out', 'two', 'true']
+    // Named by the environment, as for leet-mpirun.
+    const env = { ...place.env, LEET_OSV_BASE: '0'.repeat(64) }
+    const refused = await startLeet(other, { cwd: place.directory, env }, 'leet').ended
+    expect(refused).toMatchObject({ status: 2 })
+    expect(refused.stderr).toContain('osv cannot be measured: there is no OSv base')
+  })
+})

@@ -1,0 +1,176 @@
+// Jobs in OSv guests that a session keeps, against simulated ones: their console comes from a file, one job at a time has a
+// guest, what the guest has started is counted from job to job, and nothing of one job is there for the next.
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Deadline, identify, type ProcessIdentity, poll, silentLog, waitFor } from '../../common/index.ts'
+import { followFile } from '../../launcher/node/follow-file.ts'
+import { heldOsvGuests } from '../../launcher/node/held-osv-guests.ts'
+import type { NodeGuest, NodeGuests } from '../../launcher/node/node-guests.ts'
+import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
+import type { ControlChannel, RankEvent } from '../../mpi-bridge/index.ts'
+import { OsvGuest } from '../simulators/osv/guest.ts'
+
+const limits = () => ({ deadline: Deadline.after(20_000) })
+const here = identify(process.pid) as ProcessIdentity
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'leet-osv-session-'))
+})
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+describe('an OSv guest of a session', () => {
+  let guest: OsvGuest
+  let console: string
+  let workDir: string
+  beforeEach(async () => {
+    console = join(folder, 'g0.console')
+    workDir = join(folder, 'case')
+    mkdirSync(workDir)
+    writeFileSync(join(workDir, 'input'), 'of the node\n')
+    writeFileSync(console, '')
+    guest = await OsvGuest.boot({ compat: true, onConsole: (data) => appendFileSync(console, data) })
+    cleanups.push(() => guest.remove())
+  })
+
+  const job = (ranks = 1, machine = here): NodeGuests => {
+    const name = folder.split('/').at(-1) as string
+    const one: GuestPlan = {
+      index: 0,
+      name,
+      node: 0,
+      cpus: 1,
+      memory: 2 ** 28,
+      ranks: Array.from({ length: ranks }, (_, rank) => rank),
+    }
+    const program = { argv: ['/bin/sh'], workDir, exports: [], inherits: true, mpi: 'none', ranks } as const
+    const plan = { programs: [program], staging: {} } as unknown as JobPlan
+    const guests = heldOsvGuests({
+      plan,
+      guests: [one],
+      held: { [name]: { port: guest.port, serviceAddress: '127.0.0.1', osv: { machine, console } } },
+      secrets: { hostKey: { privateKey: '', publicKey: '' }, clientKey: { privateKey: '', publicKey: '' } },
+      image: {
+        kernel: '',
+        disk: '',
+        compat: true,
+        tls: false,
+        mountTool: undefined,
+        programs: {},
+        links: [],
+      },
+      log: silentLog,
+    })
+    cleanups.push(() => guests.stop(limits()))
+    return guests
+  }
+
+  const enter = async (guests: NodeGuests) => {
+    const [held] = (await guests.boot(() => {}, limits())) as [NodeGuest]
+    const events: RankEvent[] = []
+    const channel = await held.openChannel((event) => events.push(event), limits())
+    const run = async (code: string) => {
+      const { argv, workDir: cwd } = held.place?.(['/bin/sh', '-c', code], workDir) ?? { argv: [], workDir }
+      await channel.start([
+        { rank: 0, argv, env: { PATH: process.env.PATH ?? '' }, cwd, stdin: false, terminal: false },
+      ])
+    }
+    const until = (kind: RankEvent['kind']) =>
+      poll(() => events.find((event) => event.kind === kind), 10, limits(), { what: kind })
+    const text = () =>
+      events
+        .flatMap((event) => (event.kind === 'output' ? [Buffer.from(event.data).toString()] : []))
+        .join('')
+    return { held, channel, run, until, text }
+  }
+  const leave = async (guests: NodeGuests, channel: ControlChannel) => {
+    await channel.close(limits())
+    await guests.stop(limits())
+  }
+
+  it('serves one job after the other, with nothing of one in the next', async () => {
+    for (const round of [1, 2]) {
+      const guests = job()
+      const { held, channel, run, until, text } = await enter(guests)
+      await run('ls; cat input; echo made > result; mkdir -p deep; echo more > deep/er; exit 3')
+      expect(await until('ended')).toMatchObject({ end: { kind: 'exit', status: 3 } })
+      expect(text()).toBe(round === 1 ? 'input\nof the node\n' : 'deep\ninput\nresult\nof the node\n')
+      await held.collect?.(limits())
+      expect(readFileSync(join(workDir, 'result'), 'utf8')).toBe('made\n')
+      await leave(guests, channel)
+    }
+    expect(guest.starts).toBe(2)
+  })
+
+  it('is one job’s at a time', async () => {
+    const guests = job()
+    const { channel } = await enter(guests)
+    await expect(enter(job())).rejects.toMatchObject({ code: 'LEET_E_SESSION', message: /another job/ })
+    await leave(guests, channel)
+    await enter(job())
+  })
+
+  it('is refused while a program of a job that was killed runs in it', async () => {
+    const guests = job()
+    const { run, until } = await enter(guests)
+    await run('exec sleep 60')
+    await until('began')
+    // Without closing the channel, which would power the guest off.
+    await guests.stop(limits())
+    await expect(enter(job())).rejects.toMatchObject({ message: /an earlier job still runs/ })
+  })
+
+  it('is refused to a job with more ranks than it can still start', async () => {
+    appendFileSync(`${console}.starts`, 'start\n'.repeat(30))
+    const tooMany = job(2)
+    await expect(enter(tooMany)).rejects.toMatchObject({ code: 'LEET_E_OSV_STARTS' })
+    await tooMany.stop(limits())
+    const { run, until } = await enter(job(1))
+    await run('true')
+    await until('ended')
+  })
+
+  it('is lost with its hypervisor', async () => {
+    const machine = { pid: process.pid, startTime: here.startTime + 1 }
+    const { run, until } = await enter(job(1, machine))
+    await run('exec sleep 60')
+    expect(await until('lost')).toMatchObject({ error: { message: /its hypervisor has ended/ } })
+  })
+})
+
+describe('a followed file', () => {
+  it('is read from its end on, also when it is put aside', async () => {
+    const path = join(folder, 'file')
+    writeFileSync(path, 'before\n')
+    let text = ''
+    const all = Promise.withResolvers<void>()
+    const file = followFile(path, (data) => {
+      text += Buffer.from(data).toString()
+      if (text.includes('last')) all.resolve()
+    })
+    cleanups.push(() => file.close())
+    appendFileSync(path, 'one\n')
+    appendFileSync(path, 'two\n')
+    renameSync(path, `${path}.old`)
+    writeFileSync(path, 'three\n')
+    appendFileSync(path, 'last\n')
+    await waitFor(all.promise, limits(), { what: 'all lines' })
+    expect(text).toBe('one\ntwo\nthree\nlast\n')
+    expect(existsSync(`${path}.old`)).toBe(true)
+  })
+})

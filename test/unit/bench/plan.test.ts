@@ -1,0 +1,49 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { planRuns } from '../../../launcher/bench/plan.ts'
+import type { Kind } from '../../../launcher/bench/results.ts'
+
+const all: readonly Kind[] = ['linux', 'osv', 'host', 'mpirun']
+const orders = fc.record({
+  kinds: fc.subarray([...all], { minLength: 1 }),
+  workloads: fc.subarray(['micro', 'program'] as const, { minLength: 1 }),
+  repetitions: fc.integer({ min: 1, max: 12 }),
+  warmup: fc.integer({ min: 0, max: 3 }),
+})
+
+describe('the order of runs', () => {
+  it('has every kind once with every workload in each round', () => {
+    fc.assert(
+      fc.property(orders, (order) => {
+        const rounds = Map.groupBy(planRuns(order), ({ round }) => round)
+        expect([...rounds.keys()]).toEqual(
+          Array.from({ length: order.warmup + order.repetitions }, (_, index) => index + 1 - order.warmup),
+        )
+        for (const runs of rounds.values()) {
+          const pairs = runs.map(({ kind, workload }) => `${kind} ${workload}`)
+          expect(pairs.sort()).toEqual(
+            order.kinds.flatMap((kind) => order.workloads.map((workload) => `${kind} ${workload}`)).sort(),
+          )
+        }
+      }),
+    )
+  })
+
+  it('gives each kind each place equally often over twice as many rounds as kinds', () => {
+    const kinds = all.slice(0, 3)
+    const runs = planRuns({ kinds, workloads: ['program'], repetitions: 6, warmup: 0 })
+    const places = runs.map(({ kind }, index) => `${kind} ${index % 3}`)
+    for (const kind of kinds)
+      for (const place of [0, 1, 2])
+        expect(places.filter((each) => each === `${kind} ${place}`)).toHaveLength(2)
+    const neighbours = runs
+      .slice(1)
+      .filter(({ kind }, index) => kind === 'osv' && runs[index]?.kind === 'linux')
+    expect(neighbours.length).toBeLessThan(6)
+  })
+
+  it('mirrors the order of two', () => {
+    const runs = planRuns({ kinds: ['linux', 'host'], workloads: ['micro'], repetitions: 4, warmup: 0 })
+    expect(runs.map(({ kind }) => kind[0]).join('')).toBe('lhhlhllh')
+  })
+})
