@@ -89,7 +89,9 @@ function guestStages(
   told: readonly (TimedEvent & Extract<JobEvent, { event: 'guest' }>)[],
   begun: number,
 ): Timeline['guests'] {
-  return [...Map.groupBy(told, ({ guest }) => guest)].map(([guest, own]) => {
+  return [...Map.groupBy(told, ({ guest }) => guest)].map(([guest, all]) => {
+    // A guest that hung was booted anew.
+    const own = all.slice(all.findLastIndex(({ state }) => state === 'hung') + 1)
     const starting = own.find(({ state }) => state === 'starting')?.at
     const [hypervisor, speaks] = own.filter(({ state }) => state === 'booting')
     const contextualised = own.find(({ state }) => state === 'contextualised')?.at

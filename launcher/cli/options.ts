@@ -262,6 +262,22 @@ export const OPTIONS: readonly OptionSpec[] = [
     },
   ),
   option(
+    'guest.boot-patience',
+    'boot-patience',
+    'TIME',
+    GUEST,
+    'a guest that makes no progress hangs after so much processor time, or time without any (default: 10 s, of a disk image 60 s)',
+    { environment: 'LEET_GUEST_BOOT_PATIENCE' },
+  ),
+  option(
+    'guest.boot-retries',
+    'boot-retries',
+    'N',
+    GUEST,
+    'how often a guest that hangs is booted again (default: 2)',
+    { environment: 'LEET_GUEST_BOOT_RETRIES' },
+  ),
+  option(
     'session',
     'session',
     'NAME|none',

@@ -37,8 +37,12 @@ export class Progress {
         return
       case 'guest':
         this.#guests.set(event.guest, event.state)
+        if (event.state === 'hung') {
+          this.clear()
+          this.#line(`guest ${event.guest} ${event.detail}`)
+        }
         if (this.#stream.isTTY) this.#draw()
-        else if (this.#verbose)
+        else if (this.#verbose && event.state !== 'hung')
           this.#line(`${event.guest}: ${event.state}${event.detail ? ` (${event.detail})` : ''}`)
         return
       case 'phase':

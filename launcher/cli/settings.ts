@@ -91,6 +91,9 @@ export interface Settings {
     readonly cpus: number | undefined
     /** Milliseconds. */
     readonly bootTimeout: number
+    /** Milliseconds. */
+    readonly bootPatience: number
+    readonly bootRetries: number
     readonly hypervisor: Hypervisor
     readonly pinning: Pinning
   }
@@ -157,8 +160,22 @@ const BOOT_TIMEOUT_MS = 120_000
 const DISK_BOOT_TIMEOUT_MS = 300_000
 
 function usualBootTimeout(image: string | undefined): number {
-  return image !== undefined && /\.(qcow2|img|raw)$/.test(image) ? DISK_BOOT_TIMEOUT_MS : BOOT_TIMEOUT_MS
+  return isDiskImage(image) ? DISK_BOOT_TIMEOUT_MS : BOOT_TIMEOUT_MS
 }
+
+/** What LEET's own guests need for their whole boot is a third of it, on slow machines without KVM. */
+const BOOT_PATIENCE_MS = 10_000
+/** A distribution's programs may be silent for whole stages of their start. */
+const DISK_BOOT_PATIENCE_MS = 60_000
+
+function usualBootPatience(image: string | undefined): number {
+  return isDiskImage(image) ? DISK_BOOT_PATIENCE_MS : BOOT_PATIENCE_MS
+}
+
+function isDiskImage(image: string | undefined): boolean {
+  return image !== undefined && /\.(qcow2|img|raw)$/.test(image)
+}
+
 /** Two levels below the controller are then a thousand nodes. */
 const DEFAULT_TREE_WIDTH = 32
 
@@ -205,6 +222,9 @@ export function readSettings(
       cpus: job.value('guest.cpus', (text, where) => parseCount(text, where, 1, 255)),
       bootTimeout:
         job.value('guest.boot-timeout', parseDuration) ?? usualBootTimeout(job.value('image', nonEmpty)),
+      bootPatience:
+        job.value('guest.boot-patience', parseDuration) ?? usualBootPatience(job.value('image', nonEmpty)),
+      bootRetries: job.value('guest.boot-retries', (text, where) => parseCount(text, where, 0, 100)) ?? 2,
       hypervisor: readHypervisor(job),
       pinning: job.value('guest.pin', choice(['auto', 'yes', 'no'])) ?? 'auto',
     },

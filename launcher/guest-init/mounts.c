@@ -249,6 +249,7 @@ void mount_seed_mounts(const struct seed *seed) {
   for (const struct json *entry = mounts ? mounts->first : NULL; entry; entry = entry->next) {
     struct wanted wanted;
     if (!read_entry(entry, &wanted)) report_fatal("mount", "an entry of mounts makes no sense", NULL);
+    report_begin("mount", "path", wanted.path, NULL);
     const char *reason = mount_one(&wanted);
     if (!reason) report_ok("mount", "path", wanted.path, "type", wanted.type, NULL);
     else if (wanted.optional) report_failed("mount", reason, "path", wanted.path, "type", wanted.type, "source", wanted.source, NULL);

@@ -94,6 +94,13 @@ static void step_line(const char *step, const char *status, const char *reason, 
   end();
 }
 
+void report_begin(const char *step, ...) {
+  va_list pairs;
+  va_start(pairs, step);
+  step_line(step, "begin", NULL, pairs);
+  va_end(pairs);
+}
+
 void report_ok(const char *step, ...) {
   va_list pairs;
   va_start(pairs, step);

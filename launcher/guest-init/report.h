@@ -3,6 +3,8 @@
 
 // Key and value pairs of a line end with a null pointer. Values are quoted as needed; a null value is left out.
 
+// `leet-init: step=STEP KEY=VALUE… status=begin`: it may take as long as it has a limit of its own.
+void report_begin(const char *step, ...) __attribute__((sentinel));
 // `leet-init: step=STEP KEY=VALUE… status=ok`
 void report_ok(const char *step, ...) __attribute__((sentinel));
 // `… status=failed reason="…"`: the guest goes on without it.

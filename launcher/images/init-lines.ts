@@ -14,6 +14,8 @@ export type InitLine =
       /** What the step was about: path, interface, device; and `reason` with the error's text when it failed. */
       readonly fields: Readonly<Record<string, string>>
     }
+  /** A step begins that may take long, and has a limit of its own. */
+  | { readonly kind: 'begin'; readonly step: string; readonly fields: Readonly<Record<string, string>> }
   /** SSH listens and every required mount answers. */
   | { readonly kind: 'ready'; readonly fields: Readonly<Record<string, string>> }
   /** The guest ends: by request, or because of a fatal failure. */
@@ -24,7 +26,7 @@ const MAX_LINE = 4096
 
 /**
  * Reads one console line: `leet-init: step=mount path=/x status=ok`, `leet-init: step=mount path=/x status=failed
- * reason="No such device"`, `leet-init: ready ms=1432`, `leet-init: off reason="…"`. Values with blanks are quoted,
+ * reason="No such device"`, `… status=begin`, `leet-init: ready ms=1432`, `leet-init: off reason="…"`. Values with blanks are quoted,
  * with `\"`, `\\` and `\xNN` inside. Anything else is undefined; kernel messages may stand before it on the line.
  */
 export function parseInitLine(line: string): InitLine | undefined {
@@ -41,6 +43,7 @@ export function parseInitLine(line: string): InitLine | undefined {
   }
   if (first.key !== 'step') return undefined
   const { status, ...others } = fields
+  if (status === 'begin') return { kind: 'begin', step: first.value, fields: others }
   if (status !== 'ok' && status !== 'failed' && status !== 'fatal') return undefined
   return {
     kind: 'step',

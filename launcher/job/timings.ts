@@ -7,12 +7,15 @@ export class Timings {
   readonly #took = new Map<Phase, number>()
   #firstConnected: number | undefined
   #lastInitialised: number | undefined
+  #hung = 0
 
   /** Takes the next event, which happened at `at`. */
   add(event: JobEvent, at: number): void {
     if (event.event === 'phase') {
       if (event.state === 'begin') this.#begun.set(event.phase, at)
       else this.#took.set(event.phase, at - (this.#begun.get(event.phase) ?? at))
+    } else if (event.event === 'guest') {
+      if (event.state === 'hung') this.#hung += 1
     } else if (event.event === 'rank') {
       const launched = this.#begun.get('launch') ?? at
       if (event.state === 'connected') this.#firstConnected ??= at - launched
@@ -40,6 +43,11 @@ export class Timings {
     return this.#lastInitialised
   }
 
+  /** How many guests hung while they booted and were booted again. */
+  get hung(): number {
+    return this.#hung
+  }
+
   /** Lines such as `boot 3.21 s`. */
   lines(): string[] {
     const names: Record<Phase, string> = {
@@ -54,8 +62,10 @@ export class Timings {
       ['launch to first rank connected', this.#firstConnected],
       ['launch to last rank in MPI_Init', this.#lastInitialised],
     ]
-    return parts.flatMap(([name, ms]) =>
-      ms === undefined ? [] : [`${name.padEnd(34)} ${`${(ms / 1000).toFixed(2)} s`.padStart(8)}`],
-    )
+    const line = (name: string, figure: string) => `${name.padEnd(34)} ${figure.padStart(8)}`
+    return [
+      ...parts.flatMap(([name, ms]) => (ms === undefined ? [] : [line(name, `${(ms / 1000).toFixed(2)} s`)])),
+      ...(this.#hung > 0 ? [line('guests that hung, booted again', `${this.#hung}`)] : []),
+    ]
   }
 }

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { Deadline, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Accelerator } from './accel.ts'
+import type { BootWatch } from './boot-watch.ts'
 import { cleanLine, GuestConsole } from './console.ts'
 import { pinVcpus } from './pinning.ts'
 import { qemuDriver } from './qemu-driver.ts'
@@ -62,6 +63,8 @@ export interface MachineContext extends WaitLimits {
   readonly accelerator: Accelerator
   /** Who launches QEMU: this process unless told. */
   readonly driver?: MachineDriver
+  /** Looks from the start of the hypervisor on whether the machine comes forward. */
+  readonly watch?: BootWatch
   /** Sees every console line from the first on: clean, without its newline. */
   readonly onConsoleLine?: (line: string) => void
 }
@@ -90,7 +93,7 @@ export interface LaunchedMachine {
 
 /**
  * Starts a machine. Resolves as soon as QEMU runs and its ports are known, which is long before the guest is up.
- * `LEET_E_MACHINE` when QEMU refuses, with what it says; `LEET_E_DEADLINE`; the signal's reason. Nothing runs after a
+ * `LEET_E_MACHINE` when QEMU refuses, with what it says; `LEET_E_GUEST_HUNG`; `LEET_E_DEADLINE`; the signal's reason. Nothing runs after a
  * rejection.
  */
 export async function startMachine(spec: MachineSpec, context: MachineContext): Promise<Machine> {
@@ -98,7 +101,10 @@ export async function startMachine(spec: MachineSpec, context: MachineContext): 
   const launched = await (context.driver ?? qemuDriver).launch(spec, context)
   const machine = new RunningMachine(spec, launched, context)
   try {
-    await machine.start(spec, context)
+    const started = machine.start(spec, context)
+    context.watch?.start(machine.pid)
+    await Promise.race([started, ...(context.watch ? [context.watch.hung] : [])])
+    context.watch?.progress('its boot')
     return machine
   } catch (error) {
     if (error instanceof LeetError && error.code === 'LEET_E_QMP') {

@@ -5,6 +5,7 @@ import { LeetError, runCommand, type WaitLimits } from '../../common/index.ts'
 import type { Seed } from '../../contextualise/index.ts'
 import { openSshSession, type SshSession, starterPath } from '../../mpi-bridge/index.ts'
 import { busyboxPath } from '../images/guest-root.ts'
+import { isProgress } from '../machines/boot-watch.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { machineShares } from '../nfs/seed-mounts.ts'
@@ -29,13 +30,15 @@ export function cloudGuests(context: MachinesContext & { readonly image: DiskIma
       await makeOverlay(overlay, image, limits)
       return cloudMachine(plan, guest, network, image, { overlay, seed, configDrive, console })
     },
-    watch({ guest: { name }, seed, limits, onState }) {
+    watch({ guest: { name }, seed, limits, onState, watch }) {
       const refused = Promise.withResolvers<never>()
       // A guest may say so before anybody waits for it.
       refused.promise.catch(() => {})
       const prepare = async (port: number): Promise<SshSession> => {
         const session = await openSshSession({ ...sshAccess(name, port, secrets), mayChange: true }, limits)
         onState('contextualised', 'SSH answers with the seed’s key')
+        // A guest that answers does not hang; what cloud-init still does may take long.
+        watch.stop()
         await waitForCloudInit(session, name, limits)
         await checkMounts(session, name, seed, limits)
         await putTools(session, name, tools as GuestTools, limits)
@@ -43,6 +46,7 @@ export function cloudGuests(context: MachinesContext & { readonly image: DiskIma
       }
       return {
         onLine(line) {
+          if (isProgress(line)) watch.progress()
           if (isWithoutSeed(line)) refused.reject(withoutSeed(name))
         },
         async ready(port) {

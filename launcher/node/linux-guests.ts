@@ -2,6 +2,7 @@
 import { LeetError } from '../../common/index.ts'
 import { type InitLine, parseInitLine } from '../images/init-lines.ts'
 import { linuxCommandLine } from '../images/linux.ts'
+import type { BootWatch } from '../machines/boot-watch.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { explainNfsFailure } from '../nfs/failures.ts'
@@ -16,6 +17,9 @@ import type { GuestState, LinuxImageFiles } from './worker.ts'
 /** Steps of init that tell the user how far a guest is. */
 const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', ssh: 'contextualised' }
 
+/** How long init waits for a mount (guest-init/mounts.c, PATIENCE), and a little more, in milliseconds. */
+const MOUNT_MS = 40_000
+
 /** The small Linux guests of this node; nothing is started yet. */
 export function linuxGuests(context: MachinesContext & { readonly image: LinuxImageFiles }): NodeGuests {
   const { plan, image, secrets } = context
@@ -23,8 +27,8 @@ export function linuxGuests(context: MachinesContext & { readonly image: LinuxIm
     seeds: ['cloud-config'],
     machine: ({ guest, network }, { seeds: [seed = ''], console }) =>
       linuxMachine(plan, guest, network, image, { seed, console }),
-    watch({ guest, onState }) {
-      const init = new InitWatch(guest.name, onState)
+    watch({ guest, onState, watch }) {
+      const init = new InitWatch(guest.name, onState, watch)
       return {
         onLine: (line) => init.onLine(line),
         async ready(port) {
@@ -66,12 +70,14 @@ class InitWatch {
   readonly ready: Promise<void>
   readonly #name: string
   readonly #onState: (state: GuestState, detail?: string) => void
+  readonly #watch: BootWatch
   #resolve: () => void = () => {}
   #reject: (error: LeetError) => void = () => {}
 
-  constructor(name: string, onState: (state: GuestState, detail?: string) => void) {
+  constructor(name: string, onState: (state: GuestState, detail?: string) => void, watch: BootWatch) {
     this.#name = name
     this.#onState = onState
+    this.#watch = watch
     this.ready = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -82,7 +88,15 @@ class InitWatch {
 
   onLine(line: string): void {
     const said = parseInitLine(line)
+    // Its kernel is quiet: what it says before init does is a complaint.
     if (!said) return
+    if (said.kind === 'begin') {
+      this.#watch.patience(MOUNT_MS)
+      return
+    }
+    this.#watch.progress(
+      said.kind === 'step' ? `its set-up, after ${said.step}` : 'its first answer over SSH',
+    )
     if (said.kind === 'ready') this.#resolve()
     else if (said.kind === 'off') this.#fail('ended by itself', { why: said.fields.reason })
     else this.#onStep(said)

@@ -13,13 +13,15 @@ import {
   type StagePlan,
 } from '../../mpi-bridge/index.ts'
 import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../images/osv/boot.ts'
-import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
+import { type BootWatch, isProgress } from '../machines/boot-watch.ts'
+import type { Machine, MachineContext } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
 import { isLoopback, type PlanMount } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import { type BootTry, bootAgain } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
 import { osvRestOf } from './osv-rest.ts'
@@ -76,7 +78,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
             stages,
             (state, detail) => onState(plan.index, state, detail),
           )
-          await guest.boot({ ...limits, journal, log, qemu, accelerator, driver }, (machine) =>
+          await guest.boot({ journal, log, qemu, accelerator, driver }, limits, (machine) =>
             machines.push(machine),
           )
           return guest
@@ -105,8 +107,6 @@ class OsvGuest implements NodeGuest {
   readonly #stages: readonly StagePlan[]
   readonly #onState: (state: GuestState, detail?: string) => void
   readonly #nonce = randomBytes(8).toString('hex')
-  readonly #seedFailed = Promise.withResolvers<never>()
-  readonly #serving = Promise.withResolvers<void>()
   #staging: OsvStaging | undefined
   #machine: Machine | undefined
   #accelerator = ''
@@ -133,12 +133,14 @@ class OsvGuest implements NodeGuest {
     this.#servers = servers
     this.#stages = stages
     this.#onState = onState
-    this.#seedFailed.promise.catch(() => {})
   }
 
-  async boot(machineContext: MachineContext, onStarted: (machine: Machine) => void): Promise<void> {
-    const { plan, image, journal, keep } = this.#context
-    this.#onState('starting', describePlacement(this.#placement))
+  async boot(
+    machineContext: Omit<MachineContext, keyof WaitLimits>,
+    limits: WaitLimits,
+    onStarted: (machine: Machine) => void,
+  ): Promise<void> {
+    const { plan, image, journal, keep, log } = this.#context
     if (!keep) this.#staging = this.#stagingOf()
     const carried = await this.#staging?.seed()
     const seed = osvSeedOf(this.#context, this.#guest, this.#network, this.#servers, carried)
@@ -150,46 +152,66 @@ class OsvGuest implements NodeGuest {
     for (const sentence of osvSeed(seed, image.mountTool).unsaid) {
       this.#context.log.detail(`${this.#guest.name}: ${sentence}`)
     }
+    const { patience, retries } = plan.limits
+    const machine = await bootAgain(
+      { guest: this.#guest, retries, patience, log, onState: this.#onState, onStarted },
+      (attempt) => this.#try(attempt, machineContext, seed, seedFile),
+      limits,
+    )
+    // It holds the key of the guest's server, and the guest has read it.
+    rmSync(seedFile)
+    // What its console said of the end the channel knows, and tells apart from what was said at boot.
+    machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
+    await this.#staging?.stageIn(this.#rest as OsvRest, limits)
+    this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
+  }
+
+  async #try(
+    { watch, limits, start }: BootTry,
+    machineContext: Omit<MachineContext, keyof WaitLimits>,
+    seed: Seed,
+    seedFile: string,
+  ): Promise<Machine> {
+    const { image, journal } = this.#context
+    this.#onState('starting', describePlacement(this.#placement))
     const layer = journal.path(`g${this.index}.qcow2`)
     if (image.kernel === undefined) {
       const { makeOsvLayer } = await import('./osv-disk.ts')
       const own = { disk: image.disk, format: image.format ?? 'raw' }
-      await makeOsvLayer(layer, own, (root) => commandLineOf(image, seed, root), machineContext)
+      await makeOsvLayer(layer, own, (root) => commandLineOf(image, seed, root), limits)
     }
     const spec = osvMachine(this.#guest, this.#network, image, seed, {
       seed: seedFile,
       console: journal.path(`g${this.index}.console`),
       layer,
     })
-    const machine = await startMachine(this.#placement ? { ...spec, placement: this.#placement } : spec, {
+    const seedFailed = Promise.withResolvers<never>()
+    seedFailed.promise.catch(() => {})
+    const serving = Promise.withResolvers<void>()
+    const machine = await start(this.#placement ? { ...spec, placement: this.#placement } : spec, {
       ...machineContext,
       onConsoleLine: (line) => {
-        if (isSeedFailure(line)) this.#seedFailed.reject(this.#error('did not apply its seed', line))
-        if (isServing(line)) this.#serving.resolve()
+        if (isProgress(line)) watch.progress()
+        if (isSeedFailure(line)) seedFailed.reject(this.#error('did not apply its seed', line))
+        if (isServing(line)) serving.resolve()
       },
     })
     machine.console.watch((data) => this.#channel?.consoleData(data))
     this.#machine = machine
     this.#accelerator = machineContext.accelerator
-    onStarted(machine)
     this.#onState('booting')
     this.#rest = osvRestOf(this.#guest.name, this.#address(machine), this.#context.secrets)
     this.#rest.prepare()
     const died = machine.exited.then(({ error }) => Promise.reject(error ?? this.#error('was stopped')))
     died.catch(() => {})
-    const ready = this.#becomeReady(machineContext)
-    await waitFor(Promise.race([ready, died, this.#seedFailed.promise]), machineContext, {
+    const ready = this.#becomeReady(limits, serving.promise, watch)
+    await waitFor(Promise.race([ready, died, seedFailed.promise]), limits, {
       what: 'the guest’s REST server',
       where: this.#guest.name,
     }).catch((error) => {
       throw withConsole(error, machine)
     })
-    // It holds the key of the guest's server, and the guest has read it.
-    rmSync(seedFile)
-    // What its console said of the end the channel knows, and tells apart from what was said at boot.
-    machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
-    await this.#staging?.stageIn(this.#rest, machineContext)
-    this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
+    return machine
   }
 
   get machine() {
@@ -241,15 +263,16 @@ class OsvGuest implements NodeGuest {
     return readsNfs(this.#context.plan, this.#guest)
   }
 
-  async #becomeReady(limits: WaitLimits): Promise<void> {
+  async #becomeReady(limits: WaitLimits, serving: Promise<void>, watch: BootWatch): Promise<void> {
     const { plan } = this.#context
     const rest = this.#rest as OsvRest
     // QEMU accepts connections before its guest does, and a handshake that is given up costs an emulated guest as much as one
     // that succeeds: nothing is asked before the server says that it is there.
-    await atMost(SILENCE_MS, this.#serving.promise, undefined, limits.signal)
+    await atMost(SILENCE_MS, serving, undefined, limits.signal)
     // A disk that OSv cannot read is no failure to it. The host name is the last that every seed says.
     let name = await this.#retry(limits, (each) => rest.operatingSystem('hostname', each))
     this.#onState('booting', 'REST answers')
+    watch.progress('its set-up, after REST answered')
     if (name !== this.#guest.name) {
       await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
         name = await rest.operatingSystem('hostname', each)
@@ -257,6 +280,8 @@ class OsvGuest implements NodeGuest {
       })
     }
     this.#onState('contextualised')
+    // A guest that answers does not hang, and what is asked from here on has limits of its own.
+    watch.stop()
     for (const mount of plan.mounts) {
       if (mount.kind !== 'nfs') continue
       const deadline = limits.deadline.within(MOUNT_MS)

@@ -8,17 +8,20 @@ import {
   type ControlChannel,
   openSshChannel,
   type Processor,
+  type RankEvent,
   type RankListener,
   type SshOptions,
 } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
-import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
+import type { BootWatch } from '../machines/boot-watch.ts'
+import type { Machine, MachineContext } from '../machines/machine.ts'
 import type { MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { seedMounts } from '../nfs/seed-mounts.ts'
 import { type NfsServer, watchNfsServers } from '../nfs/servers.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan } from '../plan/plan.ts'
+import { bootAgain } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { describePlacement } from './placement.ts'
 import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
@@ -30,6 +33,8 @@ export interface BootingGuest {
   readonly network: GuestNetwork
   readonly seed: Seed
   readonly limits: WaitLimits
+  /** Is told how the guest comes forward. */
+  readonly watch: BootWatch
   readonly onState: (state: GuestState, detail?: string) => void
 }
 
@@ -79,14 +84,14 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
       return Promise.all(
         guests.map((guest, index) => {
           const own = network.guests[index] as GuestNetwork
-          const booting: BootingGuest = {
-            ...{ guest, limits, network: own },
+          const order: GuestOrder = {
+            ...{ guest, network: own },
             seed: seedOf(context, guest, own, servers),
             onState: (state, detail) => onState(guest.index, state, detail),
           }
-          return bootGuest(context, kind, booting, {
+          return bootGuest(context, kind, order, limits, {
             placement: context.placements[index],
-            machineContext: { ...limits, journal, log, qemu, accelerator, driver },
+            machineContext: { journal, log, qemu, accelerator, driver },
             onStarted: (machine) => machines.push(machine),
             networkEnded: network.ended,
           })
@@ -100,47 +105,65 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
   }
 }
 
+/** A guest, before any of its boots. */
+type GuestOrder = Omit<BootingGuest, 'limits' | 'watch'>
+
 interface BootHooks {
   readonly placement: Placement | undefined
-  readonly machineContext: MachineContext
+  readonly machineContext: Omit<MachineContext, keyof WaitLimits>
   readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
   readonly networkEnded: Promise<LeetError> | undefined
 }
 
 async function bootGuest(
-  { journal }: MachinesContext,
+  { plan, journal, log }: MachinesContext,
   kind: GuestKind,
-  booting: BootingGuest,
+  order: GuestOrder,
+  limits: WaitLimits,
   { placement, machineContext, onStarted, networkEnded }: BootHooks,
 ): Promise<NodeGuest> {
-  const { guest, network, seed, onState } = booting
+  const { guest, network, seed, onState } = order
   const { processors } = kind
-  onState('starting', describePlacement(placement))
   const seeds = kind.seeds.map((dialect) =>
     writeSeed(journal, `g${guest.index}.${dialect}.iso`, seedIso(seed, { kind: dialect })),
   )
-  const spec = await kind.machine(booting, {
-    seeds: seeds.map(({ path }) => path),
-    console: journal.path(`g${guest.index}.console`),
-  })
-  const watch = kind.watch(booting)
-  const machine = await startMachine(placement ? { ...spec, placement } : spec, {
-    ...machineContext,
-    onConsoleLine: (line) => watch.onLine(line),
-  })
-  onStarted(machine)
-  onState('booting')
-  const lost = lostWith(machine, networkEnded)
-  const gone = lost.then((error) => Promise.reject(error))
-  gone.catch(() => {})
-  const port = machine.forwardedPort(network.control.nic, network.control.port)
-  const openChannel = await waitFor(Promise.race([watch.ready(port), gone]), machineContext, {
-    what: 'the guest to be ready',
-    where: guest.name,
-  }).catch((error) => {
-    throw withConsole(error, machine)
-  })
+  const { patience, retries } = plan.limits
+  const orders = { guest, retries, patience, log, onState, onStarted }
+  const booted = await bootAgain(
+    orders,
+    async ({ watch, limits: own, start }) => {
+      onState('starting', describePlacement(placement))
+      const booting: BootingGuest = { ...order, limits: own, watch }
+      const spec = await kind.machine(booting, {
+        seeds: seeds.map(({ path }) => path),
+        console: journal.path(`g${guest.index}.console`),
+      })
+      const words = kind.watch(booting)
+      const machine = await start(placement ? { ...spec, placement } : spec, {
+        ...machineContext,
+        onConsoleLine: (line) => words.onLine(line),
+      })
+      onState('booting')
+      const lost = lostWith(machine, networkEnded)
+      const gone = lost.then((error) => Promise.reject(error))
+      gone.catch(() => {})
+      const port = machine.forwardedPort(network.control.nic, network.control.port)
+      const ready = words.ready(port).then(async (open) => {
+        const early = new EarlyListener()
+        return { channel: await open(early.hear, own), early }
+      })
+      const { channel, early } = await waitFor(Promise.race([ready, gone]), own, {
+        what: 'the guest to be ready',
+        where: guest.name,
+      }).catch((error) => {
+        throw withConsole(error, machine)
+      })
+      return { machine, lost, port, channel, early }
+    },
+    limits,
+  )
+  const { machine, lost, port, channel, early } = booted
   // They hold the guest's private key, and the guest has read it.
   for (const one of seeds) one.remove()
   onState('ready')
@@ -154,8 +177,28 @@ async function bootGuest(
     lost,
     line: machine,
     door: { port },
-    openChannel,
+    async openChannel(listener) {
+      early.pass(listener)
+      return channel
+    },
     stop: async (limits) => void (await machine.stop(limits)),
+  }
+}
+
+/** Keeps what a channel says until somebody listens: it is opened as the last step of the boot. */
+class EarlyListener {
+  readonly #kept: RankEvent[] = []
+  #listener: RankListener | undefined
+
+  readonly hear: RankListener = (event) => {
+    if (this.#listener) this.#listener(event)
+    else this.#kept.push(event)
+  }
+
+  /** Passes on what was kept, and all that follows. */
+  pass(listener: RankListener): void {
+    this.#listener = listener
+    for (const event of this.#kept.splice(0)) listener(event)
   }
 }
 

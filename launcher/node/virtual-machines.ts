@@ -81,8 +81,11 @@ export function lostWith(machine: Machine, networkEnded: Promise<LeetError> | un
 /** A guest that is late has most often said on its console what it is doing. */
 export function withConsole(error: unknown, machine: Machine): unknown {
   if (!(error instanceof LeetError && error.code === 'LEET_E_DEADLINE')) return error
-  const lines = machine.console.tail(10)
-  const why =
-    lines.length > 0 ? `the last lines of its console are\n${lines.join('\n')}` : 'its console is empty'
-  return new LeetError({ ...error.details, why, hint: 'a longer --boot-timeout' })
+  return new LeetError({ ...error.details, why: lastWords(machine), hint: 'a longer --boot-timeout' })
+}
+
+/** What a guest said last, as part of a sentence. */
+export function lastWords({ console }: Machine): string {
+  const lines = console.tail(10)
+  return lines.length > 0 ? `the last lines of its console are\n${lines.join('\n')}` : 'its console is empty'
 }

@@ -132,8 +132,8 @@ export type NodeEvent =
   | { readonly kind: 'ended'; readonly task: number; readonly end: RankEnd }
   | { readonly kind: 'failed'; readonly task: number; readonly error: LeetError }
 
-/** Stages of a guest, in order; `detail` of the event tells more. */
-export type GuestState = 'starting' | 'booting' | 'contextualised' | 'ready' | 'stopped'
+/** Stages of a guest, in order; `detail` of the event tells more. One that is `hung` is at `starting` again. */
+export type GuestState = 'hung' | 'starting' | 'booting' | 'contextualised' | 'ready' | 'stopped'
 
 /** One node of a job at work. Calls reject with LeetError; events come through the listener given at creation. */
 export interface NodeWorker {

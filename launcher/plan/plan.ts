@@ -116,7 +116,14 @@ export interface JobPlan {
   /** Milliseconds. */
   /** Nodes directly under the controller, and under each node, in the tree along which fence data goes. */
   readonly treeWidth: number
-  readonly limits: { readonly boot: number; readonly run: number | undefined }
+  readonly limits: {
+    readonly boot: number
+    readonly run: number | undefined
+    /** How long a guest may be without progress while it boots: of processor time, or idle. */
+    readonly patience: number
+    /** How often a guest that hangs is booted again. */
+    readonly retries: number
+  }
 }
 
 /** What a job takes for granted of the guests that a session keeps. */
@@ -185,7 +192,12 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
     treeWidth: settings.treeWidth,
-    limits: { boot: settings.guest.bootTimeout, run: settings.timeout },
+    limits: {
+      boot: settings.guest.bootTimeout,
+      run: settings.timeout,
+      patience: settings.guest.bootPatience,
+      retries: settings.guest.bootRetries,
+    },
   }
 }
 

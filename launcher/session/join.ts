@@ -20,6 +20,8 @@ const STILL_OPEN = [
   'session',
   'reuse-guests',
   'guest.boot-timeout',
+  'guest.boot-patience',
+  'guest.boot-retries',
   'osv.stage-in',
   'osv.stage-out',
 ]

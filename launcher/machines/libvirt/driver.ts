@@ -130,6 +130,7 @@ async function launchDomain(
     }
   } finally {
     for (const { close } of listeners) close()
+    rmSync(description, { force: true })
   }
 }
 

@@ -25,6 +25,14 @@ describe('parseInitLine', () => {
     })
   })
 
+  it('reads that a step begins which may take long', () => {
+    expect(parseInitLine('leet-init: step=mount path=/home/a status=begin')).toEqual({
+      kind: 'begin',
+      step: 'mount',
+      fields: { path: '/home/a' },
+    })
+  })
+
   it('reads the last lines', () => {
     expect(parseInitLine('leet-init: ready ms=1432\r')).toEqual({ kind: 'ready', fields: { ms: '1432' } })
     expect(parseInitLine('leet-init: off reason="asked to"')).toEqual({

@@ -107,7 +107,10 @@ describe('the plan', () => {
   })
   it('is a plain value that survives being sent', () => {
     const made = plan('-n 4 --guests 2 a')
-    expect(JSON.parse(JSON.stringify(made))).toEqual({ ...made, limits: { boot: 120_000 } })
+    expect(JSON.parse(JSON.stringify(made))).toEqual({
+      ...made,
+      limits: { boot: 120_000, patience: 10_000, retries: 2 },
+    })
   })
   it.each([
     ['-n 2 --guests 3 a', '--guests'],
