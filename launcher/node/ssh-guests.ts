@@ -70,7 +70,7 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
   return {
     async boot(onState, limits) {
       await kind.prepare?.(limits)
-      const { qemu, accelerator, driver, network, servers } = await prepareMachines(
+      const { qemu, accelerator, whyEmulated, driver, network, servers } = await prepareMachines(
         context,
         { port: SSH_PORT },
         limits,
@@ -87,6 +87,7 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
           return bootGuest(context, kind, booting, {
             placement: context.placements[index],
             machineContext: { ...limits, journal, log, qemu, accelerator, driver },
+            whyEmulated,
             onStarted: (machine) => machines.push(machine),
             networkEnded: network.ended,
           })
@@ -103,6 +104,7 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
 interface BootHooks {
   readonly placement: Placement | undefined
   readonly machineContext: MachineContext
+  readonly whyEmulated: string | undefined
   readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
   readonly networkEnded: Promise<LeetError> | undefined
@@ -112,7 +114,7 @@ async function bootGuest(
   { journal }: MachinesContext,
   kind: GuestKind,
   booting: BootingGuest,
-  { placement, machineContext, onStarted, networkEnded }: BootHooks,
+  { placement, machineContext, whyEmulated, onStarted, networkEnded }: BootHooks,
 ): Promise<NodeGuest> {
   const { guest, network, seed, onState } = booting
   const { processors } = kind
@@ -146,7 +148,7 @@ async function bootGuest(
   onState('ready')
   return {
     index: guest.index,
-    machine: { accelerator: machineContext.accelerator, pid: machine.pid },
+    machine: { accelerator: machineContext.accelerator, whyEmulated, pid: machine.pid },
     serviceHost: '127.0.0.1',
     serviceAddress: network.serviceAddress,
     switchesUser: true,
