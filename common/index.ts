@@ -31,6 +31,7 @@ export {
   identify,
   isRunning,
   type ProcessIdentity,
+  processorUse,
   type RunOptions,
   residentMemory,
   runCommand,

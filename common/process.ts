@@ -1,6 +1,6 @@
 // Child processes: started in the foreground under a parent-death signal, identified by pid and start time.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { abortReason, type WaitLimits } from './deadline.ts'
 import { LeetError } from './errors.ts'
 
@@ -18,8 +18,8 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return { pid, startTime: Number(fields[19]) }
 }
 
-/** Fields of /proc/PID/stat from the third, the state, on; undefined when there is no such process. */
-function statFields(pid: number): string[] | undefined {
+/** Fields of /proc/PID/stat from the third, the state, on; undefined when there is no such process. A thread is PID/task/TID. */
+function statFields(pid: number | string): string[] | undefined {
   let stat: string
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -67,6 +67,28 @@ export function residentMemory(pid: number): { readonly now: number; readonly pe
   const bytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024
   const [now, peak] = [bytes('VmRSS'), bytes('VmHWM')]
   return Number.isNaN(now + peak) ? undefined : { now, peak }
+}
+
+/** Clock ticks in /proc are hundredths of a second (USER_HZ of all architectures that Node.js runs on). */
+const TICK_MS = 10
+
+/**
+ * Processor time that a process has used, its guest's under KVM included (utime and stime of proc(5)), and whether one of its
+ * threads is in state R, running or ready to, or D, waiting for a disk. undefined when it is gone.
+ */
+export function processorUse(pid: number): { readonly ms: number; readonly active: boolean } | undefined {
+  const fields = statFields(pid)
+  if (!fields) return undefined
+  const ms = (Number(fields[11]) + Number(fields[12])) * TICK_MS
+  return { ms, active: threadsOf(pid).some((thread) => /^[RD]/.test(statFields(thread)?.[0] ?? '')) }
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((thread) => `${pid}/task/${thread}`)
+  } catch {
+    return []
+  }
 }
 
 /** `argv` so wrapped that the process is killed when its parent dies (util-linux setpriv, PR_SET_PDEATHSIG). */

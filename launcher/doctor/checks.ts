@@ -8,7 +8,6 @@ import {
   Deadline,
   formatSize,
   LeetError,
-  type Log,
   messageOf,
   runCommand,
   silentLog,
@@ -22,7 +21,7 @@ import { findKernel } from '../images/kernel.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { cacheDirectory } from '../images/store.ts'
 import { Journal } from '../journal/journal.ts'
-import { chooseAccelerator } from '../machines/accel.ts'
+import { chooseAccelerator, emulatedText } from '../machines/accel.ts'
 import { libvirtDriver } from '../machines/libvirt/driver.ts'
 import { findQemu } from '../machines/qemu-program.ts'
 import { parseSubnet } from '../networks/addresses.ts'
@@ -95,21 +94,18 @@ const CHECKS: readonly Check[] = [
     subject: 'KVM',
     async look({ env, signal }) {
       const journal = await Journal.open({ jobId: 'doctor' })
-      const said: string[] = []
-      const log: Log = { ...silentLog, detail: (line) => void said.push(line) }
       try {
-        const accelerator = await chooseAccelerator({
+        const { why } = await chooseAccelerator({
           journal,
           qemu: findQemu(env),
           cacheDirectory: cacheDirectory(env),
-          log,
+          log: silentLog,
           ...(signal ? { signal } : {}),
         })
-        const what = said.at(-1) ?? accelerator
-        if (accelerator === 'kvm') return what
+        if (why === undefined) return 'guests run under KVM'
         return {
           state: 'note',
-          what: `${what}; they are many times slower`,
+          what: emulatedText('guests', why),
           fix: 'virtualisation in the firmware, the module kvm_intel or kvm_amd, and the right to use /dev/kvm (group kvm)',
         }
       } finally {

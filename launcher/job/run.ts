@@ -20,6 +20,7 @@ import type { JobPlan } from '../plan/plan.ts'
 import { environmentOf, settingsFor } from '../plan/rank-environment.ts'
 import type { SessionGuest, SessionRecord } from '../session/record.ts'
 import { type Controller, createController } from './controller.ts'
+import { Emulation } from './emulation.ts'
 import { endSignal } from './end-signal.ts'
 import type { EventListener } from './events.ts'
 import { findImage } from './guest-image.ts'
@@ -56,6 +57,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
   await reap({ log })
   const journal = await Journal.open({ jobId: plan.jobId })
   const files = new FilesOfRanks()
+  const emulation = new Emulation(plan)
   let controller: Controller | undefined
   let nodes: JobNodes | undefined
   try {
@@ -72,7 +74,10 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
         journal,
         log,
         onReport: (report) => controller?.onReport(report),
-        onEvent: (node, event) => controller?.onNodeEvent(node, event),
+        onEvent: (node, event) => {
+          emulation.hear(node, event)
+          controller?.onNodeEvent(node, event)
+        },
         onLost: (node, error) => controller?.onNodeLost(node, error),
         onSignal: onAgentSignal,
       },
@@ -134,6 +139,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
     }
     order.forwarded((signal) => controller?.signalRanks(signal))
     await controller.boot(signal)
+    emulation.tell(log)
     const input = plan.stdin === 'none' ? undefined : forwardInput(process.stdin, [controller.input])
     const outcome = await controller.run(runSignal([signal, broken.signal], settings.timeout))
     input?.stop()

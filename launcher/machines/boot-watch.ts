@@ -2,15 +2,14 @@
 // loses one now and then, and nodes have reasons of their own. It is told from a slow one by what its hypervisor does: one
 // that used much processor time without a step forward, or none at all for long, is hung. A node that is busy with other
 // work gives its guests little processor time, so it lets none of them be taken for hung.
-import { readdirSync, readFileSync } from 'node:fs'
-import { LeetError } from '../../common/index.ts'
+import { LeetError, processorUse } from '../../common/index.ts'
 
-/** What a hypervisor's process has used so far, and whether it would use more if it could. */
-export interface HypervisorUsage {
+/** What a hypervisor's process has used so far, as `processorUse` tells it. */
+export interface HypervisorUse {
   /** Milliseconds of processor time. */
-  readonly cpu: number
-  /** One of its threads is waiting for a processor or for a device of the node: it is the node that is slow. */
-  readonly waiting: boolean
+  readonly ms: number
+  /** One of its threads runs, or waits for a processor or a disk: then it is the node that is slow. */
+  readonly active: boolean
 }
 
 /** How a machine hangs. */
@@ -24,7 +23,7 @@ export interface Hang {
 export class HangDetector {
   readonly #busyLimit: number
   readonly #idleLimit: number
-  #usage: HypervisorUsage | undefined
+  #use: HypervisorUse | undefined
   #used = 0
   #idle = 0
 
@@ -41,13 +40,13 @@ export class HangDetector {
   }
 
   /** Takes the next look, `elapsed` milliseconds after the one before it. */
-  look(usage: HypervisorUsage, elapsed: number): Hang | undefined {
-    const before = this.#usage
-    this.#usage = usage
+  look(use: HypervisorUse, elapsed: number): Hang | undefined {
+    const before = this.#use
+    this.#use = use
     if (!before) return undefined
-    const used = usage.cpu - before.cpu
+    const used = use.ms - before.ms
     this.#used += used
-    this.#idle = used > 0 || usage.waiting ? 0 : this.#idle + elapsed
+    this.#idle = used > 0 || use.active ? 0 : this.#idle + elapsed
     if (this.#used >= this.#busyLimit) return { took: this.#used, idle: false }
     if (this.#idle >= this.#idleLimit) return { took: this.#idle, idle: true }
     return undefined
@@ -69,39 +68,6 @@ const COMPLAINT = new RegExp(
 /** Whether a console line shows that a guest came forward. */
 export function isProgress(line: string): boolean {
   return line.trim() !== '' && !COMPLAINT.test(line)
-}
-
-/** What a process has used (proc(5): stat and task/TID/stat); undefined when it is gone. */
-export function readUsage(pid: number): HypervisorUsage | undefined {
-  try {
-    const stat = fieldsOf(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-    const threads = readdirSync(`/proc/${pid}/task`).flatMap((tid) =>
-      stateOf(`/proc/${pid}/task/${tid}/stat`),
-    )
-    return {
-      cpu: ((Number(stat[11]) + Number(stat[12])) * 1000) / CLOCK_TICKS,
-      waiting: threads.some((state) => state === 'R' || state === 'D'),
-    }
-  } catch {
-    return undefined
-  }
-}
-
-/** Clock ticks of a second in proc(5): USER_HZ, 100 on every Linux that runs Node.js. */
-const CLOCK_TICKS = 100
-
-function stateOf(file: string): string[] {
-  try {
-    return fieldsOf(readFileSync(file, 'latin1')).slice(0, 1)
-  } catch {
-    // The thread ended meanwhile.
-    return []
-  }
-}
-
-/** Fields from the third, the state, on. */
-function fieldsOf(stat: string): string[] {
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
 /**
@@ -142,9 +108,9 @@ export class BootWatch {
       // Nobody looked while this process itself was held up, so that time proves nothing.
       const elapsed = Math.min(now - last, 2 * LOOK_MS)
       last = now
-      const usage = readUsage(pid)
-      if (!usage || now < this.#patientUntil) return
-      const hang = this.#detector.look(usage, elapsed)
+      const use = processorUse(pid)
+      if (!use || now < this.#patientUntil) return
+      const hang = this.#detector.look(use, elapsed)
       if (hang) this.#tell(hang)
     }, LOOK_MS)
   }

@@ -146,7 +146,9 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         })
       }
       for (const { index, machine } of booted) {
-        if (machine) emit({ kind: 'machine', guest: index, accelerator: machine.accelerator })
+        if (!machine) continue
+        const { accelerator, whyEmulated: why } = machine
+        emit({ kind: 'machine', guest: index, accelerator, ...(why === undefined ? {} : { why }) })
       }
       for (const { index, door, serviceAddress } of booted) {
         if (door) emit({ kind: 'held', guest: index, ...door, serviceAddress })

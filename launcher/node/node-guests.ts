@@ -13,8 +13,12 @@ export interface NodeGuest {
   readonly serviceHost: string
   /** The address at which the guest reaches that port. */
   readonly serviceAddress: string
-  /** What runs it: the accelerator, and the process of the hypervisor. Of the bare host there is none. */
-  readonly machine?: { readonly accelerator: string; readonly pid: number }
+  /** What runs it: the accelerator, why that emulates, and the process of the hypervisor. Of the bare host there is none. */
+  readonly machine?: {
+    readonly accelerator: string
+    readonly whyEmulated: string | undefined
+    readonly pid: number
+  }
   /** What a rank is started as in this guest, where that differs: paths may be others. */
   place?(
     argv: readonly [string, ...string[]],

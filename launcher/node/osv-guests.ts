@@ -65,7 +65,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
         prepareMachines(context, control, limits),
         carries ? planStaging(context.plan, limits) : [],
       ])
-      const { qemu, accelerator, driver, network, servers } = prepared
+      const { qemu, accelerator, whyEmulated, driver, network, servers } = prepared
       return Promise.all(
         guests.map(async (plan, index) => {
           const guest = new OsvGuest(
@@ -77,6 +77,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
             servers,
             stages,
             (state, detail) => onState(plan.index, state, detail),
+            whyEmulated,
           )
           await guest.boot({ journal, log, qemu, accelerator, driver }, limits, (machine) =>
             machines.push(machine),
@@ -106,6 +107,7 @@ class OsvGuest implements NodeGuest {
   readonly #servers: readonly NfsServer[]
   readonly #stages: readonly StagePlan[]
   readonly #onState: (state: GuestState, detail?: string) => void
+  readonly #whyEmulated: string | undefined
   readonly #nonce = randomBytes(8).toString('hex')
   #staging: OsvStaging | undefined
   #machine: Machine | undefined
@@ -122,6 +124,7 @@ class OsvGuest implements NodeGuest {
     servers: readonly NfsServer[],
     stages: readonly StagePlan[],
     onState: (state: GuestState, detail?: string) => void,
+    whyEmulated: string | undefined,
   ) {
     this.index = guest.index
     this.serviceAddress = network.serviceAddress
@@ -133,6 +136,7 @@ class OsvGuest implements NodeGuest {
     this.#servers = servers
     this.#stages = stages
     this.#onState = onState
+    this.#whyEmulated = whyEmulated
   }
 
   async boot(
@@ -215,7 +219,8 @@ class OsvGuest implements NodeGuest {
   }
 
   get machine() {
-    return this.#machine && { accelerator: this.#accelerator, pid: this.#machine.pid }
+    const machine = this.#machine
+    return machine && { accelerator: this.#accelerator, whyEmulated: this.#whyEmulated, pid: machine.pid }
   }
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {

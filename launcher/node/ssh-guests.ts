@@ -75,7 +75,7 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
   return {
     async boot(onState, limits) {
       await kind.prepare?.(limits)
-      const { qemu, accelerator, driver, network, servers } = await prepareMachines(
+      const { qemu, accelerator, whyEmulated, driver, network, servers } = await prepareMachines(
         context,
         { port: SSH_PORT },
         limits,
@@ -92,6 +92,7 @@ export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests
           return bootGuest(context, kind, order, limits, {
             placement: context.placements[index],
             machineContext: { journal, log, qemu, accelerator, driver },
+            whyEmulated,
             onStarted: (machine) => machines.push(machine),
             networkEnded: network.ended,
           })
@@ -111,6 +112,7 @@ type GuestOrder = Omit<BootingGuest, 'limits' | 'watch'>
 interface BootHooks {
   readonly placement: Placement | undefined
   readonly machineContext: Omit<MachineContext, keyof WaitLimits>
+  readonly whyEmulated: string | undefined
   readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
   readonly networkEnded: Promise<LeetError> | undefined
@@ -121,7 +123,7 @@ async function bootGuest(
   kind: GuestKind,
   order: GuestOrder,
   limits: WaitLimits,
-  { placement, machineContext, onStarted, networkEnded }: BootHooks,
+  { placement, machineContext, whyEmulated, onStarted, networkEnded }: BootHooks,
 ): Promise<NodeGuest> {
   const { guest, network, seed, onState } = order
   const { processors } = kind
@@ -169,7 +171,7 @@ async function bootGuest(
   onState('ready')
   return {
     index: guest.index,
-    machine: { accelerator: machineContext.accelerator, pid: machine.pid },
+    machine: { accelerator: machineContext.accelerator, whyEmulated, pid: machine.pid },
     serviceHost: '127.0.0.1',
     serviceAddress: network.serviceAddress,
     switchesUser: true,

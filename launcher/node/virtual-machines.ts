@@ -32,6 +32,8 @@ export interface MachinesContext {
 export interface PreparedMachines {
   readonly qemu: string
   readonly accelerator: Accelerator
+  /** Why the guests are emulated, if they are. */
+  readonly whyEmulated: string | undefined
   readonly driver: MachineDriver
   readonly network: OpenNetwork
   readonly servers: readonly NfsServer[]
@@ -44,7 +46,7 @@ export async function prepareMachines(
   limits: WaitLimits,
 ): Promise<PreparedMachines> {
   const qemu = findQemu()
-  const [driver, accelerator, opened, servers] = await Promise.all([
+  const [driver, { accelerator, why }, opened, servers] = await Promise.all([
     driverOf(plan, limits),
     chooseAccelerator({
       journal,
@@ -56,7 +58,7 @@ export async function prepareMachines(
     network.open(control, limits, secrets.mesh),
     findNfsServers(plan.mounts, limits),
   ])
-  return { qemu, accelerator, driver, network: opened, servers }
+  return { qemu, accelerator, whyEmulated: why, driver, network: opened, servers }
 }
 
 async function driverOf({ hypervisor }: JobPlan, limits: WaitLimits): Promise<MachineDriver> {

@@ -113,8 +113,8 @@ export type NodeEvent =
   /** The address that a guest of this node will have, told before `reserve` resolves. */
   | { readonly kind: 'address'; readonly guest: number; readonly address: string }
   | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
-  /** The machine of a guest that is ready. */
-  | { readonly kind: 'machine'; readonly guest: number; readonly accelerator: string }
+  /** The machine of a guest that is ready; `why` it is emulated, if it is. */
+  | { readonly kind: 'machine'; readonly guest: number; readonly accelerator: string; readonly why?: string }
   /** What the hypervisor of a guest takes of the node's memory, now and at most so far, in bytes. */
   | { readonly kind: 'resident'; readonly guest: number; readonly now: number; readonly peak: number }
   /** A guest is up and can be reached so. */

@@ -15,6 +15,7 @@ import {
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import type { Settings } from '../cli/settings.ts'
 import { version } from '../cli/version.ts'
+import { Emulation } from '../job/emulation.ts'
 import { endSignal } from '../job/end-signal.ts'
 import type { EventListener } from '../job/events.ts'
 import { findImage } from '../job/guest-image.ts'
@@ -58,6 +59,7 @@ export async function holdSession(order: HoldOrder): Promise<void> {
   const kept = lineLog((text) => appendFileSync(logFile, text, { mode: 0o600 }), '', order.settings.verbose)
   const log = both(order.log, kept)
   const guests = new GuestBook(plan)
+  const emulation = new Emulation(plan)
   const over = new AbortController()
   const { signal, onAgentSignal } = endSignal({ plan, allocation, cancel: order.cancel })
   const ending = AbortSignal.any([signal, over.signal])
@@ -86,7 +88,8 @@ export async function holdSession(order: HoldOrder): Promise<void> {
         log,
         asSteps: true,
         onReport() {},
-        onEvent(_node, event) {
+        onEvent(node, event) {
+          emulation.hear(node, event)
           if (event.kind === 'guest-lost') lose([event.guest], event.error)
           else guests.hear(event, onEvent)
         },
@@ -102,6 +105,7 @@ export async function holdSession(order: HoldOrder): Promise<void> {
     })
     await bootGuests(plan, nodes.workers, orderOf, ending)
     onEvent({ event: 'phase', phase: 'boot', state: 'end' })
+    emulation.tell(log)
     const { clientKey, hostKey, osv } = secrets
     const own = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })?.name
     const here = plan.nodes.findIndex(({ name }) => name === own)

@@ -11,7 +11,7 @@ import { readSettings } from '../../launcher/cli/settings.ts'
 import { cacheDirectory } from '../../launcher/images/store.ts'
 import { composeForPrograms } from '../../launcher/job/image.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
-import { type Accelerator, chooseAccelerator } from '../../launcher/machines/accel.ts'
+import { type Accelerator, type AcceleratorChoice, chooseAccelerator } from '../../launcher/machines/accel.ts'
 import { CONSOLE_FD, qemuArguments } from '../../launcher/machines/qemu-args.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec } from '../../launcher/machines/spec.ts'
@@ -88,7 +88,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
   )
   const subnet = parseSubnet(DEFAULT_SUBNET, 'bench')
   const qemu = findQemu()
-  const accelerator = await acceleratorHere(qemu)
+  const { accelerator } = await acceleratorHere(qemu)
   const key = makeSshKeyPair('bench')
   const keys = { privateKey: key.private, publicKey: key.public }
   const secrets = { hostKey: keys, clientKey: keys }
@@ -155,7 +155,7 @@ function saysReady(console: Readable): Promise<void> {
   })
 }
 
-async function acceleratorHere(qemu: string): Promise<Accelerator> {
+async function acceleratorHere(qemu: string): Promise<AcceleratorChoice> {
   const journal = await Journal.open({ jobId: 'bench' })
   try {
     return await chooseAccelerator({

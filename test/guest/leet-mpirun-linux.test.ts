@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
 import { JOB_PROGRAMS, testJobs } from '../support/jobs.ts'
-import { leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
+import { butForEmulation, leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
 import { describeWith, hasCommand } from '../support/needs.ts'
 
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
@@ -41,6 +41,22 @@ for (const mpi of MPIS) {
     })
   })
 }
+
+describeWith(GUEST_PARTS, 'guests that are emulated', () => {
+  it('are told of once, whatever their number', async () => {
+    const events = join(place.directory, 'machines')
+    const { status, stderr } = await leetMpirun([...TWO_GUESTS, '-n', '2', '--events', events, 'true'], {
+      cwd: place.directory,
+      env: place.env,
+    })
+    expect(status, stderr).toBe(0)
+    const emulated = /"accelerator":"tcg"/.test(readFileSync(events, 'utf8'))
+    expect(
+      stderr.match(/^leet: guests are emulated \(TCG\), many times slower than under KVM: ./gm) ?? [],
+    ).toHaveLength(emulated ? 1 : 0)
+    expect(butForEmulation(stderr)).toBe('')
+  })
+})
 
 describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
   /** Resolves when nothing of it runs any more; rejects after the two seconds that SPEC.md promises. */

@@ -1,11 +1,14 @@
-// Whether an accelerator works is tried with a real QEMU; what was found is remembered.
+// Whether an accelerator works is tried with a real QEMU, on a busy node as on an idle one; what was found is remembered.
+import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
-import type { Log } from '../../common/index.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { endOf, type Log, withParentDeathSignal } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
-import { chooseAccelerator, tryAccelerator } from '../../launcher/machines/accel.ts'
+import { chooseAccelerator } from '../../launcher/machines/accel.ts'
+import { FAILURE_KEPT_MS } from '../../launcher/machines/accel-findings.ts'
+import { tryAccelerator } from '../../launcher/machines/accel-trial.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import { describeWith, isMet } from '../support/needs.ts'
 
@@ -32,38 +35,92 @@ describeWith(['qemu-system-x86_64'], 'the accelerator', () => {
     return path
   }
 
+  /** More CPU time than the tiny guest can need. */
+  const AMPLE_MS = 10_000
+  const options = (qemu: string) => ({ journal, qemu })
+
   it('works when the tiny guest gets through', async () => {
-    expect(await tryAccelerator('tcg', 10_000, { journal, qemu: findQemu() })).toEqual({ works: true })
+    expect(await tryAccelerator('tcg', AMPLE_MS, options(findQemu()))).toEqual({ works: true })
   })
 
-  it('does not work when QEMU refuses, or the guest never arrives', async () => {
+  describe('beside processes that take all processors', () => {
+    const LOOPS = 2 * availableParallelism()
+    let busy: ChildProcess[]
+    beforeEach(() => {
+      busy = Array.from({ length: LOOPS }, () => {
+        const [command, ...args] = withParentDeathSignal(['sh', '-c', 'while :; do :; done'])
+        return spawn(command as string, args, { stdio: 'ignore' })
+      })
+    })
+    afterEach(async () => {
+      const ends = busy.map(endOf)
+      for (const one of busy) one.kill('SIGKILL')
+      await Promise.all(ends)
+    })
+
+    it('works all the same', async () => {
+      expect(await tryAccelerator('tcg', AMPLE_MS, options(findQemu()))).toEqual({ works: true })
+    })
+
+    it('does not work all the same when the guest only uses CPU time, or does nothing', async () => {
+      const looping = program('while :; do :; done')
+      expect(await tryAccelerator('kvm', 200, options(looping))).toEqual({
+        works: false,
+        why: 'a tiny guest did not get through under KVM',
+      })
+      expect(await tryAccelerator('kvm', AMPLE_MS, options(program('exec sleep 1000')))).toEqual({
+        works: false,
+        why: 'a tiny guest did nothing under KVM in 3 tries',
+      })
+    })
+  })
+
+  it('does not work when QEMU refuses, or ends without the guest', async () => {
     const refusing = program('echo "failed to initialize kvm: No such device" >&2; exit 1')
-    expect(await tryAccelerator('kvm', 10_000, { journal, qemu: refusing })).toEqual({
+    expect(await tryAccelerator('kvm', AMPLE_MS, options(refusing))).toEqual({
       works: false,
       why: 'failed to initialize kvm: No such device',
     })
-    expect(await tryAccelerator('kvm', 10_000, { journal, qemu: program('exit 0') })).toEqual({
+    expect(await tryAccelerator('kvm', AMPLE_MS, options(program('exit 0')))).toEqual({
       works: false,
-      why: 'a tiny guest did not get through',
-    })
-    expect(await tryAccelerator('kvm', 50, { journal, qemu: program('exec sleep 1000') })).toEqual({
-      works: false,
-      why: 'a tiny guest did not get through in 50 ms',
+      why: 'a tiny guest did not get through under KVM',
     })
   })
 
-  it.runIf(isMet('a trial of KVM', '/dev/kvm', existsSync('/dev/kvm')))(
-    'is tried once and then remembered',
-    async () => {
-      const tries = join(folder, 'tries')
-      const qemu = program(`echo "$*" | grep -o 'accel [a-z]*' >> ${tries}; exit 65`)
-      const cacheDirectory = join(folder, 'cache')
-      const choose = () => chooseAccelerator({ journal, qemu, cacheDirectory, log })
-      expect(await choose()).toBe('kvm')
-      expect(await choose()).toBe('kvm')
-      expect(readFileSync(tries, 'utf8')).toBe('accel tcg\naccel kvm\n')
+  it('works when the guest does nothing once, and gets through at the next try', async () => {
+    const once = join(folder, 'once')
+    const late = program(`[ -e ${once} ] && exit 65; : > ${once}; exec sleep 1000`)
+    expect(await tryAccelerator('kvm', AMPLE_MS, options(late))).toEqual({ works: true })
+  })
+
+  describe.runIf(isMet('a trial of KVM', '/dev/kvm', existsSync('/dev/kvm')))('of this node', () => {
+    const tries = () => readFileSync(join(folder, 'tries'), 'utf8').split('\n').filter(Boolean)
+    const ending = (status: number) =>
+      program(`echo "$*" | grep -o 'accel [a-z]*' >> ${join(folder, 'tries')}; exit ${status}`)
+    const cacheDirectory = () => join(folder, 'cache')
+    const choose = (qemu: string) =>
+      chooseAccelerator({ journal, qemu, cacheDirectory: cacheDirectory(), log })
+
+    it('is tried once and then remembered', async () => {
+      const qemu = ending(65)
+      expect(await choose(qemu)).toEqual({ accelerator: 'kvm' })
+      expect(await choose(qemu)).toEqual({ accelerator: 'kvm' })
+      expect(tries()).toEqual(['accel tcg', 'accel kvm'])
       expect(said).toEqual(['guests run under KVM', 'guests run under KVM'])
-      expect(readdirSync(join(cacheDirectory, 'accelerator'))).toHaveLength(1)
-    },
-  )
+      expect(readdirSync(join(cacheDirectory(), 'accelerator'))).toHaveLength(1)
+    })
+
+    it('is tried again when it did not work some minutes ago', async () => {
+      const why = 'a tiny guest did not get through under KVM (tried again after 10 minutes)'
+      expect(await choose(ending(1))).toEqual({ accelerator: 'tcg', why })
+      expect(await choose(ending(65))).toEqual({ accelerator: 'tcg', why })
+      expect(tries()).toEqual(['accel tcg', 'accel kvm'])
+      const accelerators = join(cacheDirectory(), 'accelerator')
+      const file = join(accelerators, readdirSync(accelerators)[0] as string)
+      const kept = JSON.parse(readFileSync(file, 'utf8'))
+      writeFileSync(file, JSON.stringify({ ...kept, at: kept.at - FAILURE_KEPT_MS }))
+      expect(await choose(ending(65))).toEqual({ accelerator: 'kvm' })
+      expect(tries()).toHaveLength(4)
+    })
+  })
 })

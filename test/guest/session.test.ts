@@ -7,7 +7,14 @@ import { spawn as openTerminal } from 'node-pty'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll, runCommand } from '../../common/index.ts'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
-import { type CommandOutcome, leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
+import {
+  butForEmulation,
+  type CommandOutcome,
+  leetMpirun,
+  type Playground,
+  playground,
+  startLeet,
+} from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
@@ -35,6 +42,8 @@ const up = async (...programs: string[]) => {
     status: 0,
     stdout: expect.stringMatching(/^session \w+ is up: 2 guests\n$/),
   })
+  // Once for all guests, if at all.
+  expect(butForEmulation(outcome.stderr)).not.toMatch(/emulated/)
   return outcome.stdout.split(' ')[1] as string
 }
 const nothingRuns = () =>
@@ -72,7 +81,8 @@ describeWith(['mpicc.mpich', 'mpiexec.mpich', ...GUEST_PARTS], 'a session', () =
 
   it('runs one leet-mpirun after the other in the same guests', async () => {
     for (let run = 0; run < 10; run++) {
-      const { status, stdout } = await leetMpirun(['-n', '4', programs.path('neighbours')], here())
+      const { status, stdout, stderr } = await leetMpirun(['-n', '4', programs.path('neighbours')], here())
+      expect(stderr).not.toMatch(/emulated/)
       const lines = stdout.trim().split('\n').sort()
       expect({ run, status, lines }).toEqual({
         run,

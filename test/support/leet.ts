@@ -86,6 +86,11 @@ export function leetMpirun(argv: readonly string[], options: LeetOptions = {}): 
   return startLeet(argv, options).ended
 }
 
+/** What a command said, less the one line by which a job tells once that guests are emulated here. */
+export function butForEmulation(text: string): string {
+  return text.replace(/^leet: guests (?:on \d+ of \d+ nodes )?are emulated \(TCG\), .*\n/m, '')
+}
+
 /** A place of a test's own: working directory, runtime directory, and a look at what is still there. */
 export interface Playground {
   readonly directory: string

@@ -141,7 +141,7 @@ async function prepareByHand(work: string, line: readonly string[]): Promise<() 
   const subnet = parseSubnet(DEFAULT_SUBNET, 'bench')
   const addresses = plan.guests.map(({ index }) => guestAddress(subnet, 0, index))
   const qemu = findQemu()
-  const accelerator = await acceleratorHere(qemu)
+  const { accelerator } = await acceleratorHere(qemu)
   const segment = join(work, '..', 'segment')
   const machines = await Promise.all(
     plan.guests.map(async (guest) => {

@@ -13,6 +13,7 @@ import {
   parseSize,
   pause,
   poll,
+  processorUse,
   runCommand,
   waitFor,
 } from '../../../common/index.ts'
@@ -71,6 +72,16 @@ describe('processes', () => {
     const self = identify(process.pid)
     expect(self && isRunning(self)).toBe(true)
     expect(self && isRunning({ ...self, startTime: self.startTime + 1 })).toBe(false)
+  })
+  it('tell the CPU time that they have used, and that they are at work', () => {
+    const before = processorUse(process.pid)
+    for (let used = 0; used < 30_000; ) used = process.cpuUsage().user
+    const after = processorUse(process.pid)
+    expect(after).toMatchObject({ active: true })
+    expect(after?.ms).toBeGreaterThan(0)
+    expect(after?.ms).toBeGreaterThanOrEqual(before?.ms as number)
+    // Beyond the largest pid of Linux.
+    expect(processorUse(2 ** 22 + 1)).toBeUndefined()
   })
   it('are ended at their deadline, and a missing one is named', async () => {
     await expect(runCommand(['sleep', '60'], { deadline: Deadline.after(20) })).rejects.toMatchObject({
