@@ -1,12 +1,7 @@
 // Whether a machine hangs: by what its hypervisor uses and by what the guest says, not by how long it takes.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  HangDetector,
-  type HypervisorUse,
-  isProgress,
-  readUsage,
-} from '../../../launcher/machines/boot-watch.ts'
+import { HangDetector, type HypervisorUse, isProgress } from '../../../launcher/machines/boot-watch.ts'
 
 const LIMIT = 10_000
 const LOOK = 500
