@@ -1,17 +1,15 @@
-// leet-mpirun with two Linux guests and real MPI programs, as a user runs it, and what a killed one leaves.
+// leet-mpirun with two Linux guests of its own, as a user runs it, and what a killed one leaves. What jobs do in guests that are
+// up is tested in jobs-linux.test.ts.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
-import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
-import { JOB_PROGRAMS, testJobs } from '../support/jobs.ts'
+import { buildPrograms } from '../protocol/programs/build.ts'
 import { butForEmulation, leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
 import { describeWith, hasCommand } from '../support/needs.ts'
 
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
 const TWO_GUESTS = ['--guest', 'linux', '--guests', '2', '--guest-memory', '512M']
-
-const ONE_GUEST = ['--guest', 'linux', '--guest-memory', '512M']
 
 const MPIS = ['mpich', 'openmpi'] as const
 
@@ -26,18 +24,14 @@ afterAll(() => place.remove())
 
 for (const mpi of MPIS) {
   describeWith([`mpicc.${mpi}`, ...GUEST_PARTS], `${mpi} in two Linux guests`, () => {
-    let programs: Programs
-    beforeAll(async () => {
-      programs = await buildPrograms(`mpicc.${mpi}`, JOB_PROGRAMS)
-    })
-    afterAll(() => programs.remove())
-    testJobs({
-      place: () => place,
-      options: TWO_GUESTS,
-      oneGuest: ONE_GUEST,
-      program: (name) => programs.path(name),
-      mpi,
-      guests: 2,
+    it('passes the suite of MPI programs', async () => {
+      const programs = await buildPrograms(`mpicc.${mpi}`, ['suite'])
+      const argv = [...TWO_GUESTS, '-n', '4', programs.path('suite')]
+      const { status, stdout, stderr } = await leetMpirun(argv, { cwd: place.directory, env: place.env })
+      programs.remove()
+      expect(status, stderr).toBe(0)
+      const ranks = [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 shares memory with 2`)
+      expect(stdout.split('\n')).toEqual(expect.arrayContaining(['collectives ok', ...ranks]))
     })
   })
 }
