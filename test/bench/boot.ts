@@ -8,10 +8,8 @@ import { Deadline, poll, silentLog } from '../../common/index.ts'
 import { makeSshKeyPair, seedIso } from '../../contextualise/index.ts'
 import { OPTIONS } from '../../launcher/cli/options.ts'
 import { readSettings } from '../../launcher/cli/settings.ts'
-import { cacheDirectory } from '../../launcher/images/store.ts'
 import { composeForPrograms } from '../../launcher/job/image.ts'
-import { Journal } from '../../launcher/journal/journal.ts'
-import { type Accelerator, type AcceleratorChoice, chooseAccelerator } from '../../launcher/machines/accel.ts'
+import type { Accelerator } from '../../launcher/machines/accel.ts'
 import { CONSOLE_FD, qemuArguments } from '../../launcher/machines/qemu-args.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec } from '../../launcher/machines/spec.ts'
@@ -24,6 +22,7 @@ import { mountPlanner } from '../../launcher/plan/mount-facts.ts'
 import { planJob } from '../../launcher/plan/plan.ts'
 
 import { parseCommandWords } from '../../mpi-bridge/index.ts'
+import { acceleratorHere } from '../support/accelerator.ts'
 import { type Ratio, ratioOf } from './pairs.ts'
 
 const LINE = ['-n', '2', '--guests', '2', '--guest-memory', '512M', 'true']
@@ -153,20 +152,6 @@ function saysReady(console: Readable): Promise<void> {
     })
     console.once('close', () => reject(new Error(`a guest ended: ${text.slice(-1000)}`)))
   })
-}
-
-async function acceleratorHere(qemu: string): Promise<AcceleratorChoice> {
-  const journal = await Journal.open({ jobId: 'bench' })
-  try {
-    return await chooseAccelerator({
-      journal,
-      qemu,
-      cacheDirectory: cacheDirectory(process.env),
-      log: silentLog,
-    })
-  } finally {
-    await journal.close()
-  }
 }
 
 function until(holds: () => boolean): Promise<unknown> {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { leetMpirun, type Playground, playground, startLeet } from '../support/leet.ts'
-import { describeWith } from '../support/needs.ts'
+import { describeWith, isOsvHere, osvBuild } from '../support/needs.ts'
 import { throughScript } from './qemu-script.ts'
 
 const GUEST_PARTS = ['qemu-system-x86_64', 'vde_switch', 'busybox', 'dropbear', 'setpriv']
@@ -108,5 +108,19 @@ describeWith(GUEST_PARTS, 'guests that do not come up', () => {
     const { status, stderr } = await leetMpirun(words, throughScript(place, 'always', 'kill -STOP $$'))
     expect(status).toBe(1)
     expect(stderr).toMatch(/-g0: hangs while it boots: .*its hypervisor did not answer.*LEET_E_GUEST_HUNG/)
+  })
+
+  it.runIf(isOsvHere('OSv guests that do not come up'))('are replaced when they are OSv, too', async () => {
+    const options = throughScript(
+      place,
+      'osv',
+      `mkdir ${join(place.directory, 'second')} 2>/dev/null && kill -STOP $$`,
+    )
+    const words = ['--guest', 'osv', '--osv-base', osvBuild as string, '-n', '1', '/bin/true']
+    const { status, stderr } = await leetMpirun(words, options)
+    expect(status, stderr).toBe(0)
+    expect(stderr).toMatch(
+      /made no progress for \d+ s in the start of its hypervisor: booted again \(1 of 2\)$/m,
+    )
   })
 })

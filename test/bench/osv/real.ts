@@ -12,10 +12,8 @@ import { readSettings } from '../../../launcher/cli/settings.ts'
 import { importOsvBase } from '../../../launcher/images/osv/base.ts'
 import { OSV_REST_PORT } from '../../../launcher/images/osv/boot.ts'
 import { composeOsvImage } from '../../../launcher/images/osv/compose.ts'
-import { cacheDirectory, ImageStore } from '../../../launcher/images/store.ts'
+import { ImageStore } from '../../../launcher/images/store.ts'
 import { noSecrets } from '../../../launcher/job/secrets.ts'
-import { Journal } from '../../../launcher/journal/journal.ts'
-import { chooseAccelerator } from '../../../launcher/machines/accel.ts'
 import { CONSOLE_FD, qemuArguments } from '../../../launcher/machines/qemu-args.ts'
 import { findQemu } from '../../../launcher/machines/qemu-program.ts'
 import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../../launcher/networks/addresses.ts'
@@ -27,6 +25,7 @@ import { planJob } from '../../../launcher/plan/plan.ts'
 import { parseCommandWords } from '../../../mpi-bridge/index.ts'
 import { makeJobCertificates } from '../../../mpi-bridge/osv/certificates.ts'
 import { OsvRest } from '../../../mpi-bridge/osv/rest.ts'
+import { acceleratorHere } from '../../support/accelerator.ts'
 import { type Ratio, ratioOf } from '../pairs.ts'
 
 const PAIRS = 7
@@ -223,20 +222,6 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port))
     })
   })
-}
-
-async function acceleratorHere(qemu: string) {
-  const journal = await Journal.open({ jobId: 'bench' })
-  try {
-    return await chooseAccelerator({
-      journal,
-      qemu,
-      cacheDirectory: cacheDirectory(process.env),
-      log: silentLog,
-    })
-  } finally {
-    await journal.close()
-  }
 }
 
 function until(holds: () => boolean): Promise<unknown> {

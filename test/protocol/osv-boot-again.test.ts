@@ -1,0 +1,113 @@
+// An OSv guest whose hypervisor hangs is booted again, with name, address and seed of before. QEMU is a simulated one, so that
+// there need be no OSv.
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { Deadline, silentLog } from '../../common/index.ts'
+import { Journal } from '../../launcher/journal/journal.ts'
+import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import { userNetwork } from '../../launcher/networks/guest-network.ts'
+import { osvGuests } from '../../launcher/node/osv-guests.ts'
+import { thisUser } from '../../launcher/plan/facts.ts'
+import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
+import { describeWith } from '../support/needs.ts'
+
+describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () => {
+  let folder: string
+  let journal: Journal
+  const { PATH, XDG_RUNTIME_DIR } = process.env
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'leet-osv-again-'))
+    process.env.XDG_RUNTIME_DIR = folder
+    journal = await Journal.open({ jobId: 'again' })
+  })
+  afterEach(async () => {
+    await journal.close()
+    process.env.PATH = PATH
+    if (XDG_RUNTIME_DIR === undefined) delete process.env.XDG_RUNTIME_DIR
+    else process.env.XDG_RUNTIME_DIR = XDG_RUNTIME_DIR
+    rmSync(folder, { recursive: true })
+  })
+
+  /** Puts the simulated QEMU before the real one, which still serves the trial of KVM; `before` is done before each guest. */
+  const simulate = (before: string) => {
+    const simulator = new URL('../simulators/osv/qemu.ts', import.meta.url).pathname
+    const guest = `case "$*" in *guest=*) ${before}; exec ${process.execPath} ${simulator} "$@";; esac`
+    const script = join(folder, 'qemu-system-x86_64')
+    writeFileSync(script, `#!/bin/sh\n${guest}\nexec ${findQemu()} "$@"\n`)
+    chmodSync(script, 0o755)
+    process.env.PATH = `${folder}:${PATH}`
+  }
+  const boot = async (retries: number) => {
+    const one: GuestPlan = { index: 0, name: 'leet-again-g0', node: 0, cpus: 1, memory: 2 ** 28, ranks: [0] }
+    const plan = {
+      jobId: 'again',
+      guests: [one],
+      nodes: [{ name: 'localhost' }],
+      mounts: [],
+      programs: [],
+      staging: {},
+      network: { mode: 'user' },
+      hypervisor: { kind: 'qemu' },
+      user: thisUser(process.env),
+      limits: { boot: 60_000, run: undefined, patience: 2_000, retries },
+    } as unknown as JobPlan
+    const states: string[] = []
+    const guests = osvGuests({
+      plan,
+      guests: [one],
+      network: {
+        addresses: ['10.0.2.15'],
+        open: async ({ port }) => ({ guests: [userNetwork(port)], ended: undefined }),
+        release() {},
+      },
+      placements: [],
+      addresses: ['10.0.2.15'],
+      secrets: { hostKey: { privateKey: '', publicKey: '' }, clientKey: { privateKey: '', publicKey: '' } },
+      journal,
+      log: silentLog,
+      image: {
+        ...{ kernel: '/kernel', disk: '/disk', compat: false, tls: false, mountTool: undefined },
+        ...{ programs: {}, links: [] },
+      },
+      keep: true,
+    })
+    try {
+      const booted = await guests.boot(
+        (_, state, detail) => states.push([state, detail].filter(Boolean).join(' ')),
+        {
+          deadline: Deadline.after(60_000),
+        },
+      )
+      return { names: booted.map(({ index }) => index), states }
+    } finally {
+      await guests.stop({ deadline: Deadline.after(10_000) })
+    }
+  }
+
+  it('is booted again', async () => {
+    simulate(`mkdir ${folder}/first 2>/dev/null && kill -STOP $$`)
+    const { names, states } = await boot(2)
+    expect(names).toEqual([0])
+    expect(states).toEqual([
+      'starting',
+      expect.stringMatching(
+        /^hung made no progress for \d+ s in the start of its hypervisor: booted again \(1 of 2\)$/,
+      ),
+      'starting',
+      'booting',
+      'booting REST answers',
+      'contextualised',
+      'ready',
+    ])
+  })
+
+  it('is an error when it hangs each time', async () => {
+    simulate('kill -STOP $$')
+    await expect(boot(1)).rejects.toMatchObject({
+      code: 'LEET_E_GUEST_HUNG',
+      message: expect.stringMatching(/hung in each of 2 boots/),
+    })
+  })
+})

@@ -1,0 +1,38 @@
+// A QEMU whose guest is a simulated OSv: `qemu.ts ARGUMENTS`, the arguments being those that LEET gives to QEMU. It speaks
+// QMP and has the console where QEMU has them, leads a port of the host to the guest's REST server, and the guest has
+// applied the part of its seed that is its host name.
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
+import { CONSOLE_FD, QMP_FD } from '../../../launcher/machines/qemu-args.ts'
+import { OsvGuest } from './guest.ts'
+
+const argument = (pattern: RegExp) =>
+  process.argv.map((word) => pattern.exec(word)?.[1]).find((found) => found !== undefined)
+const name = argument(/^guest=([\w-]+)/)
+const nic = argument(/^user,id=(\w+).*hostfwd=/)
+const guestPort = argument(/hostfwd=tcp:127\.0\.0\.1:0-[\d.]*:(\d+)/)
+
+const console = new Socket({ fd: CONSOLE_FD, readable: true, writable: true })
+const guest = await OsvGuest.boot({ onConsole: (data) => console.write(data), onEnd: () => process.exit(0) })
+const named = await fetch(`http://127.0.0.1:${guest.port}/os/hostname?name=${name}`, { method: 'POST' })
+if (!named.ok) throw new Error(await named.text())
+
+const forward = createServer((socket) => socket.pipe(connect(guest.port, '127.0.0.1')).pipe(socket))
+await new Promise<void>((resolve) => forward.listen(0, '127.0.0.1', () => resolve()))
+const hostPort = (forward.address() as AddressInfo).port
+
+// QEMU's own text of `info usernet`, as launcher/machines/usernet.ts reads it.
+const usernet = `Hub -1 (${nic}):\r\n  TCP[HOST_FORWARD]  10       127.0.0.1 ${hostPort}       10.0.2.15  ${guestPort}     0     0\r\n`
+const qmp = new Socket({ fd: QMP_FD, readable: true, writable: true })
+const say = (message: object) => qmp.write(`${JSON.stringify(message)}\r\n`)
+let text = ''
+qmp.setEncoding('utf8').on('data', (bytes: string) => {
+  text += bytes
+  const lines = text.split('\n')
+  text = lines.pop() as string
+  for (const { execute, id } of lines.filter((line) => line.trim() !== '').map((line) => JSON.parse(line))) {
+    say({ return: execute === 'human-monitor-command' ? usernet : {}, id })
+    if (execute === 'quit') qmp.end(() => process.exit(0))
+  }
+})
+qmp.on('close', () => process.exit(0))
+say({ QMP: { version: {}, capabilities: [] } })
