@@ -1,7 +1,7 @@
 // leet-mpirun over all nodes of a real Slurm: with the ranks on the bare nodes and in Linux guests on the hosts' bridge,
 // for root and ordinary users; what ends it, and that nothing is left on any host. (Ranks of Open MPI that are killed on
 // bare nodes leave its session directories, as under its own mpirun; so those that are killed here are of MPICH.) More faults
-// are in allocation-faults.long.test.ts.
+// are in allocation-faults.test.ts.
 import { describe, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { type CaseUser, expectTwoOnEach, useAllocations } from './allocations.ts'

@@ -29,7 +29,7 @@ describeLab('a mesh in a job of Slurm', () => {
     expect(hosts.map((host) => host.replace(/^leet-\w+-/, ''))).toEqual(['g0', 'g0', 'g1', 'g1', 'g2', 'g2'])
   })
 
-  it('is what there is when no network is named, with a word about it', async () => {
+  it('is what there is when no network is named, with a word about it', { tags: ['long'] }, async () => {
     const job = await start('auto', '-n', '3', './share.mpich')
     const end = await lab.waitJob(job.id)
     expect({ ...end, output: job.output() }).toMatchObject({

@@ -1,5 +1,5 @@
 // leet-mpirun under salloc, which runs it on the submit host, where it has no ranks: with ranks on the bare nodes and in
-// guests, for an ordinary user; and how it is interrupted. What else ends it is in salloc-faults.long.test.ts.
+// guests, for an ordinary user; and how it is interrupted. What else ends it is in salloc-faults.test.ts.
 import { expect, it } from 'vitest'
 import { BARE, GUESTS, hostsOfRanks, LEET_MPIRUN } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'

@@ -62,7 +62,7 @@ describeLab('a session in a job of Slurm', () => {
 
   // The program does without MPI_Finalize, in which MPICH 4.0 over UCX hangs now and then (a rank that still closes its
   // connections needs others that wait in the last barrier already): only leet-mpirun has a remedy.
-  it('lets mpiexec of MPICH start its proxies in the guests of all nodes', async () => {
+  it('lets mpiexec of MPICH start its proxies in the guests of all nodes', { tags: ['long'] }, async () => {
     const job = await startWith(
       GUESTS,
       './share.mpich',
@@ -77,7 +77,7 @@ describeLab('a session in a job of Slurm', () => {
     expect([...hosts()].map((name) => name.slice(-2))).toEqual(['g0', 'g1', 'g2'])
   })
 
-  it('reaches the guests of all nodes in a mesh, and ends by leet down', async () => {
+  it('reaches the guests of all nodes in a mesh, and ends by leet down', { tags: ['long'] }, async () => {
     const job = await startWith(
       guestsOn('mesh'),
       './share.openmpi',
@@ -98,7 +98,9 @@ describeLab('a session in a job of Slurm', () => {
     expect(job.output()).toMatch(/no session is up/)
   })
 
-  it('leaves nothing that runs on any node when its keeper is killed, though the job goes on', async () => {
+  it('leaves nothing that runs on any node when its keeper is killed, though the job goes on', {
+    tags: ['long'],
+  }, async () => {
     const job = await start(
       'kill -9 $(leet status | sed -n "s/.*kept by process \\([0-9]*\\).*/\\1/p") && echo killed',
       'exec tail -f /dev/null',

@@ -58,7 +58,7 @@ describeWith(
       expect(place.files()).toEqual([])
     })
 
-    it.each(pages)('$name', async ({ blocks }) => {
+    it.each(pages)('$name', { tags: ['long'] }, async ({ blocks }) => {
       const env = { ...process.env, ...place.env, PATH: `${ROOT}launcher/bin:${process.env.PATH}` }
       for (const { how, commands } of blocks) {
         const shell = how === IN_NAMESPACE ? ['--net', 'sh', '-e'] : ['sh', '-e']

@@ -1,5 +1,5 @@
 // What jobs do in two Linux guests, which are booted once for all of one MPI, as a session. Jobs that boot guests of their own do
-// the same in jobs-linux.long.test.ts.
+// the same in jobs-linux-own.test.ts.
 import { afterAll, beforeAll, expect } from 'vitest'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'
 import { JOB_PROGRAMS, testJobs } from '../support/jobs.ts'

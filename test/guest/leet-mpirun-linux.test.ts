@@ -24,7 +24,9 @@ afterAll(() => place.remove())
 
 for (const mpi of MPIS) {
   describeWith([`mpicc.${mpi}`, ...GUEST_PARTS], `${mpi} in two Linux guests`, () => {
-    it('passes the suite of MPI programs', async () => {
+    // Guests that are up are tested with both, in jobs-linux.test.ts.
+    const tags = mpi === 'openmpi' ? ['long'] : []
+    it('passes the suite of MPI programs', { tags }, async () => {
       const programs = await buildPrograms(`mpicc.${mpi}`, ['suite'])
       const argv = [...TWO_GUESTS, '-n', '4', programs.path('suite')]
       const { status, stdout, stderr } = await leetMpirun(argv, { cwd: place.directory, env: place.env })

@@ -79,8 +79,8 @@ describeWith(['mpicc.mpich', 'mpiexec.mpich', ...GUEST_PARTS], 'a session', () =
   })
   afterAll(() => programs?.remove())
 
-  it('runs one leet-mpirun after the other in the same guests', async () => {
-    for (let run = 0; run < 10; run++) {
+  const oneAfterTheOther = async (runs: number) => {
+    for (let run = 0; run < runs; run++) {
       const { status, stdout, stderr } = await leetMpirun(['-n', '4', programs.path('neighbours')], here())
       expect(stderr).not.toMatch(/emulated/)
       const lines = stdout.trim().split('\n').sort()
@@ -92,7 +92,10 @@ describeWith(['mpicc.mpich', 'mpiexec.mpich', ...GUEST_PARTS], 'a session', () =
     }
     const { stdout } = await leetMpirun(['-n', '2', '-ppn', '1', 'hostname'], here())
     expect(stdout.trim().split('\n').sort()).toEqual([`leet-${id}-g0`, `leet-${id}-g1`])
-  })
+  }
+
+  it('runs one leet-mpirun after the other in the same guests', () => oneAfterTheOther(2))
+  it('runs ten of them', { tags: ['long'] }, () => oneAfterTheOther(10))
 
   it('runs two at once', async () => {
     const both = await Promise.all([1, 2].map(() => leetMpirun(['-n', '4', programs.path('work')], here())))

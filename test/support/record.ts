@@ -8,6 +8,9 @@ import type { ReportedHookContext, Reporter, TestCase, TestModule, TestSuite } f
 /** The variable that names the file of a run's record. */
 export const RECORD = 'LEET_TEST_RECORD'
 
+/** The tag of tests that are not part of `npm test`. */
+export const LONG = 'long'
+
 /** One line of a record. `name` is a test's full name, or what else failed. */
 export type Entry =
   | { readonly kind: 'started'; readonly name: string }
@@ -37,6 +40,8 @@ export interface Outcome {
 
 /** A reporter that writes the record. */
 export function recorder(file: string): Reporter {
+  // Tests that the run's filter of tags leaves out are skipped to vitest; here they are no part of the run.
+  let filtered: (test: TestCase) => boolean = () => false
   const write = (entry: Entry) => appendFileSync(file, `${JSON.stringify(entry)}\n`)
   const fileOf = (module: TestModule) => relative(process.cwd(), module.moduleId)
   const nameOf = (test: TestCase | TestSuite) => `${fileOf(test.module)}: ${test.fullName}`
@@ -46,8 +51,16 @@ export function recorder(file: string): Reporter {
   const hookName = ({ name, entity }: ReportedHookContext) =>
     `${name} of ${entity.type === 'module' ? fileOf(entity) : nameOf(entity)}`
   return {
-    onTestCaseReady: (test) => write({ kind: 'started', name: nameOf(test) }),
+    onInit({ config }) {
+      const wanted = config.tagsFilter?.includes(LONG)
+      const unwanted = config.tagsFilter?.includes(`!${LONG}`)
+      filtered = ({ tags }) => (tags.includes(LONG) ? unwanted === true : wanted === true)
+    },
+    onTestCaseReady(test) {
+      if (!filtered(test)) write({ kind: 'started', name: nameOf(test) })
+    },
     onTestCaseResult(test) {
+      if (filtered(test)) return
       const { state, errors = [] } = test.result()
       const took = test.diagnostic()?.duration ?? 0
       write({

@@ -1,3 +1,4 @@
+/** @module-tag long */
 // What jobs of both MPIs do in two Linux guests that each of them boots for itself.
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { buildPrograms, type Programs } from '../protocol/programs/build.ts'

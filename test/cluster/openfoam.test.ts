@@ -1,3 +1,4 @@
+/** @module-tag long */
 // The OpenFOAM example as its README has it, in a batch job: divided on the head, submitted as it stands, solved in two guests
 // that see the case by NFS, and joined on the head. The same scripts with `mpirun` for `leet-mpirun` give the same fields.
 import { readdirSync, readFileSync } from 'node:fs'

@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Guests that are only slow are not taken for hung: QEMU gets a seventh of a processor, so that a boot takes longer than a
 // guest may be without progress, but uses no more of the processor than ever.
 import { spawn } from 'node:child_process'

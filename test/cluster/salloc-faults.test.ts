@@ -1,3 +1,4 @@
+/** @module-tag long */
 // What ends a leet-mpirun with guests under salloc, which runs on the submit host: each fault that allocation.test.ts has for batch
 // jobs.
 import { expect, it } from 'vitest'

@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Guests of a distribution's own disk image with real cloud-init: Debian, made here as clouds have it, boots, mounts a
 // real NFS server and runs MPI from one --image.
 import { execFileSync } from 'node:child_process'

@@ -1,3 +1,4 @@
+/** @module-tag long */
 // More of what can befall a job in Linux guests on all nodes of a real Slurm, and the rest of the users and MPIs: those that
 // take long, or are like others that allocation.test.ts has.
 import { expect, it } from 'vitest'

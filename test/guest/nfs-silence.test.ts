@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Guests whose NFS server does not answer, at their boot or later: what they wait for, and what the user is told. The waits
 // are the kernel's own, so these tests take minutes.
 import { spawn } from 'node:child_process'
