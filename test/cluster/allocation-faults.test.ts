@@ -12,6 +12,7 @@ describeLab('a whole allocation of guests', () => {
   const { cases, startJob, kill } = site
 
   it.each([
+    ['mpich', 'root'],
     ['mpich', 'alice'],
     ['openmpi', 'root'],
   ] as const)('runs %s for %s on all nodes, which share a directory', async (mpi, name) => {

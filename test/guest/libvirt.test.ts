@@ -82,7 +82,8 @@ describeLab(
     }
 
     describe.each(['qemu:///system', 'qemu:///session'])('under %s', (uri) => {
-      it('run an MPI job as guests of QEMU do', async () => {
+      const tags = uri === SYSTEM ? [] : ['long']
+      it('run an MPI job as guests of QEMU do', { tags }, async () => {
         const { status, stdout, stderr } = await run(uri, '-n', '4', './neighbours')
         expect(
           {
@@ -178,7 +179,7 @@ describeLab(
       expect(outcome.stderr).toMatch(/leet-\w+-g[01]: .*libvirtd is gone/s)
     })
 
-    it('are lost with a sentence when somebody destroys one', async () => {
+    it('are lost with a sentence when somebody destroys one', { tags: ['long'] }, async () => {
       const running = await start(SYSTEM)
       const [, name = ''] = (await lab.domains(SYSTEM)).sort()
       await lab.run('node1', ['virsh', '-c', SYSTEM, 'destroy', name])

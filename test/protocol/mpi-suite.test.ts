@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Real MPI programs under leet-mpirun and under the launcher that comes with their MPI: what works there works here, with
 // the same output and exit status. Needs nothing but the host; the same suite runs in guests in test/guest.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
