@@ -234,7 +234,8 @@ describeWith(['mpicc.mpich', 'mpiexec.mpich', ...GUEST_PARTS], 'a session', () =
   it('names a guest that is gone, goes on with the others, and leaves nothing when it is told to end', async () => {
     const qemu = place
       .processes()
-      .find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`leet-${id}-g0`))
+      // Others name the guest, too: a stock launcher's way into it may take a moment to end.
+      .find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`guest=leet-${id}-g0`))
     process.kill(qemu as number, 'SIGKILL')
     const told = async () => ((await leet('status')).stdout.includes('gone') ? true : undefined)
     await poll(told, 50, { deadline: Deadline.after(PATIENCE) }, { what: 'the session to know' })
