@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { runPhase } from './support/phase.ts'
 import { LONG, type Outcome } from './support/record.ts'
 
-/** The phases in their order, and how many minutes each may take: three to four times what it needs on two cores. */
-const PHASES: Readonly<Record<string, number>> = { unit: 6, protocol: 15, guest: 18, cluster: 16, browser: 4 }
+/** The phases in their order, and how many minutes each may take: at least twice what it needs on two idle cores. */
+const PHASES: Readonly<Record<string, number>> = { unit: 5, protocol: 10, guest: 22, cluster: 18, browser: 4 }
 /** What takes longer than everyday tests may: `npm run test:long`. */
 const LONG_PHASES: Readonly<Record<string, number>> = { protocol: 15, guest: 90, cluster: 90 }
 const MINUTE_MS = 60_000
