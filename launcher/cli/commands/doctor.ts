@@ -1,8 +1,10 @@
 // `leet doctor`: is this node, or are all nodes of the job, fit for guests; and what to do about what is not.
 import { hostname } from 'node:os'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import type { Command } from 'commander'
 import { endOf, LeetError, waitFor } from '../../../common/index.ts'
-import type { Allocation } from '../../../scheduler-adapters/index.ts'
+import type { AllocatedNode, Allocation, NodeStart } from '../../../scheduler-adapters/index.ts'
 import type { Finding } from '../../doctor/checks.ts'
 import { OPTIONS } from '../options.ts'
 import { print, settingsHere } from './shared.ts'
@@ -74,8 +76,10 @@ function linesOf({ state, subject, what, fix }: Finding): string[] {
 
 const SUBJECT_WIDTH = 28
 const SAID_LIMIT = 64 << 10
+const NODES_AT_ONCE = 16
 
 // Each node prints for itself: not every batch system brings output of its tasks back, but all put it into the job's.
+// Each is started by itself: one start for all may mix their output within a line, as srun's does.
 async function onAllNodes(allocation: Allocation, json: boolean): Promise<number> {
   const { adapterOf, startEnvironment } = await import('../../../scheduler-adapters/index.ts')
   const { checkupLimits } = await import('../../doctor/checks.ts')
@@ -89,38 +93,42 @@ async function onAllNodes(allocation: Allocation, json: boolean): Promise<number
     ...(json ? ['--json'] : []),
   ]
   const adapter = adapterOf(allocation.scheduler)
-  const starts = adapter.start(allocation, allocation.nodes, () => [
-    '/usr/bin/env',
-    // Tasks of some have neither the directory nor the variables from which settings come.
-    ...(adapter.forwardsEnvironment ? [] : ['-C', process.cwd()]),
-    ...settingVariables(process.env),
-    ...command,
-  ])
+  const startsOn = (node: AllocatedNode) =>
+    adapter.start(allocation, [node], () => [
+      '/usr/bin/env',
+      // Tasks of some have neither the directory nor the variables from which settings come.
+      ...(adapter.forwardsEnvironment ? [] : ['-C', process.cwd()]),
+      ...settingVariables(process.env),
+      ...command,
+    ])
   const journal = await Journal.open({ jobId: 'doctor' })
+  const checkUp = async (start: NodeStart): Promise<number> => {
+    if (start.via === 'ssh') {
+      throw new LeetError({
+        code: 'LEET_E_USAGE',
+        what: 'nodes of a hostfile are reached by SSH, for which `leet doctor` has no words',
+        hint: `ssh ${start.nodes[0]} leet doctor`,
+        exitCode: 2,
+      })
+    }
+    const what = `the check-up of ${start.nodes.join(', ')}`
+    const env = startEnvironment(adapter, start, process.env)
+    const { child } = journal.spawn(start.argv, { what, stdio: ['inherit', 'pipe', 'pipe'], env })
+    let said = ''
+    for (const stream of ['stdout', 'stderr'] as const) {
+      createInterface({ input: child[stream] as Readable }).on('line', (line) => {
+        process[stream].write(`${line}\n`)
+        said = `${said}${line}\n`.slice(-SAID_LIMIT)
+      })
+    }
+    const end = await waitFor(endOf(child), checkupLimits(), { what })
+    if (end.kind !== 'exit') return 1
+    return Math.max(end.status, adapter.statusFrom?.(said) ?? 0)
+  }
+  const { limitFunction } = await import('p-limit')
+  const checkUpSome = limitFunction(checkUp, { concurrency: NODES_AT_ONCE })
   const statuses = await Promise.all(
-    starts.map(async (start) => {
-      if (start.via === 'ssh') {
-        throw new LeetError({
-          code: 'LEET_E_USAGE',
-          what: 'nodes of a hostfile are reached by SSH, for which `leet doctor` has no words',
-          hint: `ssh ${start.nodes[0]} leet doctor`,
-          exitCode: 2,
-        })
-      }
-      const what = `the check-up of ${start.nodes.join(', ')}`
-      const env = startEnvironment(adapter, start, process.env)
-      const { child } = journal.spawn(start.argv, { what, stdio: ['inherit', 'pipe', 'pipe'], env })
-      let said = ''
-      for (const stream of ['stdout', 'stderr'] as const) {
-        child[stream]?.on('data', (bytes: Buffer) => {
-          process[stream].write(bytes)
-          said = (said + bytes.toString('utf8')).slice(-SAID_LIMIT)
-        })
-      }
-      const end = await waitFor(endOf(child), checkupLimits(), { what })
-      if (end.kind !== 'exit') return 1
-      return Math.max(end.status, adapter.statusFrom?.(said) ?? 0)
-    }),
+    allocation.nodes.flatMap(startsOn).map((start) => checkUpSome(start)),
   ).finally(() => journal.close())
   if (!adapter.tellsExitStatus && !adapter.statusFrom) {
     process.stderr.write(
