@@ -99,12 +99,13 @@ export interface NicContext {
 /** An interface in QEMU's words. */
 export function nicArguments({ id, mac, link }: Nic, { slot, vhost = false }: NicContext = {}): string[] {
   const place = slot === undefined ? '' : `,addr=0x${slot.toString(16)}`
-  // No option ROM: nobody boots from the network, and its file is a package of its own.
+  // No option ROM: nobody boots from the network, and its file is a package of its own. A link without a status is up
+  // when its driver is; of another, Linux says so only in the next second (net/core/link_watch.c).
   return [
     '-netdev',
     netdev(id, link, vhost),
     '-device',
-    `virtio-net-pci,netdev=${id},mac=${mac},romfile=${place}`,
+    `virtio-net-pci,netdev=${id},mac=${mac},romfile=,status=off${place}`,
   ]
 }
 
