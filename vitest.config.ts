@@ -3,14 +3,18 @@
 import { defineConfig } from 'vitest/config'
 import { LONG, RECORD, recorder } from './test/support/record.ts'
 
-const project = (name: string, testTimeout: number, fileParallelism = false) => ({
+// Tests with guests use all processors by themselves; of the others, which wait as much as they work, two files run at a time.
+const ONE_BY_ONE = { fileParallelism: false }
+const SIDE_BY_SIDE = { fileParallelism: true, maxWorkers: 2 }
+
+const project = (name: string, testTimeout: number, how: object = ONE_BY_ONE) => ({
   test: {
     name,
+    ...how,
     include: [`test/${name}/**/*.test.ts`],
     tags: [{ name: LONG, description: 'takes minutes: not part of npm test', timeout: 600_000 }],
     testTimeout,
     hookTimeout: testTimeout,
-    fileParallelism,
   },
 })
 
@@ -21,8 +25,9 @@ export default defineConfig({
   test: {
     reporters: record === undefined ? ['default'] : ['default', recorder(record)],
     projects: [
-      project('unit', 60_000, true),
-      project('protocol', 180_000),
+      // They leave nothing behind in their process, of which a new one for each file would be half their time.
+      project('unit', 60_000, { ...SIDE_BY_SIDE, isolate: false }),
+      project('protocol', 180_000, SIDE_BY_SIDE),
       project('guest', 300_000),
       project('cluster', 300_000),
       project('browser', 120_000),

@@ -65,7 +65,7 @@ describeLab('a whole allocation', () => {
         await reap('root')
       })
 
-      it('names the node whose agent is killed', async () => {
+      it('names the node whose agent is killed', { tags: options === GUESTS ? ['long'] : [] }, async () => {
         const job = await startJob(options)
         await job.says(/all ranks are at work/)
         kill('node2', 'leet-agent')

@@ -75,7 +75,7 @@ describeConfined(NAME, () => {
     )
   })
 
-  it('has guests that fit when nothing is said of their memory', async () => {
+  it('has guests that fit when nothing is said of their memory', { tags: ['long'] }, async () => {
     const unsaid = GUESTS.filter((word) => word !== '--guest-memory' && word !== '384M')
     const job = await submit(lab, [...unsaid, '-n', '2', 'hostname'], {
       ...{ user: lab.users.alice, directory },

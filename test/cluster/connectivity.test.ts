@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Guests that do not reach each other: the job ends before its ranks start, and says who does not reach whom.
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline } from '../../common/index.ts'

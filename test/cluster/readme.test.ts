@@ -38,22 +38,25 @@ describeLab("the README's job script", () => {
   afterEach(() => lab.waitClean(undefined, ({ what }) => !what.startsWith('/etc/leet')))
   afterAll(() => lab?.stop())
 
-  it.each(['mpich', 'openmpi'] as const)('runs a program of %s in guests of all nodes', async (mpi) => {
-    copyFileSync(join(lab.path(directory), `share.${mpi}`), join(lab.path(directory), 'a.out'))
-    const job = await submitScript(lab, scriptOfReadme(), {
-      user: lab.users.alice,
-      directory,
-      env: { PATH: '/srv/leet/launcher/bin:/usr/local/bin:/usr/bin:/bin' },
+  for (const mpi of ['mpich', 'openmpi'] as const) {
+    const tags = mpi === 'mpich' ? ['long'] : []
+    it(`runs a program of ${mpi} in guests of all nodes`, { tags }, async () => {
+      copyFileSync(join(lab.path(directory), `share.${mpi}`), join(lab.path(directory), 'a.out'))
+      const job = await submitScript(lab, scriptOfReadme(), {
+        user: lab.users.alice,
+        directory,
+        env: { PATH: '/srv/leet/launcher/bin:/usr/local/bin:/usr/bin:/bin' },
+      })
+      const end = await lab.waitJob(job.id)
+      expect({ ...end, output: job.output() }).toMatchObject({ state: 'COMPLETED', exitStatus: 0 })
+      const [first, , second, , third] = hostsOfRanks(lab, directory, 'alice', 6) as [
+        string,
+        string,
+        string,
+        string,
+        string,
+      ]
+      expect([first, second, third].map((host) => host.replace(/^leet-\w+-/, ''))).toEqual(['g0', 'g1', 'g2'])
     })
-    const end = await lab.waitJob(job.id)
-    expect({ ...end, output: job.output() }).toMatchObject({ state: 'COMPLETED', exitStatus: 0 })
-    const [first, , second, , third] = hostsOfRanks(lab, directory, 'alice', 6) as [
-      string,
-      string,
-      string,
-      string,
-      string,
-    ]
-    expect([first, second, third].map((host) => host.replace(/^leet-\w+-/, ''))).toEqual(['g0', 'g1', 'g2'])
-  })
+  }
 })

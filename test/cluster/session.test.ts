@@ -122,7 +122,7 @@ describeLab('a session in a job of Slurm', () => {
     expect((await lab.waitJob(job.id)).state).toBe('CANCELLED')
   })
 
-  it('ends with a job that is cancelled', async () => {
+  it('ends with a job that is cancelled', { tags: ['long'] }, async () => {
     const job = await start('exec leet-mpirun -n 6 ./share.openmpi 600')
     await job.says(/all ranks are at work/)
     await lab.scancel(job.id)

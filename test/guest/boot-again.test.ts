@@ -52,7 +52,9 @@ describeWith(GUEST_PARTS, 'guests that do not come up', () => {
     expect(eventsOf('events').filter(({ state }) => state === 'hung')).toHaveLength(1)
   })
 
-  it('are replaced when they stop amid their boot, their console kept; and told of when that goes on', async () => {
+  it('are replaced when they stop amid their boot, their console kept; and told of when that goes on', {
+    tags: ['long'],
+  }, async () => {
     const qemus = () =>
       place
         .processes()

@@ -24,9 +24,8 @@ afterAll(() => place.remove())
 
 for (const mpi of MPIS) {
   describeWith([`mpicc.${mpi}`, ...GUEST_PARTS], `${mpi} in two Linux guests`, () => {
-    // Guests that are up are tested with both, in jobs-linux.test.ts.
-    const tags = mpi === 'openmpi' ? ['long'] : []
-    it('passes the suite of MPI programs', { tags }, async () => {
+    // In guests of a session it is in jobs-linux.test.ts.
+    it('passes the suite of MPI programs', { tags: ['long'] }, async () => {
       const programs = await buildPrograms(`mpicc.${mpi}`, ['suite'])
       const argv = [...TWO_GUESTS, '-n', '4', programs.path('suite')]
       const { status, stdout, stderr } = await leetMpirun(argv, { cwd: place.directory, env: place.env })
@@ -83,18 +82,20 @@ describeWith(GUEST_PARTS, 'a leet-mpirun that is killed', () => {
     expect(reaped).toMatchObject({ status: 0, stdout: expect.stringMatching(/job/) })
   })
 
-  it.each([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const)('by %s ends in order with status %i', async (signal, status) => {
-    const running = startLeet([...TWO_GUESTS, '-n', '2', '-v', 'sh', '-c', 'echo rank is up; sleep 60'], {
-      cwd: place.directory,
-      env: place.env,
+  for (const { signal, end, tags } of [
+    { signal: 'SIGINT', end: 130, tags: [] },
+    { signal: 'SIGTERM', end: 143, tags: ['long'] },
+  ] as const) {
+    it(`by ${signal} ends in order with status ${end}`, { tags: [...tags] }, async () => {
+      const running = startLeet([...TWO_GUESTS, '-n', '2', '-v', 'sh', '-c', 'echo rank is up; sleep 60'], {
+        cwd: place.directory,
+        env: place.env,
+      })
+      await running.saw(/rank is up/)
+      running.child.kill(signal)
+      expect(await running.ended).toMatchObject({ status: end, stderr: expect.stringContaining(signal) })
     })
-    await running.saw(/rank is up/)
-    running.child.kill(signal)
-    expect(await running.ended).toMatchObject({ status, stderr: expect.stringContaining(signal) })
-  })
+  }
 })
 
 describeWith(GUEST_PARTS, 'a guest that dies', () => {
@@ -110,9 +111,9 @@ describeWith(GUEST_PARTS, 'a guest that dies', () => {
     expect(outcome.stderr).toMatch(/-g1: .*QEMU/)
   })
 
-  it.each(MPIS.filter((mpi) => hasCommand(`mpicc.${mpi}`)))(
-    'is named while %s waits for its rank in a fence',
-    async (mpi) => {
+  for (const mpi of MPIS.filter((one) => hasCommand(`mpicc.${one}`))) {
+    const tags = mpi === 'openmpi' ? ['long'] : []
+    it(`is named while ${mpi} waits for its rank in a fence`, { tags }, async () => {
       const programs = await buildPrograms(`mpicc.${mpi}`, ['hello'])
       const hello = programs.path('hello')
       const events = join(place.directory, 'events')
@@ -133,8 +134,8 @@ describeWith(GUEST_PARTS, 'a guest that dies', () => {
       process.kill(qemuPid('-g1'), 'SIGKILL')
       expect(await running.ended).toMatchObject({ status: 1, stderr: expect.stringMatching(/-g1: .*QEMU/) })
       programs.remove()
-    },
-  )
+    })
+  }
 
   it('is an error when it runs out of time to boot', async () => {
     const { status, stderr } = await leetMpirun(

@@ -50,34 +50,37 @@ describeWith(
   () => {
     // The bridge, the helper's rights and its configuration exist in namespaces of the test only.
     describe.runIf(isMet('guests on a bridge', 'root', isRoot()))('on a bridge of root', () => {
-      it.each([
-        ['root', 0],
-        ['an ordinary user', 65_534],
-      ])('joins guests of %s with each other and the node', (_, uid) => {
-        const folder = mkdtempSync(join(tmpdir(), 'leet-test-'))
-        try {
-          const output = execFileSync(
-            'unshare',
-            [
-              ...['--net', '--mount', '--pid', '--fork', '--kill-child=KILL', '--propagation', 'private'],
-              ...['sh', join(import.meta.dirname, 'network-bridge.sh'), folder, String(uid)],
-              ...[process.execPath, join(import.meta.dirname, 'network-bridge.ts'), folder],
-            ],
-            { encoding: 'utf8', timeout: 240_000 },
-          )
-          const { reports, taps, left } = JSON.parse(output) as {
-            reports: GuestReport[]
-            taps: number[]
-            left: string[]
+      const users = [
+        { user: 'root', uid: 0, tags: ['long'] },
+        { user: 'an ordinary user', uid: 65_534, tags: [] },
+      ]
+      for (const { user, uid, tags } of users) {
+        it(`joins guests of ${user} with each other and the node`, { tags }, () => {
+          const folder = mkdtempSync(join(tmpdir(), 'leet-test-'))
+          try {
+            const output = execFileSync(
+              'unshare',
+              [
+                ...['--net', '--mount', '--pid', '--fork', '--kill-child=KILL', '--propagation', 'private'],
+                ...['sh', join(import.meta.dirname, 'network-bridge.sh'), folder, String(uid)],
+                ...[process.execPath, join(import.meta.dirname, 'network-bridge.ts'), folder],
+              ],
+              { encoding: 'utf8', timeout: 240_000 },
+            )
+            const { reports, taps, left } = JSON.parse(output) as {
+              reports: GuestReport[]
+              taps: number[]
+              left: string[]
+            }
+            expectToHaveMet(reports, ['10.77.11.1', '10.77.11.2'])
+            // Their own and, for both, the node's address on the bridge.
+            expect(taps).toHaveLength(2)
+            expect(left).toEqual([])
+          } finally {
+            rmSync(folder, { recursive: true })
           }
-          expectToHaveMet(reports, ['10.77.11.1', '10.77.11.2'])
-          // Their own and, for both, the node's address on the bridge.
-          expect(taps).toHaveLength(2)
-          expect(left).toEqual([])
-        } finally {
-          rmSync(folder, { recursive: true })
-        }
-      })
+        })
+      }
     })
   },
 )

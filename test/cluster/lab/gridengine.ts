@@ -118,7 +118,7 @@ function configuration(nodes: readonly string[]): string {
     file('queue', QUEUE),
     'qconf -Aq "$d/queue"',
     // A configuration is named by its file. Root and system users may run jobs; accounting is written at once.
-    "qconf -sconf | sed -e 1d -e 's/^min_\\([ug]\\)id.*/min_\\1id 0/' -e 's/flush_time=[0-9:]*/flush_time=00:00:00/' >\"$d/global\"",
+    "qconf -sconf | sed -e 1d -e 's/^min_\\([ug]\\)id.*/min_\\1id 0/' -e 's/ flush_time=[0-9:]*/ accounting_flush_time=00:00:00 flush_time=00:00:01/' >\"$d/global\"",
     'qconf -Mconf "$d/global"',
     // Jobs are looked at once a second, and whenever one comes or goes.
     "qconf -ssconf | sed -e 's/^\\(schedule_interval\\).*/\\1 0:0:1/' -e 's/^\\(flush_[a-z]*_sec\\).*/\\1 1/' >\"$d/schedule\"",
