@@ -45,7 +45,9 @@ describeLab('a whole allocation', () => {
 
   for (const { kind, options, runs } of KINDS) {
     describe(`with ranks ${kind}`, () => {
-      it.each(runs)('runs %s for %s on all nodes, which share a directory', async (mpi, name) => {
+      // Of guests the README's own script is a test, in readme.test.ts.
+      const tags = options === GUESTS ? ['long'] : []
+      it.each(runs)('runs %s for %s on all nodes, which share a directory', { tags }, async (mpi, name) => {
         await site.runShare(options, mpi, name)
       })
 
@@ -65,7 +67,7 @@ describeLab('a whole allocation', () => {
         await reap('root')
       })
 
-      it('names the node whose agent is killed', { tags: options === GUESTS ? ['long'] : [] }, async () => {
+      it('names the node whose agent is killed', { tags }, async () => {
         const job = await startJob(options)
         await job.says(/all ranks are at work/)
         kill('node2', 'leet-agent')
@@ -112,7 +114,7 @@ describeLab('a whole allocation', () => {
       expect(job.output()).toMatch(/SIGTERM/)
     })
 
-    it('names the guest and the node of a hypervisor that is killed', async () => {
+    it('names the guest and the node of a hypervisor that is killed', { tags: ['long'] }, async () => {
       const job = await startJob(GUESTS)
       await job.says(/all ranks are at work/)
       kill('node3', 'qemu')

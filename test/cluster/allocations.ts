@@ -1,7 +1,6 @@
 // Jobs of three users on three nodes of a real Slurm with an NFS server, for the tests of whole allocations: how they are
 // started, killed, and looked after.
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
-import { Deadline } from '../../common/index.ts'
 import {
   buildCheckout,
   hostsOfRanks,
@@ -9,6 +8,7 @@ import {
   leetProcesses,
   type Mpi,
   makeCase,
+  reapAll,
   submit,
 } from './jobs.ts'
 import { type Lab, startLab } from './lab/lab.ts'
@@ -72,15 +72,7 @@ export function useAllocations(): Allocations {
       expect({ ...end, output: job.output() }).toMatchObject({ state: 'FAILED', exitStatus: 3, signal: 0 })
       expectTwoOnEach(hostsOfRanks(lab, cases[name], name, 6))
     },
-    async reap(name) {
-      await lab.waitClean({ deadline: Deadline.after(10_000) }, ({ kind }) => kind !== 'file')
-      for (const host of ['head', ...lab.nodes]) {
-        const { status, stderr } = await lab.run(host, ['/srv/leet/launcher/bin/leet', 'reap'], {
-          user: lab.users[name],
-        })
-        expect({ host, status, stderr }).toEqual({ host, status: 0, stderr: '' })
-      }
-    },
+    reap: (name) => reapAll(lab, lab.users[name]),
     kill(host, what, name = 'alice') {
       const victims = leetProcesses(lab, host, what).filter(({ uid }) => uid === lab.users[name].uid)
       expect(victims.map(({ argv }) => argv.slice(0, 3))).toHaveLength(1)

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
-import { BARE, buildCheckout, hostsOfRanks, LEET_MPIRUN, makeCase } from './jobs.ts'
+import { BARE, buildCheckout, hostsOfRanks, LEET_MPIRUN, makeCase, reapAll } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 import { type GridEngineLab, startGridEngine } from './lab/gridengine.ts'
 
@@ -55,6 +55,8 @@ describeLab(
       await poll(atWork, 100, limits, { what: 'ranks on all nodes' })
       await lab.qdel(id)
       await lab.waitJob(id)
+      // It kills what it started, which may have no time to remove its own files.
+      await reapAll(lab, lab.users.alice)
     })
   },
   COMMANDS,

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
 import { Deadline, poll, runCommand } from '../../common/index.ts'
 import { guestInitPath } from '../../launcher/images/guest-init.ts'
 import { compatLibrary } from '../../launcher/images/osv/compose.ts'
@@ -120,6 +121,15 @@ export function hostsOfRanks(lab: Cluster, directory: string, name: string, size
     const line = readFileSync(join(lab.path(directory), `output.${rank}`), 'utf8')
     return new RegExp(`^${rank} of ${size} on (\\S+) read what ${name} needs\n$`).exec(line)?.[1] ?? line
   })
+}
+
+/** What was killed leaves the files of its job directory, which `leet reap` of its user removes; nothing else. */
+export async function reapAll(lab: Cluster, user: LabUser): Promise<void> {
+  await lab.waitClean({ deadline: Deadline.after(10_000) }, ({ kind }) => kind !== 'file')
+  for (const host of ['head', ...lab.nodes]) {
+    const { status, stderr } = await lab.run(host, ['/srv/leet/launcher/bin/leet', 'reap'], { user })
+    expect({ host, status, stderr }).toEqual({ host, status: 0, stderr: '' })
+  }
 }
 
 /** The processes of a host that are node agents, controllers or hypervisors. */

@@ -38,7 +38,7 @@ describeLab('a mesh in a job of Slurm', () => {
     })
   })
 
-  it('ends a job whose cable is cut, with a sentence', async () => {
+  it('ends a job whose cable is cut, with a sentence', { tags: ['long'] }, async () => {
     const job = await start('mesh', '-n', '3', './share.openmpi', '600')
     await job.says(/all ranks are at work/)
     const [plug] = lab.processes('node2').filter(({ argv }) => argv[0]?.endsWith('vde_plug'))

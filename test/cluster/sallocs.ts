@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { type ChildEnd, type CommandResult, Deadline, endOf, waitFor } from '../../common/index.ts'
-import { buildCheckout, LEET_MPIRUN, leetProcesses, makeCase } from './jobs.ts'
+import { buildCheckout, LEET_MPIRUN, leetProcesses, makeCase, reapAll } from './jobs.ts'
 import { type Lab, startLab } from './lab/lab.ts'
 
 const LIMIT_MS = 200_000
@@ -99,16 +99,6 @@ export function useSalloc(): SallocLab {
     expect(victims).toHaveLength(1)
     for (const { pid } of victims) process.kill(pid, signal)
   }
-  /** What was killed leaves the files of its job directory, which `leet reap` removes; nothing else. */
-  const reap = async () => {
-    await lab.waitClean(undefined, ({ kind }) => kind !== 'file')
-    for (const host of ['head', ...lab.nodes]) {
-      const { status, stderr } = await lab.run(host, ['/srv/leet/launcher/bin/leet', 'reap'], {
-        user: lab.users.bob,
-      })
-      expect({ host, status, stderr }).toEqual({ host, status: 0, stderr: '' })
-    }
-  }
   return {
     get lab() {
       return lab
@@ -119,6 +109,6 @@ export function useSalloc(): SallocLab {
     salloc,
     startJob,
     kill,
-    reap,
+    reap: () => reapAll(lab, lab.users.bob),
   }
 }

@@ -41,6 +41,7 @@ for (const mpi of ['mpich', 'openmpi'] as const) {
       mpi,
       guests: 2,
       files: () => place.files().filter((file) => !own.includes(file)),
+      longWays: mpi === 'openmpi' ? ['exit', 'crash'] : [],
     })
   })
 }

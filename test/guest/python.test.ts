@@ -1,3 +1,4 @@
+/** @module-tag long */
 // Python programs with mpi4py in Linux guests: the profile brings the interpreter's modules, nothing is said of them.
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -21,6 +21,8 @@ export interface JobTests {
   readonly guests: number
   /** What is left of jobs that are over; of all LEET in the playground unless told. */
   readonly files?: () => readonly string[]
+  /** Ways of a rank to go that only `npm run test:long` tries. */
+  readonly longWays?: readonly string[]
 }
 
 /** Declares the tests for four ranks of one MPI. */
@@ -32,6 +34,7 @@ export function testJobs({
   mpi,
   guests,
   files = () => place().files(),
+  longWays = [],
 }: JobTests): void {
   const run = (argv: readonly string[], input?: string, chosen = options): Promise<CommandOutcome> =>
     leetMpirun([...chosen, ...argv], {
@@ -57,17 +60,20 @@ export function testJobs({
     expect(lines(stdout)).toEqual(expected)
   })
 
-  it.each([
+  for (const [way, who, argument, status] of [
     ['abort', '1', '42', 42],
     ['exit', '2', '3', 3],
     ['leave', '1', '5', 5],
     ['crash', '3', '0', 139],
-  ])('ends a job in which a rank goes by %s as mpirun does', async (way, who, argument, status) => {
-    const outcome = await run(['-n', '4', program('end'), way, who, argument])
-    expect(outcome, outcome.stderr).toMatchObject({ status })
-    expect(outcome.stderr).toMatch(/rank/)
-    expect(files()).toEqual([])
-  })
+  ] as const) {
+    const tags = longWays.includes(way) ? ['long'] : []
+    it(`ends a job in which a rank goes by ${way} as mpirun does`, { tags }, async () => {
+      const outcome = await run(['-n', '4', program('end'), way, who, argument])
+      expect(outcome, outcome.stderr).toMatchObject({ status })
+      expect(outcome.stderr).toMatch(/rank/)
+      expect(files()).toEqual([])
+    })
+  }
 
   it('reads and writes files of the working directory, as the same user', async () => {
     writeFileSync(join(place().directory, 'input'), 'from the node')
