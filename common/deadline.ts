@@ -1,5 +1,6 @@
 // Waiting: every wait has a deadline and an AbortSignal, and says what it waited for when either ends it.
 import { LeetError } from './errors.ts'
+import { setTimer } from './timer.ts'
 
 /** A point in time after which a wait is given up; one may be shared by several waits in a row. */
 export class Deadline {
@@ -54,11 +55,15 @@ export interface WaitSubject {
 export function waitFor<T>(promise: Promise<T>, limits: WaitLimits, subject: WaitSubject): Promise<T> {
   const { deadline, signal } = limits
   return new Promise<T>((resolve, reject) => {
-    if (signal?.aborted) return reject(abortReason(signal))
+    if (signal?.aborted) {
+      // Nobody waits for it any more, and how it ends must not end the process.
+      promise.catch(() => {})
+      reject(abortReason(signal))
+      return
+    }
     const started = performance.now()
-    let timer: NodeJS.Timeout | undefined
     const finish = () => {
-      clearTimeout(timer)
+      timer.cancel()
       signal?.removeEventListener('abort', onAbort)
     }
     const onAbort = () => {
@@ -69,8 +74,7 @@ export function waitFor<T>(promise: Promise<T>, limits: WaitLimits, subject: Wai
       finish()
       reject(deadlineError(subject, performance.now() - started))
     }
-    const left = deadline.remaining()
-    if (left !== Number.POSITIVE_INFINITY) timer = setTimeout(onTimer, Math.min(left, 2 ** 31 - 1))
+    const timer = setTimer(deadline.remaining(), onTimer)
     signal?.addEventListener('abort', onAbort, { once: true })
     promise.then(
       (value) => {
@@ -120,12 +124,12 @@ export async function atMost<T, U>(
   signal?: AbortSignal,
 ): Promise<T | U> {
   const late = Promise.withResolvers<U>()
-  const timer = setTimeout(() => late.resolve(otherwise), ms)
+  const timer = setTimer(ms, () => late.resolve(otherwise))
   const limits = { deadline: Deadline.never, signal }
   try {
     return await waitFor(Promise.race([promise, late.promise]), limits, { what: 'a pause' })
   } finally {
-    clearTimeout(timer)
+    timer.cancel()
   }
 }
 

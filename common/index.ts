@@ -37,4 +37,6 @@ export {
   runCommand,
   withParentDeathSignal,
 } from './process.ts'
+export { type Release, Scope, type ScopeOptions } from './scope.ts'
+export { setTimer, type Timer } from './timer.ts'
 export { formatSize, parseCount, parseDuration, parseSize } from './units.ts'

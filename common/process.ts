@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { abortReason, type WaitLimits } from './deadline.ts'
 import { LeetError } from './errors.ts'
+import { setTimer } from './timer.ts'
 
 /** A process beyond doubt: pids are used again, a pid together with its start time is not. */
 export interface ProcessIdentity {
@@ -159,21 +160,21 @@ export async function runCommand(
     failure ??=
       error instanceof LeetError ? error : new LeetError({ code: 'LEET_E_CANCELLED', what: error.message })
     child.kill('SIGKILL')
+    // A process that it started may hold them, and is not waited for.
+    child.stdout.destroy()
+    child.stderr.destroy()
   }
   const onAbort = () => kill(abortReason(options.signal as AbortSignal))
   options.signal?.addEventListener('abort', onAbort, { once: true })
   const left = options.deadline.remaining()
-  const timer =
-    left === Number.POSITIVE_INFINITY
-      ? undefined
-      : setTimeout(() => {
-          kill(
-            new LeetError({
-              code: 'LEET_E_DEADLINE',
-              what: `\`${argv.join(' ')}\` did not end within ${(left / 1000).toFixed(1)} s`,
-            }),
-          )
-        }, left)
+  const timer = setTimer(left, () =>
+    kill(
+      new LeetError({
+        code: 'LEET_E_DEADLINE',
+        what: `\`${argv.join(' ')}\` did not end within ${(left / 1000).toFixed(1)} s`,
+      }),
+    ),
+  )
   try {
     const end = await endOf(child)
     if (failure) throw failure
@@ -189,7 +190,7 @@ export async function runCommand(
     }
     throw error
   } finally {
-    clearTimeout(timer)
+    timer.cancel()
     options.signal?.removeEventListener('abort', onAbort)
   }
 }

@@ -3,7 +3,7 @@
 //
 // Ranges and persistence follow the PMIx standard 4.1 (chapter "Publish/Lookup"); PMI-1 and PMI-2 names have range
 // `session` and persistence `session`.
-import { LeetError, type WaitLimits } from '../common/index.ts'
+import { LeetError, setTimer, type Timer, type WaitLimits } from '../common/index.ts'
 import { CONTROLLER, type Exchange } from './exchange.ts'
 import type { RankReport } from './job.ts'
 
@@ -95,7 +95,7 @@ interface Waiting {
   readonly by: NameParty
   readonly query: NameQuery
   readonly resolve: (result: LookupResult) => void
-  timer?: NodeJS.Timeout
+  timer?: Timer
 }
 
 /** Makes the server of a session's names. */
@@ -137,7 +137,7 @@ export function createNameServer(limits: NameLimits = DEFAULT_LIMITS): NameServe
 
   const finish = (lookup: Waiting, status: LookupResult['status']) => {
     waiting.delete(lookup)
-    clearTimeout(lookup.timer)
+    lookup.timer?.cancel()
     lookup.resolve({ status, found: take(find(lookup.by, lookup.query)) })
   }
 
@@ -177,7 +177,7 @@ export function createNameServer(limits: NameLimits = DEFAULT_LIMITS): NameServe
       return new Promise((resolve) => {
         const lookup: Waiting = { by, query: { ...query, wait: wanted }, resolve }
         if (query.timeoutMs !== undefined) {
-          lookup.timer = setTimeout(() => finish(lookup, 'timeout'), Math.min(query.timeoutMs, 2 ** 31 - 1))
+          lookup.timer = setTimer(query.timeoutMs, () => finish(lookup, 'timeout'))
         }
         waiting.add(lookup)
       })

@@ -2,7 +2,7 @@
 // the user takes; the user's input for the ranks that read it.
 import { readFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
-import { LeetError } from '../common/index.ts'
+import { atMost, LeetError } from '../common/index.ts'
 
 type StreamName = 'stdout' | 'stderr'
 
@@ -31,6 +31,8 @@ export interface RankOutputOptions {
 
 /** A line that grows beyond this, in bytes, is passed on in parts. */
 const LINE_MAX = 64 * 1024
+/** How long the reader of a job that was ended may take to read on, in milliseconds. */
+const UNREAD_MS = 2_000
 /** On a terminal, the beginning of a line that is still after so long is shown: it may be a prompt. */
 const PROMPT_MS = 100
 const NEWLINE = 0x0a
@@ -40,6 +42,7 @@ export class RankOutput {
   readonly #streams: Readonly<Record<StreamName, UserStream>>
   readonly #hold: (hold: boolean) => void
   #held = false
+  #mayHold = true
 
   constructor(options: RankOutputOptions) {
     this.#hold = options.hold
@@ -58,13 +61,25 @@ export class RankOutput {
     this.#streams.stderr.end(source)
   }
 
-  /** Resolves when the user's streams have taken everything, also lines that have not ended. */
-  async flush(): Promise<void> {
-    await Promise.all([this.#streams.stdout.flush(), this.#streams.stderr.flush()])
+  /**
+   * Resolves with true when the user's streams have taken everything, also lines that have not ended; after `neverHold` with
+   * false when that takes more than two seconds.
+   */
+  async flush(): Promise<boolean> {
+    const taken = await Promise.all([this.#streams.stdout.flush(), this.#streams.stderr.flush()])
+    return taken.every(Boolean)
+  }
+
+  /** The job is being ended: what a reader does not take is dropped, so that it cannot keep the job. */
+  neverHold(): void {
+    this.#mayHold = false
+    this.#streams.stdout.dropWhenFull()
+    this.#streams.stderr.dropWhenFull()
+    this.#holdIfFull()
   }
 
   #holdIfFull(): void {
-    const hold = this.#streams.stdout.full || this.#streams.stderr.full
+    const hold = this.#mayHold && (this.#streams.stdout.full || this.#streams.stderr.full)
     if (hold === this.#held) return
     this.#held = hold
     this.#hold(hold)
@@ -96,6 +111,7 @@ class UserStream {
   /** Whose line stands open on the stream. */
   #writer: OutputSource | undefined
   #broken = false
+  #drops = false
 
   constructor(stream: Writable, name: StreamName, options: RankOutputOptions, onFullness: () => void) {
     const isTerminal = 'isTTY' in stream && stream.isTTY === true
@@ -117,8 +133,12 @@ class UserStream {
     })
   }
 
+  dropWhenFull(): void {
+    this.#drops = true
+  }
+
   take(source: OutputSource, data: Uint8Array): void {
-    if (this.#broken) return
+    if (this.#broken || (this.#drops && this.full)) return
     if (source.job > 0) this.#raw = false
     if (this.#raw) {
       this.#put(data)
@@ -140,13 +160,14 @@ class UserStream {
     if (line) this.#passOpen(key, line)
   }
 
-  async flush(): Promise<void> {
+  async flush(): Promise<boolean> {
     for (const [key, line] of this.#lines) this.#passOpen(key, line)
     this.#send()
-    if (this.#broken) return
-    await new Promise<void>((resolve) => {
-      this.#stream.write('', () => resolve())
+    if (this.#broken) return true
+    const taken = new Promise<boolean>((resolve) => {
+      this.#stream.write('', () => resolve(true))
     })
+    return this.#drops ? atMost(UNREAD_MS, taken, false) : taken
   }
 
   #keep(key: string, source: OutputSource, data: Uint8Array): void {

@@ -125,6 +125,9 @@ function serve(
       case 'input-end':
         worker.endInput(message.task)
         break
+      case 'end':
+        worker.end(message.graceMs)
+        break
       case 'signal':
         worker.signal(message.signal as NodeJS.Signals, message.all ? 'all' : message.tasks)
         break
@@ -187,7 +190,7 @@ async function perform(
       return worker.openJob(...(args as [JobLayout, Preput[]]))
     case 'start': {
       const [job, ...packed] = args as [string, ...Parameters<typeof unpackOrders>]
-      return worker.start(job, unpackOrders(...packed), signal)
+      return worker.start(job, unpackOrders(...packed))
     }
     case 'collect':
       return worker.collect(signal)

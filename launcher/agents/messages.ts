@@ -34,6 +34,7 @@ export type Message =
   // Ranks: down.
   | { kind: 'input'; task: number }
   | { kind: 'input-end'; task: number }
+  | { kind: 'end'; graceMs: number }
   | { kind: 'signal'; signal: string; tasks: number[]; all: boolean }
   | { kind: 'credit'; bytes: number }
   // Ranks and guests: up.
@@ -70,6 +71,7 @@ const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>>
   done: { id: 'whole', error: 'object?' },
   input: { task: 'whole' },
   'input-end': { task: 'whole' },
+  end: { graceMs: 'whole' },
   signal: { signal: 'text', tasks: 'wholes', all: 'flag' },
   credit: { bytes: 'whole' },
   'input-taken': { task: 'whole', bytes: 'whole' },

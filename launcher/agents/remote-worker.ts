@@ -1,5 +1,5 @@
 // A node of the job as the controller sees it when its worker is in an agent: the same calls, over a link.
-import { abortReason, LeetError } from '../../common/index.ts'
+import { abortReason, Deadline, LeetError, waitFor } from '../../common/index.ts'
 import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
 import type { BootOrder, NodeEvent, NodeWorker, RankOrder } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
@@ -9,6 +9,8 @@ import { type CallMethod, fromWire, type Message, toWire } from './messages.ts'
 
 /** Input of a task that may be on its way, in bytes. */
 const INPUT_WINDOW = 256 * 1024
+/** How long an agent may take to end what is on its node: longer than it gives its guests. */
+const STOP_MS = 20_000
 
 interface Call {
   resolve(): void
@@ -69,8 +71,8 @@ export class RemoteWorker implements NodeWorker {
     return this.#call('openJob', [shared(layout), preput])
   }
 
-  start(job: string, ranks: readonly RankOrder[], signal: AbortSignal): Promise<void> {
-    return this.#call('start', [job, ...packOrders(ranks)], signal)
+  start(job: string, ranks: readonly RankOrder[]): Promise<void> {
+    return this.#call('start', [job, ...packOrders(ranks)])
   }
 
   collect(signal: AbortSignal): Promise<void> {
@@ -79,7 +81,9 @@ export class RemoteWorker implements NodeWorker {
 
   async stop(): Promise<void> {
     // What is gone has stopped: agents end their node when they lose the controller.
-    if (this.#link) await this.#call('stop', [])
+    if (!this.#link) return
+    const limits = { deadline: Deadline.after(STOP_MS) }
+    await waitFor(this.#call('stop', []), limits, { what: 'the agent to end its guests', where: this.#node })
   }
 
   async write(task: number, data: Uint8Array): Promise<void> {
@@ -93,6 +97,10 @@ export class RemoteWorker implements NodeWorker {
 
   endInput(task: number): void {
     this.#link?.send({ kind: 'input-end', task })
+  }
+
+  end(graceMs: number): void {
+    this.#link?.send({ kind: 'end', graceMs })
   }
 
   signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void {

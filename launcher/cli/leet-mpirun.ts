@@ -80,7 +80,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   const stopSignals = watchSignals(cancel, settings.forwardSignals)
   const { runJob } = await import('../job/run.ts')
   try {
-    const { status, summary } = await runJob({
+    const { status, summary, unread } = await runJob({
       plan,
       allocation,
       settings,
@@ -89,11 +89,14 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
       onEvent,
       cancel: cancel.signal,
       forwarded: stopSignals.forwarded,
+      hurried: stopSignals.hurried,
     })
     progress.clear()
     for (const line of summary) process.stderr.write(`${line}\n`)
     if (settings.timings) for (const line of timings.lines()) log.note(line)
     onEvent({ event: 'end', status })
+    // What was written and not read would keep this process.
+    if (unread) process.exit(status)
     return status
   } catch (error) {
     progress.clear()

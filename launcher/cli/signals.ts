@@ -9,10 +9,12 @@ const STATUS_OF = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
  */
 export function watchSignals(cancel: AbortController, forwards: readonly NodeJS.Signals[] = []) {
   const listeners = new Set<(signal: NodeJS.Signals) => void>()
+  const hurried = new Set<() => void>()
   const tell = (signal: NodeJS.Signals) => {
     for (const listener of listeners) listener(signal)
   }
   const onStop = (signal: NodeJS.Signals) => {
+    if (cancel.signal.aborted) for (const listener of hurried) listener()
     cancel.abort(
       new LeetError({
         code: 'LEET_E_SIGNAL',
@@ -35,6 +37,7 @@ export function watchSignals(cancel: AbortController, forwards: readonly NodeJS.
   for (const signal of forwards) process.on(signal, onForward)
   return {
     forwarded: (listener: (signal: NodeJS.Signals) => void) => void listeners.add(listener),
+    hurried: (listener: () => void) => void hurried.add(listener),
     stop() {
       for (const signal of stops) process.off(signal, onStop)
       for (const signal of forwards) process.off(signal, onForward)

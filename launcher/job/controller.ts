@@ -1,7 +1,7 @@
 // A job from its plan to its end: boots the guests, starts the ranks, watches them, ends all when one fails, and
 // tells what became of each. It knows nodes only as NodeWorkers, so one node and a thousand are the same to it.
 import { randomBytes } from 'node:crypto'
-import { abortReason, LeetError } from '../../common/index.ts'
+import { abortReason, LeetError, messageOf, setTimer, type Timer } from '../../common/index.ts'
 import {
   answerNames,
   answerSpawn,
@@ -13,9 +13,7 @@ import {
   type Outcome,
   outcomeOf,
   placeVariables,
-  type RankObservation,
   type RankReport,
-  rankFailure,
   type SpawnRequest,
   type SpawnResult,
 } from '../../mpi-bridge/index.ts'
@@ -28,7 +26,9 @@ import {
 } from '../node/worker.ts'
 import { type GuestPlan, type JobPlan, type PlanProgram, programOf } from '../plan/plan.ts'
 import type { EventListener, RankState } from './events.ts'
+import { BEGIN, type Command, type Happening, type PlannedRank, step } from './job-state.ts'
 import { spawnedEnvironment, spawnedPlaces, spawnedPrograms } from './spawned.ts'
+import { isOver, type Task, type TaskName } from './tasks.ts'
 
 /** What a controller needs besides the plan. */
 export interface ControllerContext {
@@ -51,32 +51,8 @@ export interface ControllerContext {
   readonly onOutput: (task: TaskName, stream: 'stdout' | 'stderr', data: Uint8Array) => void
   /** All that the task wrote has been told. */
   readonly onTaskEnd: (task: TaskName) => void
-}
-
-/** A process of the job: `job` is 0 for the first job and counts the spawned ones after it. */
-export interface TaskName {
-  readonly task: number
-  readonly job: number
-  readonly rank: number
-  readonly guest: number
-}
-
-/** A process with what was seen of it so far. */
-interface Task extends TaskName {
-  readonly node: number
-  seen: RankObservation
-}
-
-/** How long ranks have between SIGTERM and SIGKILL, and how long a lost rank's end is awaited, in milliseconds. */
-const TERM_GRACE = 1_000
-const LOST_GRACE = 1_000
-/** How long ranks may take to be gone after SIGKILL before they are given up, in milliseconds. */
-const KILL_GRACE = 5_000
-
-interface Job {
-  readonly number: number
-  readonly layout: JobLayout
-  readonly tasks: readonly Task[]
+  /** The job is being ended: output that nobody takes must not keep it. */
+  readonly onEnding: () => void
 }
 
 /** The controller of one leet-mpirun. */
@@ -93,6 +69,8 @@ export interface Controller {
   onNodeLost(node: number, error: LeetError): void
   /** Input for the ranks of the first job that read it; what comes before they are started waits. */
   readonly input: InputSink
+  /** A job that is ending gives its ranks no more time. */
+  hurry(): void
   /** Passes a signal on to all ranks. */
   signalRanks(signal: NodeJS.Signals): void
   holdOutput(hold: boolean): void
@@ -103,226 +81,106 @@ export interface Controller {
 /** Makes the controller of a job; nothing is started yet. */
 export function createController(context: ControllerContext): Controller {
   const { plan, workers, exchange, onEvent } = context
-  const tasks: Task[] = []
   /** Of each guest, by its index. */
   const addresses: string[] = [...(context.addresses ?? [])]
-  const jobs = new Map<string, Job>()
-  const lostTimers = new Set<NodeJS.Timeout>()
-  let stoppedAt: number | undefined
-  let stoppedFor: LeetError | undefined
-  let running = 0
-  let launched = false
-  let launchSignal: AbortSignal = new AbortController().signal
-  let finish: () => void = () => {}
-  let killTimer: NodeJS.Timeout | undefined
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve
-  })
-
-  const started = Promise.withResolvers<void>()
-  const readers = () =>
-    tasks.filter(
-      (task) => task.job === 0 && readsInput(plan.stdin, task.rank) && task.seen.endedAt === undefined,
-    )
+  const orders: JobOrders[] = []
+  const numbers = new Map<string, number>()
+  const clocks = new Clocks()
+  const finished = Promise.withResolvers<void>()
+  const inputOpen = Promise.withResolvers<void>()
+  let state = BEGIN
+  const happenings: Happening[] = []
+  let lastAt = 0
 
   const guestName = (guest: number) => plan.guests[guest]?.name ?? `guest ${guest}`
-  const nodeOf = (guest: number) => plan.guests[guest]?.node ?? 0
-  const tellRank = (task: Task, state: RankState, detail?: string) =>
+  const tellRank = (task: TaskName, rankState: RankState, detail?: string) =>
     onEvent({
       event: 'rank',
       job: task.job,
       rank: task.rank,
       guest: guestName(task.guest),
-      state,
+      state: rankState,
       ...(detail ? { detail } : {}),
     })
 
-  // TERM first, so that programs can say goodbye; what remains after the grace is killed.
-  function endAll(why?: LeetError): void {
-    if (stoppedAt !== undefined) return
-    stoppedAt = performance.now()
-    stoppedFor = why
-    if (running === 0) {
-      finishIfDone()
-      return
-    }
-    for (const worker of workers) worker.signal('SIGTERM', 'all')
-    killTimer = setTimeout(() => {
-      for (const worker of workers) worker.signal('SIGKILL', 'all')
-      killTimer = setTimeout(giveUp, KILL_GRACE)
-    }, TERM_GRACE)
-  }
-
-  // A process that waits for a file system whose server is dead is not even ended by SIGKILL: only its guest's end is.
-  function giveUp(): void {
-    for (const task of tasks) {
-      if (task.seen.endedAt !== undefined) continue
-      const error = new LeetError({
-        code: 'LEET_E_RANK_STUCK',
-        where: `rank ${task.rank} in ${guestName(task.guest)}`,
-        what: `did not end within ${KILL_GRACE / 1000} s of SIGKILL`,
-        hint: 'it may wait for a file server that does not answer',
-      })
-      endTask(task, { error })
+  // What a command brings about at once waits until the commands of its step are done.
+  function happen(happening: Untimed<Happening>): void {
+    // No two are at the same time, so that one is the first.
+    lastAt = Math.max(performance.now(), lastAt + 0.001)
+    happenings.push({ ...happening, at: lastAt } as Happening)
+    if (happenings.length > 1) return
+    for (let next = happenings[0]; next; happenings.shift(), next = happenings[0]) {
+      const after = step(state, next)
+      state = after.state
+      for (const command of after.commands) perform(command)
     }
   }
 
-  function finishIfDone(): void {
-    if (launched && running === 0) finish()
-  }
-
-  function endTask(task: Task, end: Pick<RankObservation, 'end' | 'error'>): void {
-    if (task.seen.endedAt !== undefined) return
-    task.seen = { ...task.seen, ...end, endedAt: performance.now() }
-    running--
-    context.onTaskEnd(task)
-    judge(task)
-    finishIfDone()
-  }
-
-  // Whether what a rank did is the end of the job.
-  function judge(task: Task): void {
-    if (stoppedAt !== undefined) return
-    const peers = [...jobs.values()].find((job) => job.number === task.job)?.tasks ?? []
-    const { seen } = task
-    // Asked only where it matters: it looks at all ranks.
-    const othersWait =
-      seen.usesMpi &&
-      !seen.connected &&
-      peers.some((other) => other.seen.connected && other.seen.endedAt === undefined)
-    if (rankFailure(seen, othersWait)?.fatal) endAll()
-  }
-
-  function onReport(report: RankReport): void {
-    names.observe(report)
-    const task = jobs.get(report.job)?.tasks[report.rank]
-    if (!task) return
-    switch (report.kind) {
-      case 'connected':
-      case 'initialised':
-      case 'finalised':
-        task.seen = { ...task.seen, [report.kind]: true }
-        tellRank(task, report.kind)
+  function perform(command: Command): void {
+    switch (command.kind) {
+      case 'announce':
+        announce(command.job)
         return
-      case 'aborted':
-        task.seen = {
-          ...task.seen,
-          aborted: { at: performance.now(), status: report.status, message: report.message },
-        }
-        tellRank(task, 'aborted', `status ${report.status}`)
-        judge(task)
+      case 'hand over':
+        handOver(command.job, command.tasks)
         return
-      case 'lost': {
-        tellRank(task, 'lost', report.why)
-        const lost = { at: performance.now(), why: report.why }
-        // Its end, which says more, usually follows at once.
-        const timer = setTimeout(() => {
-          lostTimers.delete(timer)
-          if (task.seen.endedAt !== undefined) return
-          task.seen = { ...task.seen, lost }
-          judge(task)
-        }, LOST_GRACE)
-        lostTimers.add(timer)
+      case 'launched': {
+        const { launched } = orders[command.job] as JobOrders
+        if (command.error) launched.reject(command.error)
+        else launched.resolve()
+        if (command.job === 0) inputOpen.resolve()
+        return
       }
+      case 'await end': {
+        const { task, why } = command
+        const since = performance.now()
+        clocks.set(`task ${task}`, command.ms, () => happen({ kind: 'left for good', task, since, why }))
+        return
+      }
+      case 'end ranks':
+        context.onEnding()
+        for (const worker of workers) worker.end(command.graceMs)
+        return
+      case 'set clock':
+        clocks.set('end', command.ms, () => happen({ kind: 'time is up' }))
+        return
+      case 'task over':
+        context.onTaskEnd(command.task)
+        return
+      case 'finish':
+        clocks.stop()
+        inputOpen.resolve()
+        finished.resolve()
     }
   }
 
-  function onNodeEvent(_node: number, event: NodeEvent): void {
-    if (event.kind === 'guest') {
-      onEvent({
-        event: 'guest',
-        guest: guestName(event.guest),
-        state: event.state,
-        ...(event.detail ? { detail: event.detail } : {}),
-      })
-      return
-    }
-    if (event.kind === 'address') {
-      addresses[event.guest] = event.address
-      return
-    }
-    // Whoever keeps guests for others wants to know.
-    if (event.kind === 'held') return
-    if (event.kind === 'machine') {
-      const { cpus, memory } = plan.guests[event.guest] as GuestPlan
-      onEvent({
-        event: 'machine',
-        guest: guestName(event.guest),
-        accelerator: event.accelerator,
-        cpus,
-        memory,
-      })
-      return
-    }
-    if (event.kind === 'resident') {
-      const { now, peak } = event
-      onEvent({ event: 'resident', guest: guestName(event.guest), now, peak })
-      return
-    }
-    if (event.kind === 'guest-lost') {
-      onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
-      for (const task of tasks) if (task.guest === event.guest) endTask(task, { error: event.error })
-      endAll(event.error)
-      return
-    }
-    const task = tasks[event.task]
-    if (!task) return
-    switch (event.kind) {
-      case 'output':
-        context.onOutput(task, event.stream, event.data)
-        return
-      case 'bound':
-        tellRank(task, 'bound', event.how)
-        return
-      case 'began':
-        tellRank(task, 'started', `pid ${event.pid}`)
-        return
-      case 'failed':
-        tellRank(task, 'failed', event.error.message)
-        endTask(task, { error: event.error })
-        return
-      case 'ended':
-        tellRank(task, 'ended', describeEnd(event.end))
-        endTask(task, { end: event.end })
+  async function announce(job: number): Promise<void> {
+    const { layout, request } = orders[job] as JobOrders
+    const error = await Promise.all(
+      workers.map((worker) => worker.openJob(layout, request?.preput ?? [])),
+    ).then(() => undefined, asLeetError)
+    happen({ kind: 'announced', job, ...(error ? { error } : {}) })
+  }
+
+  // Orders are made for one node at a time: those of all nodes at once would be this process' largest piece of memory.
+  function handOver(job: number, tasks: readonly Task[]): void {
+    const { layout } = orders[job] as JobOrders
+    const orderOf = orderMaker(orders[job] as JobOrders)
+    for (const [node, own] of Map.groupBy(tasks, (task) => task.node)) {
+      const answered = (error?: LeetError) =>
+        happen({ kind: 'handed over', job, node, ...(error ? { error } : {}) })
+      const worker = workers[node] as NodeWorker
+      const handing = async () => worker.start(layout.id, own.map(orderOf))
+      handing().then(
+        () => answered(),
+        (error) => answered(asLeetError(error)),
+      )
     }
   }
 
-  // Announces a job to all nodes, then hands its ranks over.
-  async function startJob(
-    layout: JobLayout,
-    programs: readonly PlanProgram[],
-    request?: SpawnRequest,
-  ): Promise<Job> {
-    const guestOf = new Map(
-      layout.guests.flatMap((guest) => guest.ranks.map((rank) => [rank, guest.guest] as const)),
-    )
+  function orderMaker({ layout, programs, request }: JobOrders): (task: Task) => RankOrder {
     const ranksOf = new Map(layout.guests.map((guest) => [guest.guest, guest.ranks] as const))
-    const first = tasks.length
-    const records = Array.from({ length: layout.size }, (_, rank): Task => {
-      const guest = guestOf.get(rank) as number
-      return {
-        task: first + rank,
-        job: jobs.size,
-        rank,
-        guest,
-        node: nodeOf(guest),
-        seen: {
-          job: jobs.size,
-          rank,
-          guest: guestName(guest),
-          usesMpi: programOf({ programs }, rank).program.mpi !== 'none',
-          connected: false,
-          initialised: false,
-          finalised: false,
-        },
-      }
-    })
-    const job: Job = { number: jobs.size, layout, tasks: records }
-    jobs.set(layout.id, job)
-    tasks.push(...records)
-    running += records.length
-    await Promise.all(workers.map((worker) => worker.openJob(layout, request?.preput ?? [])))
-    const orderOf = (task: Task): RankOrder => {
+    return (task) => {
       const { program, index } = programOf({ programs }, task.rank)
       const command = request?.commands[index]
       const inherited = {
@@ -345,34 +203,125 @@ export function createController(context: ControllerContext): Controller {
         terminal: program.mpi === 'openmpi',
       }
     }
-    // Orders are made for one node at a time: those of all nodes at once would be this process' largest piece of memory.
-    const ofNode = Map.groupBy(records, ({ node }) => node)
-    await Promise.all(
-      workers.map((worker, node) => {
-        const own = ofNode.get(node)
-        return own && worker.start(layout.id, own.map(orderOf), launchSignal)
-      }),
-    )
+  }
+
+  /** Starts the ranks of a job; resolves with its number when all nodes have them. */
+  async function startJob(
+    layout: JobLayout,
+    programs: readonly PlanProgram[],
+    request?: SpawnRequest,
+  ): Promise<number> {
+    const job = orders.length
+    const launched = Promise.withResolvers<void>()
+    orders.push({ layout, programs, request, launched })
+    numbers.set(layout.id, job)
+    happen({ kind: 'planned', ranks: plannedRanks(layout, programs) })
+    await launched.promise
     return job
   }
 
-  // After a failure what can still be had is brought back, but the failure is what the user is told.
-  async function collect(signal: AbortSignal): Promise<void> {
-    const collected = Promise.all(workers.map((worker) => worker.collect(signal)))
-    await (stoppedAt === undefined ? collected : collected.catch(() => {}))
-  }
-
   async function spawn(request: SpawnRequest): Promise<SpawnResult> {
-    if (stoppedAt !== undefined) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'the job is ending' })
-    const parent = jobs.get(request.job)
-    if (!parent) throw new LeetError({ code: 'LEET_E_SPAWN', what: 'an unknown job asked for more ranks' })
+    if (!numbers.has(request.job)) {
+      throw new LeetError({ code: 'LEET_E_SPAWN', what: 'an unknown job asked for more ranks' })
+    }
     const caller = plan.programs[0] as PlanProgram
     const programs = spawnedPrograms(request.commands, caller)
     const ranks = spawnedPlaces(plan, request.commands)
     const layout = layoutOf(plan, ranks, programs, { job: request.job, rank: request.rank })
     const job = await startJob(layout, programs, request)
-    onEvent({ event: 'spawn', job: job.number, ranks: layout.size })
-    return { job: layout.id, errcodes: job.tasks.map(() => 0) }
+    onEvent({ event: 'spawn', job, ranks: layout.size })
+    return { job: layout.id, errcodes: Array.from({ length: layout.size }, () => 0) }
+  }
+
+  function onReport(report: RankReport): void {
+    names.observe(report)
+    const job = numbers.get(report.job)
+    const task =
+      job === undefined ? undefined : state.tasks.at((state.jobs[job]?.firstTask ?? -1) + report.rank)
+    if (!task || task.job !== job) return
+    switch (report.kind) {
+      case 'connected':
+      case 'initialised':
+      case 'finalised':
+        tellRank(task, report.kind)
+        happen({ kind: 'reached', task: task.task, what: report.kind })
+        return
+      case 'aborted': {
+        tellRank(task, 'aborted', `status ${report.status}`)
+        const { status, message } = report
+        happen({ kind: 'aborted', task: task.task, status, message })
+        return
+      }
+      case 'lost':
+        tellRank(task, 'lost', report.why)
+        happen({ kind: 'left', task: task.task, why: report.why })
+        return
+    }
+  }
+
+  function onNodeEvent(_node: number, event: NodeEvent): void {
+    switch (event.kind) {
+      case 'guest':
+        onEvent({
+          event: 'guest',
+          guest: guestName(event.guest),
+          state: event.state,
+          ...(event.detail ? { detail: event.detail } : {}),
+        })
+        return
+      case 'address':
+        addresses[event.guest] = event.address
+        return
+      // Whoever keeps guests for others wants to know.
+      case 'held':
+        return
+      case 'machine': {
+        const { cpus, memory } = plan.guests[event.guest] as GuestPlan
+        const { accelerator } = event
+        onEvent({ event: 'machine', guest: guestName(event.guest), accelerator, cpus, memory })
+        return
+      }
+      case 'resident': {
+        const { now, peak } = event
+        onEvent({ event: 'resident', guest: guestName(event.guest), now, peak })
+        return
+      }
+      case 'guest-lost':
+        onEvent({ event: 'guest-lost', guest: guestName(event.guest), message: event.error.message })
+        happen({ kind: 'guest lost', guest: event.guest, error: event.error })
+        return
+    }
+    const task = state.tasks.at(event.task)
+    if (!task) return
+    switch (event.kind) {
+      case 'output':
+        context.onOutput(task, event.stream, event.data)
+        return
+      case 'bound':
+        tellRank(task, 'bound', event.how)
+        return
+      case 'began':
+        tellRank(task, 'started', `pid ${event.pid}`)
+        happen({ kind: 'began', task: event.task })
+        return
+      case 'failed':
+        tellRank(task, 'failed', event.error.message)
+        happen({ kind: 'failed', task: event.task, error: event.error })
+        return
+      case 'ended':
+        tellRank(task, 'ended', describeEnd(event.end))
+        happen({ kind: 'ended', task: event.task, end: event.end })
+        return
+    }
+  }
+
+  const readers = () =>
+    [...state.tasks].filter((task) => task.job === 0 && readsInput(plan.stdin, task.rank) && !isOver(task))
+
+  // After a failure what can still be had is brought back, but the failure is what the user is told.
+  async function collect(signal: AbortSignal): Promise<void> {
+    const collected = Promise.all(workers.map((worker) => worker.collect(signal)))
+    await (state.ending ? collected.catch(() => {}) : collected)
   }
 
   answerSpawn(exchange, spawn)
@@ -385,57 +334,46 @@ export function createController(context: ControllerContext): Controller {
       await bootGuests(plan, workers, (node) => context.bootOrder(node, addresses), signal)
       onEvent({ event: 'phase', phase: 'boot', state: 'end' })
       // A guest may have died after it was ready.
-      if (stoppedFor) throw stoppedFor
+      if (state.ending?.why) throw state.ending.why
     },
 
     async run(signal) {
-      launchSignal = signal
-      const onAbort = () => endAll(abortReason(signal) as LeetError)
+      signal.throwIfAborted()
+      const onAbort = () => happen({ kind: 'cancelled', error: asLeetError(abortReason(signal)) })
       signal.addEventListener('abort', onAbort, { once: true })
       try {
-        signal.throwIfAborted()
         onEvent({ event: 'phase', phase: 'launch', state: 'begin' })
-        const layout = layoutOf(
-          plan,
-          plan.guests.map((guest) => guest.ranks),
-          plan.programs,
-        )
-        await startJob(layout, plan.programs).catch((error) => {
-          if (stoppedAt === undefined) throw error
-        })
+        const ranks = plan.guests.map((guest) => guest.ranks)
+        // Why it could not be started is in the state, and so in the outcome.
+        const started = startJob(layoutOf(plan, ranks, plan.programs), plan.programs).catch(() => {})
+        await Promise.race([started, finished.promise])
         onEvent({ event: 'phase', phase: 'launch', state: 'end' })
         onEvent({ event: 'phase', phase: 'run', state: 'begin' })
-        launched = true
-        started.resolve()
-        finishIfDone()
-        await finished
+        await finished.promise
         await collect(signal)
         onEvent({ event: 'phase', phase: 'run', state: 'end' })
       } finally {
         signal.removeEventListener('abort', onAbort)
-        clearTimeout(killTimer)
-        for (const timer of lostTimers) clearTimeout(timer)
+        clocks.stop()
       }
       return outcomeOf({
-        ranks: tasks.map((task) => task.seen),
-        ...(stoppedAt === undefined ? {} : { stoppedAt }),
-        ...(stoppedFor === undefined ? {} : { stoppedFor }),
+        ranks: [...state.tasks].map((task) => task.seen),
+        ...(state.ending ? { stoppedAt: state.ending.at } : {}),
+        ...(state.ending?.why ? { stoppedFor: state.ending.why } : {}),
       })
     },
 
     onReport,
     onNodeEvent,
-    onNodeLost(node, error) {
-      for (const task of tasks) if (task.node === node) endTask(task, { error })
-      endAll(error)
-    },
+    onNodeLost: (node, error) => happen({ kind: 'node lost', node, error }),
+    hurry: () => happen({ kind: 'hurried' }),
     input: {
       async write(data) {
-        await started.promise
+        await inputOpen.promise
         await Promise.all(readers().map((task) => workers[task.node]?.write(task.task, data)))
       },
       end() {
-        void started.promise.then(() => {
+        void inputOpen.promise.then(() => {
           for (const task of readers()) workers[task.node]?.endInput(task.task)
         })
       },
@@ -449,10 +387,59 @@ export function createController(context: ControllerContext): Controller {
     async stop() {
       onEvent({ event: 'phase', phase: 'stop', state: 'begin' })
       names.close()
-      await Promise.allSettled(workers.map((worker) => worker.stop()))
+      const stops = await Promise.allSettled(workers.map((worker) => worker.stop()))
       onEvent({ event: 'phase', phase: 'stop', state: 'end' })
+      // That a node is gone was told.
+      const failed = stops.flatMap((stop) => (stop.status === 'rejected' ? [asLeetError(stop.reason)] : []))
+      const told = failed.find(({ code }) => code !== 'LEET_E_AGENT_LOST')
+      if (told) throw told
     },
   }
+}
+
+/** What the ranks of a job are started with. */
+interface JobOrders {
+  readonly layout: JobLayout
+  readonly programs: readonly PlanProgram[]
+  readonly request: SpawnRequest | undefined
+  readonly launched: PromiseWithResolvers<void>
+}
+
+type Untimed<T> = T extends unknown ? Omit<T, 'at'> : never
+
+// Timers by what they are for; setting one again replaces it.
+class Clocks {
+  readonly #timers = new Map<string, Timer>()
+
+  set(name: string, ms: number, then: () => void): void {
+    this.#timers.get(name)?.cancel()
+    const fire = () => {
+      this.#timers.delete(name)
+      then()
+    }
+    this.#timers.set(name, setTimer(ms, fire))
+  }
+
+  stop(): void {
+    for (const timer of this.#timers.values()) timer.cancel()
+    this.#timers.clear()
+  }
+}
+
+function asLeetError(error: unknown): LeetError {
+  if (error instanceof LeetError) return error
+  return new LeetError({ code: 'LEET_E_AGENT', what: messageOf(error), cause: error })
+}
+
+function plannedRanks(layout: JobLayout, programs: readonly PlanProgram[]): PlannedRank[] {
+  return layout.guests
+    .flatMap(({ guest, name, agent, ranks }) =>
+      ranks.map((rank) => ({
+        ...{ rank, guest, guestName: name, node: agent },
+        usesMpi: programOf({ programs }, rank).program.mpi !== 'none',
+      })),
+    )
+    .toSorted((one, other) => one.rank - other.rank)
 }
 
 function readsInput(stdin: JobPlan['stdin'], rank: number): boolean {

@@ -1,6 +1,6 @@
 // One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
 // outcome, and takes everything apart again whatever happened.
-import { Deadline, LeetError, type Log } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, Scope, setTimer } from '../../common/index.ts'
 import {
   FilesOfRanks,
   forwardEnvironment,
@@ -24,7 +24,7 @@ import { Emulation } from './emulation.ts'
 import { endSignal } from './end-signal.ts'
 import type { EventListener } from './events.ts'
 import { findImage } from './guest-image.ts'
-import { type JobNodes, mayHaveDevices, openNodes } from './nodes.ts'
+import { mayHaveDevices, openNodes } from './nodes.ts'
 import { makeSecrets, noSecrets } from './secrets.ts'
 
 /** What `runJob` needs. */
@@ -39,119 +39,132 @@ export interface JobOrder {
   readonly cancel: AbortSignal
   /** Registers who passes signals such as SIGUSR1 on to the ranks. */
   readonly forwarded: (listener: (signal: NodeJS.Signals) => void) => void
+  /** Registers who hears that the user will not wait for the last words of the ranks. */
+  readonly hurried: (listener: () => void) => void
 }
 
 /** What leet-mpirun prints and returns in the end. */
 export interface JobResult {
   readonly status: number
   readonly summary: readonly string[]
+  /** The reader of the output does not take it: there is nothing to wait for any more. */
+  readonly unread: boolean
 }
 
+/** How long guests and agents may take to be gone, in milliseconds: longer than a node takes, and than it is waited for. */
+const STOP_MS = 30_000
 /** Exit status of a job that --timeout ended, as timeout(1) has it. */
 const EXIT_TIMEOUT = 124
 
 /** Runs a job to its end. Rejects with LeetError when it could not be started. */
 export async function runJob(order: JobOrder): Promise<JobResult> {
-  const { plan, settings, log, onEvent } = order
+  const { log } = order
   // What killed jobs of this user left is removed on the way; without any it costs one look at a directory.
   await reap({ log })
+  const options = { name: 'the job', warn: (line: string) => log.warn(line) }
+  return Scope.run(options, (scope) => runIn(scope, order))
+}
+
+async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
+  const { plan, settings, log, onEvent } = order
   const journal = await Journal.open({ jobId: plan.jobId })
+  scope.onEnd('what is in its journal', () => journal.close())
   const files = new FilesOfRanks()
+  scope.onEnd('the files of its output', () => files.close())
   const emulation = new Emulation(plan)
   let controller: Controller | undefined
-  let nodes: JobNodes | undefined
-  try {
-    const boots = plan.guestKind !== 'host' && !order.session
-    const programs = plan.programs.map(({ argv }) => argv[0])
-    const image = boots ? await findImage({ ...order, programs }) : imageOf(order.session)
-    const secrets = boots ? await makeSecrets(plan, image, log) : (order.session?.secrets ?? noSecrets)
-    const held = order.session && heldGuestsOf(order.session)
-    const { signal, onAgentSignal } = endSignal(order)
-    nodes = await openNodes(
-      {
-        plan,
-        allocation: order.allocation,
-        journal,
-        log,
-        onReport: (report) => controller?.onReport(report),
-        onEvent: (node, event) => {
-          emulation.hear(node, event)
-          controller?.onNodeEvent(node, event)
-        },
-        onLost: (node, error) => controller?.onNodeLost(node, error),
-        onSignal: onAgentSignal,
-      },
-      { deadline: Deadline.after(plan.limits.boot), signal },
-    )
-    const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
-    for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
-    const devices = mayHaveDevices(order)
-    const broken = new AbortController()
-    const prefix = linePrefix(settings.output.tags, () => new Date())
-    const output = new RankOutput({
-      stdout: process.stdout,
-      stderr: process.stderr,
-      prefix: prefix && ((source, stream) => prefix(originOf(plan, source, stream))),
-      ranks: plan.size,
-      hold: (hold) => controller?.holdOutput(hold),
-      onBroken: (_stream, error) => broken.abort(error),
-    })
-    const intoFile = (path: string, data: Uint8Array) => {
-      try {
-        files.write(path, data)
-      } catch (error) {
-        broken.abort(error)
-      }
-    }
-    controller = createController({
+  const boots = plan.guestKind !== 'host' && !order.session
+  const programs = plan.programs.map(({ argv }) => argv[0])
+  const image = boots ? await findImage({ ...order, programs }) : imageOf(order.session)
+  const secrets = boots ? await makeSecrets(plan, image, log) : (order.session?.secrets ?? noSecrets)
+  const held = order.session && heldGuestsOf(order.session)
+  const { signal, onAgentSignal } = endSignal(order)
+  const nodes = await openNodes(
+    {
       plan,
-      workers: nodes.workers,
-      exchange: nodes.exchange,
-      bootOrder: (node, addresses): BootOrder => ({
-        ...{ plan, node, image, addresses, secrets },
-        ...(held ? { held } : {}),
-      }),
-      ...(held ? { addresses: plan.guests.map(({ name }) => (held[name] as SessionGuest).address) } : {}),
-      environmentOf: (program, guest, addresses) =>
-        environmentOf(
-          plan,
-          program,
-          settingsFor(plan, program, addresses, guest, devices),
-          forwarded.variables,
-          process.env,
-        ),
-      onEvent,
-      onOutput: (task, from, data) => {
-        const stream = settings.output.merge ? 'stdout' : from
-        const path =
-          settings.output.files && outputPath(settings.output.files, originOf(plan, task, stream), plan.size)
-        if (path !== undefined) intoFile(path, data)
-        if (path !== undefined && settings.output.files?.copy === false) return
-        if (settings.outputFrom !== undefined && (task.job > 0 || task.rank !== settings.outputFrom)) return
-        output.write(task, stream, data)
+      allocation: order.allocation,
+      journal,
+      log,
+      onReport: (report) => controller?.onReport(report),
+      onEvent: (node, event) => {
+        emulation.hear(node, event)
+        controller?.onNodeEvent(node, event)
       },
-      onTaskEnd: (task) => output.end(task),
-    })
-    if (plan.finalizeRescue) {
-      log.note(
-        'MPICH 4.0 over UCX may wait for ever in MPI_Finalize: ranks that do are let go (--no-finalize-rescue: they are not)',
-      )
+      onLost: (node, error) => controller?.onNodeLost(node, error),
+      onSignal: onAgentSignal,
+    },
+    { deadline: Deadline.after(plan.limits.boot), signal },
+  )
+  scope.onEnd('its agents', () => nodes.close())
+  const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
+  for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
+  const devices = mayHaveDevices(order)
+  const broken = new AbortController()
+  const prefix = linePrefix(settings.output.tags, () => new Date())
+  const output = new RankOutput({
+    stdout: process.stdout,
+    stderr: process.stderr,
+    prefix: prefix && ((source, stream) => prefix(originOf(plan, source, stream))),
+    ranks: plan.size,
+    hold: (hold) => controller?.holdOutput(hold),
+    onBroken: (_stream, error) => broken.abort(error),
+  })
+  const intoFile = (path: string, data: Uint8Array) => {
+    try {
+      files.write(path, data)
+    } catch (error) {
+      broken.abort(error)
     }
-    order.forwarded((signal) => controller?.signalRanks(signal))
-    await controller.boot(signal)
-    emulation.tell(log)
-    const input = plan.stdin === 'none' ? undefined : forwardInput(process.stdin, [controller.input])
-    const outcome = await controller.run(runSignal([signal, broken.signal], settings.timeout))
-    input?.stop()
-    await output.flush()
-    const asked = settings.exitCodes || (outcome.status !== 0 && plan.size > 1)
-    return { status: outcome.status, summary: [...outcome.summary, ...(asked ? rankTable(outcome) : [])] }
-  } finally {
-    await controller?.stop()
-    await nodes?.close()
-    files.close()
-    await journal.close()
   }
+  controller = createController({
+    plan,
+    workers: nodes.workers,
+    exchange: nodes.exchange,
+    bootOrder: (node, addresses): BootOrder => ({
+      ...{ plan, node, image, addresses, secrets },
+      ...(held ? { held } : {}),
+    }),
+    ...(held ? { addresses: plan.guests.map(({ name }) => (held[name] as SessionGuest).address) } : {}),
+    environmentOf: (program, guest, addresses) =>
+      environmentOf(
+        plan,
+        program,
+        settingsFor(plan, program, addresses, guest, devices),
+        forwarded.variables,
+        process.env,
+      ),
+    onEvent,
+    onOutput: (task, from, data) => {
+      const stream = settings.output.merge ? 'stdout' : from
+      const path =
+        settings.output.files && outputPath(settings.output.files, originOf(plan, task, stream), plan.size)
+      if (path !== undefined) intoFile(path, data)
+      if (path !== undefined && settings.output.files?.copy === false) return
+      if (settings.outputFrom !== undefined && (task.job > 0 || task.rank !== settings.outputFrom)) return
+      output.write(task, stream, data)
+    },
+    onTaskEnd: (task) => output.end(task),
+    onEnding: () => output.neverHold(),
+  })
+  const ofJob = controller
+  scope.onEnd('its guests', () => ofJob.stop(), STOP_MS)
+  if (plan.finalizeRescue) {
+    log.note(
+      'MPICH 4.0 over UCX may wait for ever in MPI_Finalize: ranks that do are let go (--no-finalize-rescue: they are not)',
+    )
+  }
+  order.forwarded((signal) => controller?.signalRanks(signal))
+  await controller.boot(signal)
+  emulation.tell(log)
+  const input = plan.stdin === 'none' ? undefined : forwardInput(process.stdin, [controller.input])
+  order.hurried(() => ofJob.hurry())
+  if (input) scope.onEnd('its input', () => input.stop())
+  const outcome = await controller.run(runSignal([signal, broken.signal], settings.timeout))
+  input?.stop()
+  const unread = !(await output.flush())
+  const asked = settings.exitCodes || (outcome.status !== 0 && plan.size > 1)
+  const summary = [...outcome.summary, ...(asked ? rankTable(outcome) : [])]
+  return { status: outcome.status, summary, unread }
 }
 
 function originOf(
@@ -177,7 +190,7 @@ function imageOf(session: SessionRecord | undefined): GuestImage | undefined {
 function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSignal {
   if (timeout === undefined) return AbortSignal.any(cancels)
   const late = new AbortController()
-  const timer = setTimeout(() => {
+  const end = () =>
     late.abort(
       new LeetError({
         code: 'LEET_E_TIMEOUT',
@@ -186,7 +199,6 @@ function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSi
         exitCode: EXIT_TIMEOUT,
       }),
     )
-  }, timeout)
-  timer.unref()
+  setTimer(timeout, end, { unref: true })
   return AbortSignal.any([...cancels, late.signal])
 }

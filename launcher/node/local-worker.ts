@@ -1,7 +1,16 @@
 // The work of a node agent, done in this process: boots the node's guests, serves PMI to its ranks, starts them and
 // tells what they do.
 import { existsSync } from 'node:fs'
-import { atMost, Deadline, LeetError, type Log, residentMemory, type WaitLimits } from '../../common/index.ts'
+import {
+  atMost,
+  Deadline,
+  LeetError,
+  type Log,
+  residentMemory,
+  setTimer,
+  type Timer,
+  type WaitLimits,
+} from '../../common/index.ts'
 import {
   bindRanks,
   type ControlChannel,
@@ -52,6 +61,10 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   const guestOfTask = new Map<number, number>()
   let manager: ProcessManager | undefined
   let stopping = false
+  /** Set for good once ranks are being ended. */
+  const ending = new AbortController()
+  let killing = false
+  let killTimer: Timer | undefined
 
   const processManager = (): ProcessManager => {
     manager ??= openProcessManager({
@@ -107,6 +120,12 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   const openChannels = async (): Promise<ControlChannel[]> => {
     const settled = await Promise.allSettled(channels.values())
     return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  }
+
+  function signalAll(signal: NodeJS.Signals): void {
+    void openChannels().then((open) => {
+      for (const channel of open) channel.signal('all', signal)
+    })
   }
 
   return {
@@ -180,8 +199,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       await Promise.all([...guests.values()].map(serviceOf))
     },
 
-    async start(job, orders, signal) {
-      const limits = { deadline: Deadline.after(CHANNEL_MS), signal }
+    async start(job, orders) {
+      const limits = { deadline: Deadline.after(CHANNEL_MS), signal: ending.signal }
       const byGuest = new Map<number, RankOrder[]>()
       for (const order of orders) {
         const own = byGuest.get(order.guest)
@@ -193,6 +212,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         [...byGuest].map(async ([index, own]) => {
           const guest = guests.get(index) as NodeGuest
           const [channel, address] = await Promise.all([channelOf(guest, limits), serviceOf(guest)])
+          ending.signal.throwIfAborted()
           const cpusOf = bindingsOf(guest, plan, emit)
           const coarseTimers = plan !== undefined && sharesProcessors(plan.guests[index] as GuestPlan)
           await channel.start(
@@ -209,6 +229,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
                 : {}),
             })),
           )
+          // What was on its way when the others were killed.
+          if (killing) channel.signal('all', 'SIGKILL')
         }),
       )
     },
@@ -223,13 +245,26 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         () => {},
       )
     },
+    end(graceMs) {
+      if (!ending.signal.aborted) {
+        ending.abort(
+          new LeetError({ code: 'LEET_E_STOPPED', what: 'the ranks of this node are being ended' }),
+        )
+        if (graceMs > 0) signalAll('SIGTERM')
+      }
+      killTimer?.cancel()
+      const kill = () => {
+        killing = true
+        signalAll('SIGKILL')
+      }
+      if (graceMs > 0) killTimer = setTimer(graceMs, kill)
+      else kill()
+    },
     signal(signal, tasks) {
-      void openChannels().then((open) => {
-        for (const channel of open) {
-          if (tasks === 'all') channel.signal('all', signal)
-        }
-      })
-      if (tasks === 'all') return
+      if (tasks === 'all') {
+        signalAll(signal)
+        return
+      }
       for (const task of tasks) {
         channels.get(guestOfTask.get(task) as number)?.then(
           (channel) => channel.signal(task, signal),
@@ -249,6 +284,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
     async stop() {
       stopping = true
+      killTimer?.cancel()
       const limits = { deadline: Deadline.after(STOP_MS) }
       const open = await openChannels()
       await Promise.allSettled(open.map((channel) => channel.close(limits)))

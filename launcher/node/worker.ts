@@ -145,12 +145,17 @@ export interface NodeWorker {
   prove(signal: AbortSignal): Promise<void>
   /** Opens the process manager for a job's ranks on this node. */
   openJob(layout: JobLayout, preput: readonly Preput[]): Promise<void>
-  /** Starts ranks; resolves when all were handed over. */
-  start(job: string, ranks: readonly RankOrder[], signal: AbortSignal): Promise<void>
+  /** Starts ranks; resolves when all were handed over. Rejects when the ranks of this node are being ended. */
+  start(job: string, ranks: readonly RankOrder[]): Promise<void>
   /** Input for a task; resolves when more may be given. */
   write(task: number, data: Uint8Array): Promise<void>
   endInput(task: number): void
-  /** Signals the process groups of tasks. */
+  /**
+   * Ends all ranks: asks them to, and kills what is left after `graceMs`. From now on none can be started; one that is
+   * being started is killed. May be called again with less time.
+   */
+  end(graceMs: number): void
+  /** Passes a signal of the user on to the process groups of tasks. */
   signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void
   /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
   holdOutput(hold: boolean): void

@@ -4,7 +4,7 @@
 import { openAsBlob } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { LeetError, type LeetErrorDetails, messageOf, type WaitLimits } from '../../common/index.ts'
+import { LeetError, type LeetErrorDetails, messageOf, setTimer, type WaitLimits } from '../../common/index.ts'
 
 /** Where a guest's REST server is. */
 export interface OsvEndpoint {
@@ -498,17 +498,10 @@ export class OsvRest {
 function signalOf({ deadline, signal }: WaitLimits) {
   const controller = new AbortController()
   let late = false
-  const left = deadline.remaining()
-  const timer =
-    left === Number.POSITIVE_INFINITY
-      ? undefined
-      : setTimeout(
-          () => {
-            late = true
-            controller.abort()
-          },
-          Math.min(left, 2 ** 31 - 1),
-        )
+  const timer = setTimer(deadline.remaining(), () => {
+    late = true
+    controller.abort()
+  })
   const onAbort = () => controller.abort()
   if (signal?.aborted) controller.abort()
   signal?.addEventListener('abort', onAbort, { once: true })
@@ -516,7 +509,7 @@ function signalOf({ deadline, signal }: WaitLimits) {
     signal: controller.signal,
     expired: () => late,
     release: () => {
-      clearTimeout(timer)
+      timer.cancel()
       signal?.removeEventListener('abort', onAbort)
     },
   }

@@ -2,7 +2,7 @@
 // that spans several agents is complete when all agents have met under the same id; then the data committed since
 // the last such meeting crosses with it.
 import { createHash } from 'node:crypto'
-import { Deadline } from '../../common/index.ts'
+import { Deadline, setTimer, type Timer } from '../../common/index.ts'
 import type { Exchange } from '../exchange.ts'
 import { Status } from './constants.ts'
 import type { JobInfo } from './job-info.ts'
@@ -67,7 +67,7 @@ interface Tracker {
   /** By nspace and rank. */
   readonly arrived: Map<string, Entry>
   collect: boolean
-  timer?: NodeJS.Timeout
+  timer?: Timer
   readonly abort: AbortController
   state: 'open' | 'meeting' | 'over'
 }
@@ -107,7 +107,7 @@ export class Collectives {
     tracker.collect ||= entry.collect
     if (entry.timeoutMs !== undefined && !tracker.timer) {
       const late = tracker
-      tracker.timer = setTimeout(() => this.end(late, Status.TIMEOUT), Math.min(entry.timeoutMs, 2 ** 31 - 1))
+      tracker.timer = setTimer(entry.timeoutMs, () => this.end(late, Status.TIMEOUT))
     }
     if (tracker.arrived.size === set.localCount) this.complete(tracker)
     return undefined
@@ -185,7 +185,7 @@ export class Collectives {
   private end(tracker: Tracker, status: number): void {
     if (tracker.state === 'over') return
     tracker.state = 'over'
-    clearTimeout(tracker.timer)
+    tracker.timer?.cancel()
     if (status !== Status.SUCCESS) tracker.abort.abort()
     const rest = this.trackers.get(tracker.set.key)?.filter((other) => other !== tracker) ?? []
     if (rest.length > 0) this.trackers.set(tracker.set.key, rest)

@@ -1,6 +1,7 @@
 // The modex: what the ranks of one job have committed for others to read, kept as the bytes they sent and encoded
 // anew only for a reader of another format. Reading waits here too: until a rank commits, until a key appears, or
 // until that is hopeless. Each commit of a client repeats all that it has put so far (OpenPMIx 3.2 to 6.1).
+import { setTimer, type Timer } from '../../common/index.ts'
 import { Scope, Status } from './constants.ts'
 import { readKeyValue, Type, UnknownTypeError, writeKeyValue } from './values.ts'
 import { type Format, formats, malformed, Reader, Writer } from './wire.ts'
@@ -36,7 +37,7 @@ interface Part {
 interface Waiting {
   readonly want: Want
   readonly done: (status: number) => void
-  timer?: NodeJS.Timeout
+  timer?: Timer
 }
 
 interface RankData {
@@ -282,7 +283,7 @@ function settle(data: RankData, waiting: Waiting): void {
 }
 
 function expire(data: RankData, waiting: Waiting, ms: number, status: number): void {
-  waiting.timer = setTimeout(() => finish(data, waiting, status), Math.min(ms, 2 ** 31 - 1))
+  waiting.timer = setTimer(ms, () => finish(data, waiting, status))
 }
 
 function finish(data: RankData, waiting: Waiting, status: number): void {
@@ -292,5 +293,5 @@ function finish(data: RankData, waiting: Waiting, status: number): void {
 
 function forget(data: RankData, waiting: Waiting): void {
   data.waiting.delete(waiting)
-  clearTimeout(waiting.timer)
+  waiting.timer?.cancel()
 }

@@ -48,14 +48,15 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
     async openJob(layout, preput) {
       note('openJob', layout, preput)
     },
-    async start(job, ranks, signal) {
+    async start(job, ranks) {
       note('start', job, ranks)
-      await worker.answers.start?.(signal)
+      await worker.answers.start?.(never)
     },
     write: (task, data) => worker.takeInput(task, data),
     endInput(task) {
       inputOf(task).ended = true
     },
+    end: (graceMs) => note('end', graceMs),
     signal: (signal, tasks) => note('signal', signal, tasks),
     holdOutput(hold) {
       worker.held = hold

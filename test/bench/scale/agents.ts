@@ -64,6 +64,7 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
     endInput() {},
     signal() {},
     holdOutput() {},
+    end() {},
     async collect() {},
     async stop() {},
   }

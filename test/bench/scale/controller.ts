@@ -116,6 +116,7 @@ const controller = createController({
     if (outputBytes === ranks * LINES * LINE_BYTES) told()
   },
   onTaskEnd() {},
+  onEnding() {},
 })
 const SECRETS = {
   hostKey: { privateKey: 'x'.repeat(400), publicKey: 'y'.repeat(80) },

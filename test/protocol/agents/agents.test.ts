@@ -101,7 +101,7 @@ describe('calls', () => {
     await Promise.all(hub.workers.map((worker, node) => worker.boot(orders[node] as BootOrder, never)))
     const ranks = [{ task: 3, argv: ['x', 'ü'], environment: { A: '' } }] as unknown as RankOrder[]
     await hub.workers[1]?.openJob(layout, [{ key: 'k', value: 'v' }])
-    await hub.workers[1]?.start('job', ranks, never)
+    await hub.workers[1]?.start('job', ranks)
     hub.workers[1]?.signal('SIGUSR1', [3])
     hub.workers[1]?.signal('SIGTERM', 'all')
     await hub.workers[1]?.stop()

@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
 import {
   atMost,
   Deadline,
@@ -15,6 +17,7 @@ import {
   poll,
   processorUse,
   runCommand,
+  setTimer,
   waitFor,
 } from '../../../common/index.ts'
 
@@ -53,17 +56,57 @@ describe('waiting', () => {
     ).rejects.toBe(reason)
   })
 
+  it('has nobody surprised by the end of what was given up before', async () => {
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    try {
+      const late = Promise.withResolvers<void>()
+      const limits = { deadline: Deadline.never, signal: AbortSignal.abort() }
+      await expect(waitFor(late.promise, limits, { what: '' })).rejects.toThrow('cancelled')
+      late.reject(new Error('too late'))
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(unhandled).not.toHaveBeenCalled()
+    } finally {
+      process.off('unhandledRejection', unhandled)
+    }
+  })
+
+  it('takes longer than a timer of Node.js can, if it must', () => {
+    vi.useFakeTimers()
+    try {
+      const run = vi.fn()
+      const month = 31 * 24 * 3_600_000
+      setTimer(month, run)
+      setTimer(Number.POSITIVE_INFINITY, run)
+      setTimer(month, run).cancel()
+      vi.advanceTimersByTime(month - 1)
+      expect(run).not.toHaveBeenCalled()
+      vi.advanceTimersByTime(1)
+      expect(run).toHaveBeenCalledOnce()
+      vi.advanceTimersByTime(month)
+      expect(run).toHaveBeenCalledOnce()
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('leaves no timer that would keep the process from ending', async () => {
-    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
-    const before = timers()
-    expect(await atMost(60_000, Promise.resolve('came'), 'late')).toBe('came')
-    expect(await atMost(1, new Promise(() => {}), 'late')).toBe('late')
-    const cut = new AbortController()
-    const cutShort = pause(60_000, cut.signal)
-    expect(timers()).toBe(before + 1)
-    cut.abort()
-    await expect(cutShort).rejects.toThrow('cancelled')
-    expect(timers()).toBe(before)
+    vi.useFakeTimers()
+    try {
+      expect(await atMost(60_000, Promise.resolve('came'), 'late')).toBe('came')
+      expect(vi.getTimerCount()).toBe(0)
+      const late = atMost(1, new Promise(() => {}), 'late')
+      await vi.advanceTimersByTimeAsync(1)
+      expect(await late).toBe('late')
+      const cut = new AbortController()
+      const cutShort = pause(60_000, cut.signal)
+      expect(vi.getTimerCount()).toBe(1)
+      cut.abort()
+      await expect(cutShort).rejects.toThrow('cancelled')
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
 
@@ -82,6 +125,19 @@ describe('processes', () => {
     expect(after?.ms).toBeGreaterThanOrEqual(before?.ms as number)
     // Beyond the largest pid of Linux.
     expect(processorUse(2 ** 22 + 1)).toBeUndefined()
+  })
+  it('are not waited for when only what they started has their output', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'leet-test-'))
+    const pids = join(directory, 'pids')
+    // The shell starts one that ignores its end, and neither ends.
+    const script = `sleep 600 & echo $! >${pids}; wait`
+    try {
+      const run = runCommand(['sh', '-c', script], { deadline: Deadline.after(300) })
+      await expect(run).rejects.toMatchObject({ code: 'LEET_E_DEADLINE' })
+      process.kill(Number(readFileSync(pids, 'utf8')), 'SIGKILL')
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
   })
   it('are ended at their deadline, and a missing one is named', async () => {
     await expect(runCommand(['sleep', '60'], { deadline: Deadline.after(20) })).rejects.toMatchObject({

@@ -52,13 +52,15 @@ describe('a controller that ends its job', () => {
       onEvent() {},
       onOutput() {},
       onTaskEnd() {},
+      onEnding() {},
     })
     const cancel = new AbortController()
     const outcome = controller.run(cancel.signal)
     await vi.waitFor(() => expect(worker.calls.map(({ method }) => method)).toContain('start'))
-    return { cancel, outcome }
+    return { cancel, outcome, controller }
   }
-  const signals = () => worker.calls.filter(({ method }) => method === 'signal').map(({ args }) => args[0])
+  /** The milliseconds for last words that the node was told. */
+  const graces = () => worker.calls.filter(({ method }) => method === 'end').map(({ args }) => args[0])
 
   beforeEach(() => {
     vi.useFakeTimers()
@@ -67,14 +69,15 @@ describe('a controller that ends its job', () => {
     vi.useRealTimers()
   })
 
-  it('asks ranks to end, then kills those that did not', async () => {
-    const { cancel, outcome } = await start()
+  it('has its nodes end the ranks, and waits for the last of them', async () => {
+    const { cancel, outcome, controller } = await start()
     cancel.abort(INTERRUPT)
-    expect(signals()).toEqual(['SIGTERM'])
+    expect(graces()).toEqual([1_000])
     await vi.advanceTimersByTimeAsync(10)
     worker.context.emit({ kind: 'ended', task: 0, end: { kind: 'signal', signal: 15, core: false } })
-    await vi.advanceTimersByTimeAsync(1_000)
-    expect(signals()).toEqual(['SIGTERM', 'SIGKILL'])
+    controller.hurry()
+    controller.hurry()
+    expect(graces()).toEqual([1_000, 0])
     worker.context.emit({ kind: 'ended', task: 1, end: { kind: 'signal', signal: 9, core: false } })
     expect(await outcome).toMatchObject({ status: 130 })
   })

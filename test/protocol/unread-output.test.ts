@@ -1,0 +1,62 @@
+// A reader that stops reading does not keep a job whose end has come: its time limit, a signal, an end of the ranks.
+import { execFileSync, spawn } from 'node:child_process'
+import { closeSync, constants, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type ChildEnd, Deadline, endOf, poll, processorUse } from '../../common/index.ts'
+import { BIN, type Playground, playground } from '../support/leet.ts'
+
+describe('a job whose output nobody reads', () => {
+  let place: Playground
+  let fifo: number
+  beforeAll(() => {
+    place = playground()
+  })
+  beforeEach(() => {
+    const path = join(place.directory, 'fifo')
+    execFileSync('sh', ['-c', 'rm -f "$0" && mkfifo "$0"', path])
+    // Its one reader, which never reads.
+    fifo = openSync(path, constants.O_RDWR)
+  })
+  afterEach(() => {
+    closeSync(fifo)
+    expect({ files: place.files(), processes: place.processes() }).toEqual({ files: [], processes: [] })
+  })
+  afterAll(() => place.remove())
+
+  function start(...argv: string[]): { readonly end: Promise<ChildEnd>; kill(signal: NodeJS.Signals): void } {
+    const child = spawn(join(BIN, 'leet-mpirun'), ['--guest', 'host', ...argv], {
+      cwd: place.directory,
+      env: { ...process.env, ...place.env },
+      stdio: ['ignore', fifo, 'ignore'],
+    })
+    return { end: endOf(child), kill: (signal) => child.kill(signal) }
+  }
+
+  /** Resolves once the ranks wait for somebody to read on. */
+  async function full(): Promise<void> {
+    const commandOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0', 1)[0]
+    const yes = () => place.processes().filter((pid) => commandOf(pid)?.endsWith('yes'))
+    const waits = () => {
+      const pids = yes()
+      return pids.length === 2 && pids.every((pid) => processorUse(pid)?.active === false) ? true : undefined
+    }
+    // Twice in a row: between two writes they wait for a moment, too.
+    const twice = () => (waits() && waits() ? true : undefined)
+    await poll(twice, 50, { deadline: Deadline.after(60_000) }, { what: 'the ranks to fill the pipe' })
+  }
+
+  it('ends by its time limit', async () => {
+    expect(await start('-n', '2', '--timeout', '3', 'yes').end).toEqual({ kind: 'exit', status: 124 })
+  })
+
+  it.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)('ends by %s', async (signal, status) => {
+    const job = start('-n', '2', 'yes')
+    await full()
+    job.kill(signal)
+    expect(await job.end).toEqual({ kind: 'exit', status })
+  })
+})
