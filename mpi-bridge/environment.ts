@@ -304,10 +304,9 @@ export interface ExplainedVariable {
 
 /**
  * What the table says for this MPI and these surroundings. A program that is not seen to use MPI may be a script that does
- * by a module, or starts one: in a guest it gets what either MPI needs there.
+ * by a module, or starts one: it gets what either MPI needs.
  */
 export function mpiSettings(mpi: 'openmpi' | 'mpich' | 'none', where: RankSurroundings): ExplainedVariable[] {
-  if (mpi === 'none' && !where.inGuest) return []
   const own = MPI_SETTINGS.filter((setting) => mpi === 'none' || (setting.mpi ?? mpi) === mpi)
   return own.flatMap(({ name, value, why }) => {
     const text = value(where)

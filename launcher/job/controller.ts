@@ -434,10 +434,11 @@ function asLeetError(error: unknown): LeetError {
 function plannedRanks(layout: JobLayout, programs: readonly PlanProgram[]): PlannedRank[] {
   return layout.guests
     .flatMap(({ guest, name, agent, ranks }) =>
-      ranks.map((rank) => ({
-        ...{ rank, guest, guestName: name, node: agent },
-        usesMpi: programOf({ programs }, rank).program.mpi !== 'none',
-      })),
+      ranks.map((rank) => {
+        const { program, index } = programOf({ programs }, rank)
+        const usesMpi = program.mpi !== 'none'
+        return { rank, guest, guestName: name, node: agent, program: index, usesMpi }
+      }),
     )
     .toSorted((one, other) => one.rank - other.rank)
 }

@@ -41,6 +41,8 @@ interface JobRecord {
   readonly awaited: ReadonlySet<number> | undefined
   /** Why it cannot be started as a whole. */
   readonly refused?: LeetError
+  /** How many of its ranks ended before they joined it. */
+  readonly absent: number
 }
 
 /** A rank of a job to come. Its task number is its place behind those that there are. */
@@ -50,6 +52,9 @@ export interface PlannedRank {
   /** Name of the guest. */
   readonly guestName: string
   readonly node: number
+  /** Number of its program in its job. */
+  readonly program: number
+  /** Whether the program is seen to use MPI; that one of its ranks joins the job shows it, too. */
   readonly usesMpi: boolean
 }
 
@@ -151,6 +156,7 @@ class Course {
           ...task,
           seen: { ...seen, [event.what]: true },
         }))
+        if (event.what === 'connected') this.joined(event.task, event.at)
         return
       case 'aborted': {
         const { at, status, message } = event
@@ -197,15 +203,15 @@ class Course {
     const { tasks } = this.state
     const firstTask = tasks.length
     const planned = ranks.map(
-      ({ rank, guest, guestName, node, usesMpi }, index): Task => ({
-        ...{ task: firstTask + index, job, rank, guest, node, stage: 'planned' },
+      ({ rank, guest, guestName, node, program, usesMpi }, index): Task => ({
+        ...{ task: firstTask + index, job, rank, guest, node, program, stage: 'planned' },
         seen: {
           ...{ job, rank, guest: guestName, usesMpi },
           ...{ connected: false, initialised: false, finalised: false },
         },
       }),
     )
-    const record: JobRecord = { firstTask, size: ranks.length, awaited: undefined }
+    const record: JobRecord = { firstTask, size: ranks.length, awaited: undefined, absent: 0 }
     this.state = {
       ...this.state,
       jobs: [...this.state.jobs, record],
@@ -265,8 +271,24 @@ class Course {
     const task = this.state.tasks.at(number)
     if (!task || isOver(task)) return
     this.close({ ...task, stage: 'ended', seen: { ...task.seen, ...end, endedAt: at } })
+    if (!task.seen.connected) {
+      this.changeJob(task.job, { absent: (this.state.jobs[task.job] as JobRecord).absent + 1 })
+    }
     this.judge(number, at)
     this.finishIfOver()
+  }
+
+  // The others of its program are MPI's ranks, too; and it will wait for those that have ended in MPI_Init for ever.
+  joined(number: number, at: number): void {
+    const { job, program, seen } = this.state.tasks.at(number) as Task
+    if (!seen.usesMpi) {
+      for (const { task, program: own } of this.tasksOf(job)) {
+        if (own !== program) continue
+        this.change(task, (one) => ({ ...one, seen: { ...one.seen, usesMpi: true } }))
+      }
+    }
+    if (this.state.jobs[job]?.absent === 0) return
+    for (const task of this.tasksOf(job)) if (isOver(task) && !task.seen.connected) this.judge(task.task, at)
   }
 
   // A process that waits for a file system whose server is dead is not even ended by SIGKILL: only its guest's end is.

@@ -19,6 +19,8 @@ export type TaskStage = 'planned' | 'handed over' | 'running' | 'ended' | 'given
 /** A process with what was seen of it so far. */
 export interface Task extends TaskName {
   readonly node: number
+  /** Number of its program in its job. */
+  readonly program: number
   readonly stage: TaskStage
   readonly seen: RankObservation
 }

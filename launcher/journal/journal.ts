@@ -132,7 +132,7 @@ export class Journal {
     const ended = new Promise<void>((resolve) => {
       child.once('exit', () => {
         this.#children.delete(id)
-        if (this.#file !== undefined) this.#write({ gone: id })
+        this.#forget(id)
         resolve()
       })
     })
@@ -160,7 +160,7 @@ export class Journal {
         this.#expected.set(id, { id, intent, made })
       },
       gone: () => {
-        if (this.#expected.delete(id) && this.#file !== undefined) this.#write({ gone: id })
+        if (this.#expected.delete(id)) this.#forget(id)
       },
     }
   }
@@ -178,7 +178,7 @@ export class Journal {
     return {
       gone: () => {
         rmSync(path, { force: true })
-        if (this.#expected.delete(id) && this.#file !== undefined) this.#write({ gone: id })
+        if (this.#expected.delete(id)) this.#forget(id)
       },
     }
   }
@@ -186,12 +186,24 @@ export class Journal {
   /** Ends what is still there and removes the job's directory. Nothing can be started afterwards. May be called again. */
   async close(limits: WaitLimits = { deadline: Deadline.after(CLOSE_MS) }): Promise<void> {
     this.#closing = true
-    await Promise.all([...this.#children.values()].map((own) => endChild(own, limits)))
-    await Promise.all([...this.#expected.values()].map((resource) => removeResource(resource, limits)))
+    const ended = await Promise.allSettled([...this.#children.values()].map((own) => endChild(own, limits)))
+    const removed = await Promise.allSettled(
+      [...this.#expected.values()].map((resource) => removeResource(resource, limits)),
+    )
+    // What is still there stays in the journal, for the reaper.
+    const failed = [...ended, ...removed].find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = undefined
     await rm(this.directory, { recursive: true, force: true })
     removeIfEmpty(this.#root)
+  }
+
+  // A full file system is no reason to fail: the reaper finds that it is gone by itself.
+  #forget(id: number): void {
+    try {
+      if (this.#file !== undefined) this.#write({ gone: id })
+    } catch {}
   }
 
   #write(record: JournalRecord): void {

@@ -28,7 +28,7 @@ const answer = fc.oneof(
 const fate = fc.record({
   begins: fc.nat(2_000),
   lives: fc.nat(4_000),
-  ends: fc.constantFrom('well', 'badly', 'killed', 'not started', 'aborted', 'left', 'never'),
+  ends: fc.constantFrom('well', 'badly', 'silently', 'killed', 'not started', 'aborted', 'left', 'never'),
   heeds: fc.constantFrom('SIGTERM', 'SIGKILL', 'nothing'),
 })
 
@@ -86,7 +86,7 @@ class World {
   #planned(ranks: number): PlannedRank[] {
     return Array.from({ length: ranks }, (_, rank) => {
       const node = rank % NODES
-      return { rank, guest: node, guestName: `g${node}`, node, usesMpi: true }
+      return { rank, guest: node, guestName: `g${node}`, node, program: 0, usesMpi: false }
     })
   }
 
@@ -189,6 +189,7 @@ class World {
         return
       }
       this.#happen({ kind: 'began', task })
+      if (ends === 'silently') return
       this.#happen({ kind: 'reached', task, what: 'connected' })
       this.#happen({ kind: 'reached', task, what: 'initialised' })
     })
@@ -201,7 +202,7 @@ class World {
         this.#happen({ kind: 'ended', task, end: { kind: 'signal', signal: 11, core: false } })
       else {
         if (ends === 'well') this.#happen({ kind: 'reached', task, what: 'finalised' })
-        this.#happen({ kind: 'ended', task, end: { kind: 'exit', status: ends === 'well' ? 0 : 7 } })
+        this.#happen({ kind: 'ended', task, end: { kind: 'exit', status: ends === 'badly' ? 7 : 0 } })
       }
     })
   }
@@ -227,6 +228,9 @@ function statusOf(cause: Happening, { tasks }: JobState): number {
       return cause.end.kind === 'signal' ? 128 + cause.end.signal : cause.end.status || 1
     case 'aborted':
       return cause.status
+    case 'reached':
+      // Somebody came, and waits for one that has gone.
+      return 1
     case 'left for good':
       // Its guest may have been dying: why says more, even when it is known later.
       return tasks.at(cause.task)?.seen.error?.exitCode ?? 1
@@ -247,7 +251,7 @@ function after(...histories: Happening[]): { state: JobState; commands: Command[
 }
 
 const RANKS: PlannedRank[] = [0, 1].map((rank) => ({
-  ...{ rank, guest: rank, guestName: `g${rank}`, node: rank, usesMpi: true },
+  ...{ rank, guest: rank, guestName: `g${rank}`, node: rank, program: 0, usesMpi: false },
 }))
 const PLANNED: Happening = { kind: 'planned', at: 0, ranks: RANKS }
 const ANNOUNCED: Happening = { kind: 'announced', at: 1, job: 0 }
@@ -324,6 +328,18 @@ describe('a job', () => {
     expect(commands).toContainEqual({ kind: 'launched', job: 1, error })
     expect([...state.tasks].map(({ stage }) => stage)).toEqual(['given up', 'given up', 'ended', 'given up'])
     expect(state.over).toBe(true)
+  })
+
+  it('ends when a rank waits in MPI_Init for one that never came, though nobody knew that its program uses MPI', () => {
+    const running: Happening[] = [
+      ...[PLANNED, ANNOUNCED],
+      ...[0, 1].map((node): Happening => ({ kind: 'handed over', at: 2, job: 0, node })),
+      ...[0, 1].map((task): Happening => ({ kind: 'began', at: 3, task })),
+      { kind: 'ended', at: 4, task: 1, end: { kind: 'exit', status: 0 } },
+    ]
+    expect(after(...running).state.ending).toBeUndefined()
+    const { state } = after(...running, { kind: 'reached', at: 5, task: 0, what: 'connected' })
+    expect(state.ending).toMatchObject({ at: 5 })
   })
 
   it('refuses ranks that are asked for while it ends', () => {
