@@ -1,11 +1,12 @@
 // A node agent: connects to the controller of its job, does on its node what the controller asks, and ends with its link.
 import { Deadline, LeetError, type Log, messageOf, waitFor } from '../../common/index.ts'
 import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
+import { ownAddresses } from '../networks/own-addresses.ts'
 import type { BootOrder, NodeEvent, NodeWorker, WorkerContext } from '../node/worker.ts'
 import { AgentExchange } from './agent-exchange.ts'
 import { decodeArguments, unpackOrders } from './arguments.ts'
 import { connect } from './connect.ts'
-import { type Invitation, ownAddresses } from './invitation.ts'
+import type { Invitation } from './invitation.ts'
 import { Link } from './link.ts'
 import { fromWire, type Message, toWire } from './messages.ts'
 import { OutputValve } from './output-valve.ts'
@@ -65,13 +66,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 function serve(
   link: Link,
-  { node, window, count, width }: Message & { kind: 'welcome' },
+  { node, window, count, width, patience }: Message & { kind: 'welcome' },
   addresses: readonly string[],
   { makeWorker, log, invitation: { key } }: AgentOptions,
 ): Agent {
   const tree = { count, width }
+  link.bear(patience)
   const exchange = new AgentExchange(node, tree, link)
-  const place = takePlace({ node, tree, key, exchange, control: link, addresses, log })
+  const place = takePlace({ node, tree, key, exchange, control: link, addresses, patience, log })
   const valve = new OutputValve(window, (hold) => worker.holdOutput(hold))
   const calls = new Map<number, AbortController>()
   let stopped = false

@@ -2,9 +2,9 @@
 import type { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { type Deadline, LeetError, messageOf, pause, waitFor } from '../../common/index.ts'
+import { clientTls } from '../networks/tls.ts'
 import type { Invitation } from './invitation.ts'
 import { MOST_MESSAGE } from './link.ts'
-import { clientTls } from './tls.ts'
 
 /** An open WebSocket and the connection below it, for a Link. */
 export interface Connected {

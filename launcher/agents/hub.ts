@@ -2,10 +2,11 @@
 // worker per node and the exchange. Once all are there nobody else can connect.
 import { LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Exchange, RankReport } from '../../mpi-bridge/index.ts'
+import { ownAddresses } from '../networks/own-addresses.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
 import { ControllerExchange } from './controller-exchange.ts'
-import { type Invitation, newJobKey, ownAddresses } from './invitation.ts'
-import type { Link } from './link.ts'
+import { type Invitation, newJobKey } from './invitation.ts'
+import { type Link, PATIENCE_MS } from './link.ts'
 import { listenForLinks } from './listen.ts'
 import { type Message, toWire } from './messages.ts'
 import { RemoteWorker } from './remote-worker.ts'
@@ -29,6 +30,8 @@ export interface HubOptions {
   readonly addresses?: readonly string[]
   /** Most children of anybody in the tree along which fence data goes. */
   readonly width: number
+  /** How long controller and agents bear each other's silence while the other's host answers, in milliseconds. */
+  readonly patienceMs?: number
 }
 
 /** The agents of one job, from the controller. */
@@ -57,6 +60,7 @@ const ASTRAY_MS = 12_000
 export async function startHub(options: HubOptions): Promise<AgentHub> {
   const { nodes, version, log } = options
   const tree = { count: nodes.length, width: options.width }
+  const patience = options.patienceMs ?? PATIENCE_MS
   const key = newJobKey()
   const window = Math.min(MOST_WINDOW, Math.max(LEAST_WINDOW, Math.floor(OUTPUT_BYTES / nodes.length)))
   const exchange = new ControllerExchange(nodes, tree, options.onReport)
@@ -119,7 +123,8 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
     })
     worker.attach(link, window)
     exchange.attach(node, link)
-    link.send({ kind: 'welcome', node, window, ...tree })
+    link.bear(patience)
+    link.send({ kind: 'welcome', node, window, patience, ...tree })
     const door = doors.get(parentOf(node, tree))
     if (door) link.send(door)
     if (links.size < nodes.length) return

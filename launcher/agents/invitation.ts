@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import { LeetError } from '../../common/index.ts'
+import { MOST_ADDRESSES } from '../networks/own-addresses.ts'
 
 /** How an agent reaches the controller of its job. `key` is a secret. */
 export interface Invitation {
@@ -22,7 +22,6 @@ export const INVITATION_FILE_VARIABLE = 'LEET_AGENT_FILE'
 
 const KEY_BYTES = 32
 const MOST_BYTES = 4096
-const MOST_ADDRESSES = 16
 
 /** A new job key. */
 export function newJobKey(): Uint8Array {
@@ -73,15 +72,6 @@ export function takeInvitation(env: NodeJS.ProcessEnv): Invitation {
     why: `neither ${INVITATION_VARIABLE} nor ${INVITATION_FILE_VARIABLE} is set`,
     hint: 'agents are started by leet-mpirun, through the scheduler; does it forward the environment?',
   })
-}
-
-/** This node's addresses that other nodes may reach, IPv4 first. */
-export function ownAddresses(): string[] {
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
-  const usable = all.filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
-  const byFamily = (family: string) =>
-    usable.filter((one) => one.family === family).map(({ address }) => address)
-  return [...byFamily('IPv4'), ...byFamily('IPv6')].slice(0, MOST_ADDRESSES)
 }
 
 function readSecret(path: string): string {

@@ -30,8 +30,11 @@ const HIGH_WATER = 16 * 1024
 // of CPU) reads what has arrived before it judges.
 const TICK_MS = 500
 const TICKS_PER_BEAT = 2
-/** A process that is silent for so long counts as gone though its host answers: it may be suspended, or short of CPU. */
-const PATIENCE_MS = 120_000
+/**
+ * A process that is silent for so long counts as gone though its host answers, unless told: it may be suspended, or short of
+ * CPU.
+ */
+export const PATIENCE_MS = 120_000
 
 /** A piece of a message; `last` ends it. */
 interface Frame {
@@ -48,6 +51,7 @@ export class Link {
   readonly #waiting: Frame[] = []
   #joined = false
   #over = false
+  #patienceMs = PATIENCE_MS
   #why: string | undefined
 
   /**
@@ -66,7 +70,10 @@ export class Link {
       silent = connection.bytesRead === heard ? silent + 1 : 0
       heard = connection.bytesRead
       const silence = silent * TICK_MS
-      if (silence >= PATIENCE_MS || (silence > 0 && silence % silenceMs === 0 && isUnanswered(connection))) {
+      if (
+        silence >= this.#patienceMs ||
+        (silence > 0 && silence % silenceMs === 0 && isUnanswered(connection))
+      ) {
         this.end(`no sign of life for ${silence / 1000} s`)
       }
     }, TICK_MS)
@@ -85,6 +92,11 @@ export class Link {
     socket.on('close', (code) => {
       this.#finish(code === 1000 ? 'the connection was closed' : `the connection broke (${code})`)
     })
+  }
+
+  /** How long the other end may be silent, in milliseconds, as long as its host answers. */
+  bear(patienceMs: number): void {
+    this.#patienceMs = patienceMs
   }
 
   /** From here on another listener hears what happens. */

@@ -2,9 +2,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Deadline, type Log, waitFor } from '../../common/index.ts'
+import { serverTls } from '../networks/tls.ts'
 import { Link, MOST_MESSAGE } from './link.ts'
 import type { Message } from './messages.ts'
-import { serverTls } from './tls.ts'
 
 /** What a listener is made with. */
 export interface ListenOptions {

@@ -20,7 +20,7 @@ export type WireError = Omit<LeetErrorDetails, 'cause'>
 export type Message =
   // Beginning: up, and down one of the two.
   | { kind: 'hello'; version: string; node: number; names: string[] }
-  | { kind: 'welcome'; node: number; window: number; count: number; width: number }
+  | { kind: 'welcome'; node: number; window: number; count: number; width: number; patience: number }
   | { kind: 'refused'; error: WireError }
   // Finding one's place in the tree of agents: `listening` and `astray` up, `parent` down; `child` between agents.
   | { kind: 'listening'; addresses: string[]; port: number }
@@ -60,7 +60,7 @@ type Field = 'whole' | 'index' | 'text' | 'flag' | 'object' | 'wholes' | 'texts'
 // `index` is a node number or -1.
 const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>> } = {
   hello: { version: 'text', node: 'index', names: 'texts' },
-  welcome: { node: 'whole', window: 'whole', count: 'whole', width: 'whole' },
+  welcome: { node: 'whole', window: 'whole', count: 'whole', width: 'whole', patience: 'whole' },
   refused: { error: 'object' },
   listening: { addresses: 'texts', port: 'whole' },
   parent: { addresses: 'texts', port: 'whole' },

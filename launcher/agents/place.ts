@@ -18,6 +18,8 @@ export interface PlaceOptions {
   readonly control: Link
   /** Addresses at which the others may reach this node, the likeliest first. */
   readonly addresses: readonly string[]
+  /** How long neighbours may be silent, in milliseconds, as long as their hosts answer. */
+  readonly patience: number
   readonly log: Log
 }
 
@@ -34,7 +36,16 @@ const SILENCE_MS = 15_000
 const CONNECT_MS = 60_000
 
 /** Starts to take a place in the tree. */
-export function takePlace({ node, tree, key, exchange, control, addresses, log }: PlaceOptions): Place {
+export function takePlace({
+  node,
+  tree,
+  key,
+  exchange,
+  control,
+  addresses,
+  patience,
+  log,
+}: PlaceOptions): Place {
   const parent = parentOf(node, tree)
   const awaited = new Set(childrenOf(node, tree))
   const neighbours: Link[] = []
@@ -43,6 +54,7 @@ export function takePlace({ node, tree, key, exchange, control, addresses, log }
 
   const attach = (link: Link, other: number) => {
     neighbours.push(link)
+    link.bear(patience)
     link.listen({
       message(message, body) {
         if (!exchange.take(message, body)) throw new Error(`a neighbour sent ${message.kind}`)

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { cpus, hostname, loadavg, release, totalmem } from 'node:os'
 import { Deadline, runCommand } from '../../common/index.ts'
-import { version } from '../cli/version.ts'
+import { version } from '../plan/version.ts'
 import type { Environment } from './results.ts'
 
 /** One question to a program may take so long, in milliseconds. */

@@ -1,6 +1,6 @@
 // What --dry-run prints: the plan as JSON, and with libvirt the domains that it would be given, by the names of the guests.
 import type { JobPlan } from '../plan/plan.ts'
-import type { Settings } from './settings.ts'
+import type { Settings } from '../plan/settings.ts'
 
 /** The text, with its newline. */
 export async function dryRunText(plan: JobPlan, { image }: Pick<Settings, 'image'>): Promise<string> {

@@ -4,7 +4,7 @@ import { agentMain } from '../agents/main.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
-import { version } from './version.ts'
+import { version } from '../plan/version.ts'
 
 /** Works for the controller until it ends this agent or is gone; resolves to the exit status. */
 export async function leetAgent([

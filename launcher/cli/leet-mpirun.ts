@@ -11,11 +11,12 @@ import { eventFile, eventTime, planEvent } from '../job/events.ts'
 import { Timings } from '../job/timings.ts'
 import { findAllocation, ownNetworks, planNodes, thisUser } from '../plan/facts.ts'
 import { type GuestPlan, type JobPlan, type PlanFacts, type PlanNode, planJob } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import { OPTIONS } from './options.ts'
 import { watchOwnOutput } from './own-output.ts'
 import { inspectPrograms, planMountsOf, withProfiles } from './programs.ts'
 import { clearing, Progress } from './progress.ts'
-import { readSettings, type Settings } from './settings.ts'
+import { readSettings } from './settings.ts'
 import { watchSignals } from './signals.ts'
 
 /** Options by which something is printed and no job is run. */
@@ -34,7 +35,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   for (const note of said.notes) log.detail(note)
   const { inSession, sessionFacts, sessionFor } = await import('../session/join.ts')
   const allocation = await findAllocation(said.allocation, process.env)
-  const session = sessionFor(said, words.options, allocation)?.record
+  const session = sessionFor(said, words.options, OPTIONS, allocation)?.record
   const wanted = session ? inSession(said, session) : said
   const { settings, programs } = await withProfiles(wanted, await inspectPrograms(wanted), log)
   const user = thisUser(process.env)
@@ -152,7 +153,7 @@ async function showHelp(): Promise<number> {
 }
 
 async function showVersion(): Promise<number> {
-  const { version } = await import('./version.ts')
+  const { version } = await import('../plan/version.ts')
   process.stdout.write(`leet-mpirun ${version()}\n`)
   return 0
 }

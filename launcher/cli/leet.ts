@@ -1,6 +1,7 @@
 // The command `leet`: one file per command in commands/. The table of leet-mpirun's options is not used here.
 import { Command, CommanderError } from 'commander'
 import { EXIT_USAGE } from '../../common/index.ts'
+import { version } from '../plan/version.ts'
 import { addBench } from './commands/bench.ts'
 import { addCompletion } from './commands/completion.ts'
 import { addConfig } from './commands/config.ts'
@@ -17,7 +18,6 @@ import { addStatus } from './commands/status.ts'
 import { addSubmit } from './commands/submit.ts'
 import { addUp } from './commands/up.ts'
 import { watchOwnOutput } from './own-output.ts'
-import { version } from './version.ts'
 
 /** Runs `leet`; resolves to its exit status, rejects with LeetError. */
 export async function leet(argv: readonly string[]): Promise<number> {

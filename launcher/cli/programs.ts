@@ -6,14 +6,8 @@ import { LeetError, type Log, usageError } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import type { MountPlanner } from '../plan/mounts.ts'
-import type { MpiFlavour, PlanFacts } from '../plan/plan.ts'
-import type { Settings } from './settings.ts'
-
-/** A program of the command line, looked at. */
-export interface InspectedProgram {
-  readonly facts: ProgramFacts
-  readonly plan: PlanFacts['programs'][number]
-}
+import type { InspectedProgram, MpiFlavour } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 
 /** What decides on the mounts of the guests; the bare host mounts nothing. */
 export async function planMountsOf(

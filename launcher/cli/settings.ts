@@ -9,7 +9,6 @@ import {
   checkPattern,
   dashed,
   dashedFlag,
-  type LineTags,
   type MapBy,
   nearest,
   type OptionSpec,
@@ -20,140 +19,21 @@ import {
   parseOutputFilename,
   parseProcessors,
   parseRankBy,
-  type RankBy,
   unabbreviated,
 } from '../../mpi-bridge/index.ts'
 import { SCHEDULERS } from '../../scheduler-adapters/index.ts'
 import { type ConfigFile, type OptionSources, whatWasSaid } from '../config/sources.ts'
 import { DEFAULT_SUBNET, parseSubnet } from '../networks/addresses.ts'
 import type { AllocationWishes } from '../plan/facts.ts'
-import type { MountRequest } from '../plan/mounts.ts'
-import type { Hypervisor, Pinning } from '../plan/plan.ts'
+import type { Hypervisor } from '../plan/plan.ts'
+import {
+  DISPLAYS,
+  type Display,
+  type EnvironmentEdit,
+  type Settings,
+  type StdinChoice,
+} from '../plan/settings.ts'
 import { OPTIONS } from './options.ts'
-
-/** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
-export type GuestKind = 'linux' | 'osv' | 'host'
-
-/** Which process manager's environment the ranks are given; `auto` asks the program's libraries. */
-export type MpiChoice = 'auto' | 'openmpi' | 'mpich' | 'none'
-
-/** What --display can show. */
-const DISPLAYS = ['allocation', 'bindings', 'env', 'map'] as const
-export type Display = (typeof DISPLAYS)[number]
-
-/** Who reads the user's standard input. */
-export type StdinChoice = number | 'all' | 'none'
-
-/** One program of the job. */
-export interface ProgramSettings {
-  readonly argv: readonly [string, ...string[]]
-  /** undefined: one per slot that is left. */
-  readonly ranks: number | undefined
-  readonly workDir: string | undefined
-  /** `NAME` or `NAME=VALUE`. */
-  readonly exports: readonly string[]
-  /** Whether ranks get the user's own variables too. */
-  readonly inherits: boolean
-}
-
-/** What is done to the variables of all ranks, one after the other, when all else has been said of them. */
-export type EnvironmentEdit =
-  | { readonly how: 'set'; readonly name: string; readonly value: string }
-  /** `NAME*`: all that begin so. */
-  | { readonly how: 'unset'; readonly name: string }
-  | {
-      readonly how: 'prepend' | 'append'
-      readonly name: string
-      readonly value: string
-      readonly separator: string
-    }
-
-/** Everything the user asked for. undefined: not said, the plan decides. */
-export interface Settings {
-  readonly programs: readonly ProgramSettings[]
-  readonly allocation: AllocationWishes
-  readonly ppn: number | undefined
-  readonly placement: {
-    readonly mapBy: MapBy | undefined
-    readonly rankBy: RankBy | undefined
-    readonly binding: BindingWish | undefined
-  }
-  /** What is shown before the start. */
-  readonly display: ReadonlySet<Display>
-  readonly mpi: MpiChoice
-  readonly guest: {
-    readonly kind: GuestKind
-    /** Whether anybody has said that kind. */
-    readonly kindSaid: boolean
-    readonly count: number | undefined
-    /** Bytes. */
-    readonly memory: number | undefined
-    readonly cpus: number | undefined
-    /** Milliseconds. */
-    readonly bootTimeout: number
-    /** Milliseconds. */
-    readonly bootPatience: number
-    readonly bootRetries: number
-    readonly hypervisor: Hypervisor
-    readonly pinning: Pinning
-  }
-  /** Name of a session, or `none`; undefined: that of the job, if there is one. */
-  readonly session: string | undefined
-  /** OSv guests may serve more than one job. */
-  readonly reuseGuests: boolean
-  readonly network: {
-    readonly mode: 'auto' | 'user' | 'local' | 'mesh' | 'bridge'
-    /** Name of the bridge, in mode `bridge`. */
-    readonly bridge: string | undefined
-    readonly subnet: string
-  }
-  readonly mounts: Pick<MountRequest, 'wishes' | 'shareBy'>
-  /** Names or paths of profiles, `auto` or `none`; empty: not said. */
-  readonly profiles: readonly string[]
-  readonly image: {
-    readonly name: string | undefined
-    readonly files: readonly string[]
-    readonly kernel: string | undefined
-    readonly modules: string | undefined
-    /** Of OSv: its base, by id, or the directory that its build wrote; undefined: the one imported last. */
-    readonly osvBase: string | undefined
-    /** Put the compatibility library into OSv images. */
-    readonly osvCompat: boolean
-  }
-  /** What OSv guests are given of the working directory and what is brought back: paths and patterns; undefined: all. */
-  readonly staging: { readonly in?: readonly string[]; readonly out?: readonly string[] }
-  readonly finalizeRescue: boolean
-  /** Milliseconds. */
-  readonly timeout: number | undefined
-  readonly treeWidth: number
-  readonly output: {
-    readonly tags: LineTags
-    /** Standard error of the ranks goes to standard output. */
-    readonly merge: boolean
-    readonly files: OutputFiles | undefined
-  }
-  readonly stdin: StdinChoice
-  readonly environmentEdits: readonly EnvironmentEdit[]
-  /** Directories before PATH in which programs are looked for. */
-  readonly path: string | undefined
-  /** MPI_UNIVERSE_SIZE; undefined: none. */
-  readonly universe: number | 'system' | undefined
-  /** The only rank whose output is shown; undefined: all. */
-  readonly outputFrom: number | undefined
-  /** Say how each rank ended even when all went well. */
-  readonly exitCodes: boolean
-  readonly reportBindings: boolean
-  /** Signals that are passed on to the ranks. */
-  readonly forwardSignals: readonly NodeJS.Signals[]
-  /** What was accepted without effect, and why. */
-  readonly notes: readonly string[]
-  readonly events: string | undefined
-  readonly dryRun: boolean
-  /** Decide and show, but start nothing. */
-  readonly doNotLaunch: boolean
-  readonly verbose: boolean
-  readonly timings: boolean
-}
 
 const BOOT_TIMEOUT_MS = 120_000
 /** A whole distribution under emulation, on a busy node. */
@@ -175,6 +55,9 @@ function usualBootPatience(image: string | undefined): number {
 function isDiskImage(image: string | undefined): boolean {
   return image !== undefined && /\.(qcow2|img|raw)$/.test(image)
 }
+
+/** A controller that its user has suspended goes on when he comes back soon. */
+const CONTROLLER_TIMEOUT_MS = 120_000
 
 /** Two levels below the controller are then a thousand nodes. */
 const DEFAULT_TREE_WIDTH = 32
@@ -253,6 +136,7 @@ export function readSettings(
     },
     finalizeRescue: !job.has('finalize-rescue'),
     timeout: job.value('timeout', parseDuration),
+    controllerTimeout: job.value('controller-timeout', parseDuration) ?? CONTROLLER_TIMEOUT_MS,
     treeWidth:
       job.value('tree-width', (text, where) => parseCount(text, where, 2, 4096)) ?? DEFAULT_TREE_WIDTH,
     output: readOutput(job),

@@ -14,7 +14,6 @@ import {
   type WaitLimits,
 } from '../../common/index.ts'
 import { type Allocation, adapterOf } from '../../scheduler-adapters/index.ts'
-import type { Settings } from '../cli/settings.ts'
 import { TOOL_DIRECTORIES } from '../images/guest-root.ts'
 import { findProgram } from '../images/inspect.ts'
 import { findKernel } from '../images/kernel.ts'
@@ -27,10 +26,11 @@ import { findQemu } from '../machines/qemu-program.ts'
 import { parseSubnet } from '../networks/addresses.ts'
 import { inspectBridge } from '../networks/bridge.ts'
 import { findNfsServers } from '../nfs/servers.ts'
-import { leftOf, memoryLimit } from '../node/job-memory.ts'
 import { nodeProcessors } from '../node/processors.ts'
+import { leftOf, memoryLimit } from '../plan/job-memory.ts'
 import { mountPlanner } from '../plan/mount-facts.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 
 /** What a check found. `note`: jobs run, but something may be missed; `bad`: some will not. */
 export interface Finding {

@@ -2,9 +2,9 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Deadline, type Log, usageError, type WaitLimits } from '../../common/index.ts'
-import type { Settings } from '../cli/settings.ts'
 import type { GuestImage } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import { type EventListener, imageEvent } from './events.ts'
 
 /** What an image is found or made for. */

@@ -4,12 +4,12 @@ import { hostname } from 'node:os'
 import type { LeetError, Log, WaitLimits } from '../../common/index.ts'
 import { createLocalExchange, type Exchange, type RankReport } from '../../mpi-bridge/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
-import { version } from '../cli/version.ts'
 import type { Journal } from '../journal/journal.ts'
 import { createLocalWorker } from '../node/local-worker.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
 import { hasDevices } from '../plan/devices.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import { version } from '../plan/version.ts'
 import type { AgentStarters } from './agent-starters.ts'
 
 /** What the nodes are opened with. */
@@ -68,6 +68,7 @@ async function openAgents(context: NodesContext, limits: WaitLimits): Promise<Jo
   const hub = await startHub({
     nodes: plan.nodes.map((node) => node.name),
     width: plan.treeWidth,
+    patienceMs: plan.limits.silence,
     version: version(),
     log,
     onReport: context.onReport,

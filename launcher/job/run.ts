@@ -12,20 +12,40 @@ import {
   rankTable,
 } from '../../mpi-bridge/index.ts'
 import type { Allocation } from '../../scheduler-adapters/index.ts'
-import type { Settings } from '../cli/settings.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
-import type { BootOrder, GuestImage } from '../node/worker.ts'
+import {
+  type BootOrder,
+  type DiskImageFile,
+  type GuestImage,
+  type HeldGuest,
+  type JobSecrets,
+  noSecrets,
+  type OsvImageFiles,
+} from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import { environmentOf, settingsFor } from '../plan/rank-environment.ts'
-import type { SessionGuest, SessionRecord } from '../session/record.ts'
+import type { Settings } from '../plan/settings.ts'
 import { type Controller, createController } from './controller.ts'
 import { Emulation } from './emulation.ts'
 import { endSignal } from './end-signal.ts'
 import type { EventListener } from './events.ts'
 import { findImage } from './guest-image.ts'
 import { mayHaveDevices, openNodes } from './nodes.ts'
-import { makeSecrets, noSecrets } from './secrets.ts'
+import { makeSecrets } from './secrets.ts'
+
+/** Guests that are up, and stay so. */
+export interface HeldGuests {
+  readonly plan: Pick<JobPlan, 'guests'>
+  /** In the order of the plan. `address`: by which the other guests know it. */
+  readonly guests: readonly (HeldGuest & { readonly address: string })[]
+  /** What leads into them. */
+  readonly secrets: JobSecrets
+  /** A distribution's own image, where they booted one. */
+  readonly disk?: DiskImageFile
+  /** The image of OSv guests. */
+  readonly osv?: { readonly image: OsvImageFiles }
+}
 
 /** What `runJob` needs. */
 export interface JobOrder {
@@ -33,7 +53,7 @@ export interface JobOrder {
   readonly allocation: Allocation
   readonly settings: Settings
   /** Whose guests are used; undefined when the job boots its own. */
-  readonly session?: SessionRecord
+  readonly session?: HeldGuests
   readonly log: Log
   readonly onEvent: EventListener
   readonly cancel: AbortSignal
@@ -124,7 +144,9 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
       ...{ plan, node, image, addresses, secrets },
       ...(held ? { held } : {}),
     }),
-    ...(held ? { addresses: plan.guests.map(({ name }) => (held[name] as SessionGuest).address) } : {}),
+    ...(held
+      ? { addresses: plan.guests.map(({ name }) => (held[name] as HeldGuests['guests'][number]).address) }
+      : {}),
     environmentOf: (program, guest, addresses) =>
       environmentOf(
         plan,
@@ -177,12 +199,14 @@ function originOf(
   return { job, rank, guest, host: name, stream, ...(together ? { together } : {}) }
 }
 
-function heldGuestsOf({ plan, guests }: SessionRecord): Readonly<Record<string, SessionGuest>> {
-  return Object.fromEntries(plan.guests.map(({ name, index }) => [name, guests[index] as SessionGuest]))
+function heldGuestsOf({ plan, guests }: HeldGuests): Readonly<Record<string, HeldGuests['guests'][number]>> {
+  return Object.fromEntries(
+    plan.guests.map(({ name, index }) => [name, guests[index] as HeldGuests['guests'][number]]),
+  )
 }
 
 /** What the guests of a session booted, where its jobs must know. */
-function imageOf(session: SessionRecord | undefined): GuestImage | undefined {
+function imageOf(session: HeldGuests | undefined): GuestImage | undefined {
   if (session?.disk) return { kind: 'disk', ...session.disk }
   return session?.osv && { kind: 'osv', ...session.osv.image }
 }

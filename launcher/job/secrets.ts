@@ -1,7 +1,7 @@
 // The secrets of a job, made anew for each.
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../../common/index.ts'
-import type { GuestImage, JobSecrets } from '../node/worker.ts'
+import { type GuestImage, type JobSecrets, noSecrets } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 
 /** Keys and certificates for guests that boot this image, and for what joins their nodes. */
@@ -40,10 +40,4 @@ async function guestSecrets(
     return { privateKey: key.private, publicKey: key.public }
   }
   return { hostKey: pair(`leet-host-${jobId}`), clientKey: pair(`leet-${jobId}`) }
-}
-
-/** Of jobs whose guests need none. */
-export const noSecrets: JobSecrets = {
-  hostKey: { privateKey: '', publicKey: '' },
-  clientKey: { privateKey: '', publicKey: '' },
 }

@@ -6,8 +6,8 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type TLSSocket } from 'node:tls'
 import { endOf, LeetError, messageOf, type WaitLimits, waitFor } from '../../common/index.ts'
-import { clientTls, serverTls } from '../agents/tls.ts'
 import type { Journal, JournalledChild } from '../journal/journal.ts'
+import { clientTls, serverTls } from './tls.ts'
 
 /** What a node's part in a mesh is made with. */
 export interface MeshOptions {

@@ -5,7 +5,6 @@ import { resolve } from 'node:path'
 import { openDiskImage } from '../images/disk-image.ts'
 import { OSV_REST_PORT } from '../images/osv/boot.ts'
 import { cacheDirectory } from '../images/store.ts'
-import { noSecrets } from '../job/secrets.ts'
 import { runtimeRoots } from '../journal/runtime-root.ts'
 import { expectAccelerator } from '../machines/accel.ts'
 import { domainXml } from '../machines/libvirt/domain-xml.ts'
@@ -18,7 +17,7 @@ import { cloudMachine } from './cloud-guests.ts'
 import { linuxMachine } from './linux-guests.ts'
 import { osvMachine, osvSeedOf } from './osv-guests.ts'
 import { SSH_PORT } from './ssh-guests.ts'
-import type { DiskImageFile } from './worker.ts'
+import { type DiskImageFile, noSecrets } from './worker.ts'
 
 /** The description of each guest's domain, by the name of the guest; `image` is what `--image` names. */
 export function dryDomains(plan: JobPlan, image: string | undefined): Readonly<Record<string, string>> {

@@ -133,7 +133,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
       if (jobPlan.network.mode === 'none' || jobPlan.session) return
       const [{ reserveNetwork }, { checkMemory, memoryLimit }, { reservePlacement }] = await Promise.all([
         import('./node-network.ts'),
-        import('./job-memory.ts'),
+        import('../plan/job-memory.ts'),
         import('./placement.ts'),
       ])
       const own = jobPlan.guests.filter((guest) => guest.node === node)

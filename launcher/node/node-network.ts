@@ -2,7 +2,6 @@
 // into the network is made when guests boot.
 import type { LeetError, WaitLimits } from '../../common/index.ts'
 import type { Exchange } from '../../mpi-bridge/index.ts'
-import { ownAddresses } from '../agents/invitation.ts'
 import type { Journal } from '../journal/journal.ts'
 import { guestAddress, parseSubnet } from '../networks/addresses.ts'
 import { inspectBridge } from '../networks/bridge.ts'
@@ -10,6 +9,7 @@ import { bridgeNetwork, type GuestNetwork, localNetwork, userNetwork } from '../
 import { leaseGuests } from '../networks/leases.ts'
 import { startLocalSegment } from '../networks/local-segment.ts'
 import { joinMesh, type MeshPart, openMeshCentre } from '../networks/mesh.ts'
+import { ownAddresses } from '../networks/own-addresses.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 
 /** How guests are to be controlled. */

@@ -21,6 +21,12 @@ export interface JobSecrets {
   }
 }
 
+/** Of jobs whose guests need none. */
+export const noSecrets: JobSecrets = {
+  hostKey: { privateKey: '', publicKey: '' },
+  clientKey: { privateKey: '', publicKey: '' },
+}
+
 /** A certificate and its private key, PEM. */
 export interface PemPair {
   readonly cert: string

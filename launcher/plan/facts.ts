@@ -9,7 +9,7 @@ import {
   resolveAllocation,
   type SchedulerName,
 } from '../../scheduler-adapters/index.ts'
-import { leftOf, memoryLimit } from '../node/job-memory.ts'
+import { leftOf, memoryLimit } from './job-memory.ts'
 import type { JobPlan, PlanNode } from './plan.ts'
 
 /** What the user said about nodes. */

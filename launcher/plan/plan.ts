@@ -9,10 +9,11 @@ import {
   placeRanks,
   type RankPlace,
 } from '../../mpi-bridge/index.ts'
-import type { EnvironmentEdit, GuestKind, Settings, StdinChoice } from '../cli/settings.ts'
+import type { ProgramFacts } from '../images/inspect.ts'
 import { privateSubnet } from '../networks/addresses.ts'
-import { HYPERVISOR } from '../node/job-memory.ts'
+import { HYPERVISOR } from './job-memory.ts'
 import type { MountPlanner, PlanMount } from './mounts.ts'
+import type { EnvironmentEdit, GuestKind, Settings, StdinChoice } from './settings.ts'
 
 /** Which MPI a program was linked with. */
 export type MpiFlavour = 'openmpi' | 'mpich' | 'none'
@@ -113,9 +114,9 @@ export interface JobPlan {
     readonly home: string
     readonly shell: string
   }
-  /** Milliseconds. */
   /** Nodes directly under the controller, and under each node, in the tree along which fence data goes. */
   readonly treeWidth: number
+  /** Times are in milliseconds. */
   readonly limits: {
     readonly boot: number
     readonly run: number | undefined
@@ -123,6 +124,8 @@ export interface JobPlan {
     readonly patience: number
     /** How often a guest that hangs is booted again. */
     readonly retries: number
+    /** How long controller and agents may hear nothing of each other while their hosts answer. */
+    readonly silence: number
   }
 }
 
@@ -141,6 +144,12 @@ export interface SessionFacts {
   readonly guests: readonly GuestPlan[]
   readonly network: NetworkPlan
   readonly mounts: readonly PlanMount[]
+}
+
+/** A program of the command line, looked at. */
+export interface InspectedProgram {
+  readonly facts: ProgramFacts
+  readonly plan: PlanFacts['programs'][number]
 }
 
 /** What `planJob` needs to know besides the settings. */
@@ -197,6 +206,7 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
       run: settings.timeout,
       patience: settings.guest.bootPatience,
       retries: settings.guest.bootRetries,
+      silence: settings.controllerTimeout,
     },
   }
 }

@@ -13,8 +13,6 @@ import {
   poll,
 } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
-import type { Settings } from '../cli/settings.ts'
-import { version } from '../cli/version.ts'
 import { Emulation } from '../job/emulation.ts'
 import { endSignal } from '../job/end-signal.ts'
 import type { EventListener } from '../job/events.ts'
@@ -25,6 +23,8 @@ import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
 import { bootGuests, type HeldGuest, type NodeEvent } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
+import { version } from '../plan/version.ts'
 import { openLines } from './lines.ts'
 import { LOG_FILE, type SessionRecord, stampOfFile, writeRecord } from './record.ts'
 

@@ -1,14 +1,12 @@
 // A job of leet-mpirun in a session: which session that is, what the job takes from it, and what it may not ask for.
 import { statSync } from 'node:fs'
 import { ancestors, LeetError, usageError } from '../../common/index.ts'
-import { dashed, type OptionWords } from '../../mpi-bridge/index.ts'
+import { dashed, type OptionSpec, type OptionWords } from '../../mpi-bridge/index.ts'
 import type { Allocation } from '../../scheduler-adapters/index.ts'
-import { OPTIONS } from '../cli/options.ts'
-import type { InspectedProgram } from '../cli/programs.ts'
-import type { Settings } from '../cli/settings.ts'
-import { version } from '../cli/version.ts'
 import { isMounted } from '../plan/mounts.ts'
-import type { SessionFacts } from '../plan/plan.ts'
+import type { InspectedProgram, SessionFacts } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
+import { version } from '../plan/version.ts'
 import { listSessions, named, type Session, sessionOfJob } from './find.ts'
 import { type SessionRecord, stampOfFile } from './record.ts'
 
@@ -28,10 +26,14 @@ const STILL_OPEN = [
 /** Those about nodes: the session has them already. */
 const NODES = ['hostfile', 'hosts']
 
-/** The session that a job is to use; undefined when it boots its own guests. `flags` are those of its command line. */
+/**
+ * The session that a job is to use; undefined when it boots its own guests. `flags` are those of its command line, `options` all
+ * that there are.
+ */
 export function sessionFor(
   { session, guest, reuseGuests }: Settings,
   flags: OptionWords,
+  options: readonly OptionSpec[],
   { jobId }: Allocation,
 ): Session | undefined {
   if (session === 'none' || guest.kind === 'host') return undefined
@@ -57,7 +59,7 @@ export function sessionFor(
       hint: '`leet down` and `leet up`, or --session none',
     })
   }
-  const refused = OPTIONS.find(
+  const refused = options.find(
     ({ key, group }) =>
       flags.has(key) && (NODES.includes(key) || (group === 'Guests' && !STILL_OPEN.includes(key))),
   )

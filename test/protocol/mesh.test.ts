@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, waitFor } from '../../common/index.ts'
-import { clientTls } from '../../launcher/agents/tls.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 import { joinMesh, type MeshCentre, type MeshPart, openMeshCentre } from '../../launcher/networks/mesh.ts'
+import { clientTls } from '../../launcher/networks/tls.ts'
 import { describeWith } from '../support/needs.ts'
 
 const NODES = 3

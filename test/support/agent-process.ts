@@ -43,6 +43,7 @@ async function controller(nodes: readonly string[]): Promise<void> {
     onLost: (node, error) => say(`lost ${node}: ${error.message}`),
     onSignal: (node, signal) => say(`signal ${node} ${signal}`),
     addresses: ['127.0.0.1'],
+    ...(process.env.PATIENCE_MS ? { patienceMs: Number(process.env.PATIENCE_MS) } : {}),
   })
   say(encodeInvitation(hub.invitation))
 }

@@ -26,7 +26,7 @@ export function addCompletion(program: Command): void {
     .action(async () => {
       const { OPTIONS } = await import('../options.ts')
       const { manualPage } = await import('../manual.ts')
-      const { version } = await import('../version.ts')
+      const { version } = await import('../../plan/version.ts')
       print(manualPage(OPTIONS, version()).trimEnd())
     })
   completion

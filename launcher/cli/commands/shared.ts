@@ -1,7 +1,7 @@
 // What the commands of `leet` share: where they print, and the settings that hold here.
 import { lineLog } from '../../../common/index.ts'
 import type { OptionWords } from '../../../mpi-bridge/index.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../../plan/settings.ts'
 
 /** For people, on stderr. */
 export const log = lineLog((text) => process.stderr.write(text), 'leet: ', false)

@@ -17,11 +17,11 @@ import {
 } from '../../../common/index.ts'
 import { type CommandWords, type OptionSpec, parseCommandWords } from '../../../mpi-bridge/index.ts'
 import type { JobEvent } from '../../job/events.ts'
+import type { ProgramSettings } from '../../plan/settings.ts'
 import type { HoldOrder } from '../../session/hold.ts'
 import { shellAmong } from '../../session/shell.ts'
 import { OPTIONS } from '../options.ts'
 import { clearing, Progress } from '../progress.ts'
-import type { ProgramSettings } from '../settings.ts'
 import { watchSignals } from '../signals.ts'
 import { log, print } from './shared.ts'
 

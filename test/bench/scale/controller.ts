@@ -68,7 +68,7 @@ const plan: JobPlan = {
     shell: '/bin/sh',
   },
   treeWidth: 32,
-  limits: { boot: LIMIT_MS, run: undefined, patience: LIMIT_MS, retries: 0 },
+  limits: { boot: LIMIT_MS, run: undefined, patience: LIMIT_MS, retries: 0, silence: 120_000 },
 }
 // As many variables as a batch job usually has.
 const environment = Object.fromEntries(

@@ -413,6 +413,16 @@ describe('loss', () => {
     expect(agent.lines).toEqual(['working'])
   })
 
+  it('is what the suspension of a process is when it lasts too long', async () => {
+    const controller = start(['controller', 'a'], { PATIENCE_MS: '1000' })
+    await until('the invitation', () => controller.lines.length > 0)
+    const agent = agentProcess(controller.lines[0] as string, 0)
+    await until('the agent', () => agent.lines.includes('working'))
+    controller.child.kill('SIGSTOP')
+    await agent.end
+    expect(agent.lines).toEqual(['working', 'stopped', 'status 1'])
+  })
+
   it('is none when the job has ended in order', async () => {
     const hub = await observedHub(['a'])
     const { child, lines, end } = agentProcess(encodeInvitation(hub.invitation), 0)

@@ -32,7 +32,7 @@ const PLAN: JobPlan = {
     shell: '/bin/sh',
   },
   treeWidth: 32,
-  limits: { boot: 60_000, run: undefined, patience: 10_000, retries: 0 },
+  limits: { boot: 60_000, run: undefined, patience: 10_000, retries: 0, silence: 120_000 },
 }
 const INTERRUPT = new LeetError({ code: 'LEET_E_SIGNAL', what: 'ended by SIGINT', exitCode: 130 })
 

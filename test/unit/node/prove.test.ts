@@ -28,7 +28,7 @@ const planOf = (guests: number, network: Partial<JobPlan['network']>): JobPlan =
   finalizeRescue: false,
   user: { name: 'u', uid: 1, group: 'g', gid: 1, groups: [1], home: '/h', shell: '/bin/sh' },
   treeWidth: 32,
-  limits: { boot: 1, run: undefined, patience: 10_000, retries: 0 },
+  limits: { boot: 1, run: undefined, patience: 10_000, retries: 0, silence: 120_000 },
 })
 const orderOf = (guests: number, of: number, network: Partial<JobPlan['network']> = {}) => ({
   plan: planOf(guests, network),

@@ -1,9 +1,10 @@
 // What users of Open MPI and Hydra type, as settings.
 import { describe, expect, it } from 'vitest'
 import { OPTIONS } from '../../../launcher/cli/options.ts'
-import { readSettings, type Settings } from '../../../launcher/cli/settings.ts'
+import { readSettings } from '../../../launcher/cli/settings.ts'
 import { type JobPlan, planJob } from '../../../launcher/plan/plan.ts'
 import { environmentOf } from '../../../launcher/plan/rank-environment.ts'
+import type { Settings } from '../../../launcher/plan/settings.ts'
 import { exportedVariables, parseCommandWords, placeVariables } from '../../../mpi-bridge/index.ts'
 
 /** The plan on the bare host, which has four slots. */

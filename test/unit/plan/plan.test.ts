@@ -109,7 +109,7 @@ describe('the plan', () => {
     const made = plan('-n 4 --guests 2 a')
     expect(JSON.parse(JSON.stringify(made))).toEqual({
       ...made,
-      limits: { boot: 120_000, patience: 10_000, retries: 2 },
+      limits: { boot: 120_000, patience: 10_000, retries: 2, silence: 120_000 },
     })
   })
   it.each([

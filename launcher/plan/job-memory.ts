@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { LeetError } from '../../common/index.ts'
-import type { GuestPlan } from '../plan/plan.ts'
+import type { GuestPlan } from './plan.ts'
 
 /** A limit, what of it is in use and would not be given up for a guest, and the file that has the limit. */
 export interface MemoryLimit {

@@ -1,7 +1,7 @@
 // What cgroups say of a job's memory, in the trees that batch systems make, and what does not fit into it.
 import { afterEach, describe, expect, it } from 'vitest'
-import { checkMemory, memoryLimit } from '../../../launcher/node/job-memory.ts'
-import { type FakeRoot, fakeRoot } from './tree.ts'
+import { checkMemory, memoryLimit } from '../../../launcher/plan/job-memory.ts'
+import { type FakeRoot, fakeRoot } from '../node/tree.ts'
 
 const GIB = 2 ** 30
 const JOB = '/system.slice/slurmstepd.scope/job_42'
