@@ -2,7 +2,7 @@
 // the user takes; the user's input for the ranks that read it.
 import { readFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
-import { atMost, LeetError } from '../common/index.ts'
+import { atMost, LeetError, setTimer, type Timer } from '../common/index.ts'
 
 type StreamName = 'stdout' | 'stderr'
 
@@ -31,7 +31,7 @@ export interface RankOutputOptions {
 
 /** A line that grows beyond this, in bytes, is passed on in parts. */
 const LINE_MAX = 64 * 1024
-/** How long the reader of a job that was ended may take to read on, in milliseconds. */
+/** How long the reader of a job that is being ended may take nothing, in milliseconds. */
 const UNREAD_MS = 2_000
 /** On a terminal, the beginning of a line that is still after so long is shown: it may be a prompt. */
 const PROMPT_MS = 100
@@ -42,7 +42,6 @@ export class RankOutput {
   readonly #streams: Readonly<Record<StreamName, UserStream>>
   readonly #hold: (hold: boolean) => void
   #held = false
-  #mayHold = true
 
   constructor(options: RankOutputOptions) {
     this.#hold = options.hold
@@ -62,24 +61,25 @@ export class RankOutput {
   }
 
   /**
-   * Resolves with true when the user's streams have taken everything, also lines that have not ended; after `neverHold` with
-   * false when that takes more than two seconds.
+   * Resolves with true when the user's streams have taken everything, also lines that have not ended; after `leaveStalled`
+   * with false when a reader has stopped to read.
    */
   async flush(): Promise<boolean> {
     const taken = await Promise.all([this.#streams.stdout.flush(), this.#streams.stderr.flush()])
     return taken.every(Boolean)
   }
 
-  /** The job is being ended: what a reader does not take is dropped, so that it cannot keep the job. */
-  neverHold(): void {
-    this.#mayHold = false
-    this.#streams.stdout.dropWhenFull()
-    this.#streams.stderr.dropWhenFull()
-    this.#holdIfFull()
+  /**
+   * The job is being ended: a reader that takes nothing for two seconds cannot keep it, and what comes for that one is dropped.
+   * One that is only slow has everything.
+   */
+  leaveStalled(): void {
+    this.#streams.stdout.leaveStalled()
+    this.#streams.stderr.leaveStalled()
   }
 
   #holdIfFull(): void {
-    const hold = this.#mayHold && (this.#streams.stdout.full || this.#streams.stderr.full)
+    const hold = this.#streams.stdout.full || this.#streams.stderr.full
     if (hold === this.#held) return
     this.#held = hold
     this.#hold(hold)
@@ -111,7 +111,10 @@ class UserStream {
   /** Whose line stands open on the stream. */
   #writer: OutputSource | undefined
   #broken = false
-  #drops = false
+  #leaves = false
+  /** Its reader was left alone. */
+  #left = false
+  #stall: Timer | undefined
 
   constructor(stream: Writable, name: StreamName, options: RankOutputOptions, onFullness: () => void) {
     const isTerminal = 'isTTY' in stream && stream.isTTY === true
@@ -133,12 +136,13 @@ class UserStream {
     })
   }
 
-  dropWhenFull(): void {
-    this.#drops = true
+  leaveStalled(): void {
+    this.#leaves = true
+    if (this.full) this.#watchReader()
   }
 
   take(source: OutputSource, data: Uint8Array): void {
-    if (this.#broken || (this.#drops && this.full)) return
+    if (this.#broken || this.#left) return
     if (source.job > 0) this.#raw = false
     if (this.#raw) {
       this.#put(data)
@@ -164,10 +168,16 @@ class UserStream {
     for (const [key, line] of this.#lines) this.#passOpen(key, line)
     this.#send()
     if (this.#broken) return true
+    if (this.#left) return false
     const taken = new Promise<boolean>((resolve) => {
       this.#stream.write('', () => resolve(true))
     })
-    return this.#drops ? atMost(UNREAD_MS, taken, false) : taken
+    if (!this.#leaves) return taken
+    for (let left = Number.POSITIVE_INFINITY; this.#stream.writableLength < left; ) {
+      left = this.#stream.writableLength
+      if (await atMost(UNREAD_MS, taken, false)) return true
+    }
+    return false
   }
 
   #keep(key: string, source: OutputSource, data: Uint8Array): void {
@@ -230,15 +240,31 @@ class UserStream {
   }
 
   #send(): void {
-    if (this.#queue.length === 0 || this.#broken) return
+    if (this.#queue.length === 0 || this.#broken || this.#left) return
     const bytes = this.#queue.length === 1 ? (this.#queue[0] as Uint8Array) : Buffer.concat(this.#queue)
     this.#queue = []
     if (!this.#stream.write(bytes)) this.#setFull(true)
   }
 
   #setFull(full: boolean): void {
+    if (full === this.full) return
     this.full = full
+    this.#stall?.cancel()
+    if (full && this.#leaves) this.#watchReader()
     this.#onFullness()
+  }
+
+  #watchReader(): void {
+    const waiting = this.#stream.writableLength
+    this.#stall = setTimer(UNREAD_MS, () => {
+      if (this.#stream.writableLength < waiting) {
+        this.#watchReader()
+        return
+      }
+      this.#left = true
+      this.#queue = []
+      this.#setFull(false)
+    })
   }
 }
 

@@ -88,7 +88,7 @@ export async function runJob(order: JobOrder): Promise<JobResult> {
 async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
   const { plan, settings, log, onEvent } = order
   const journal = await Journal.open({ jobId: plan.jobId })
-  scope.onEnd('what is in its journal', () => journal.close())
+  scope.onEnd('what is in its journal', (limits) => journal.close(limits))
   const files = new FilesOfRanks()
   scope.onEnd('the files of its output', () => files.close())
   const emulation = new Emulation(plan)
@@ -166,7 +166,7 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
       output.write(task, stream, data)
     },
     onTaskEnd: (task) => output.end(task),
-    onEnding: () => output.neverHold(),
+    onEnding: () => output.leaveStalled(),
   })
   const ofJob = controller
   scope.onEnd('its guests', () => ofJob.stop(), STOP_MS)

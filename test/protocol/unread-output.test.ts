@@ -1,10 +1,12 @@
-// A reader that stops reading does not keep a job whose end has come: its time limit, a signal, an end of the ranks.
+// A reader that stops reading does not keep a job whose end has come; one that is only slow has all that ranks wrote.
 import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type ChildEnd, Deadline, endOf, poll, processorUse } from '../../common/index.ts'
+import { type ChildEnd, Deadline, endOf, pause, poll, processorUse } from '../../common/index.ts'
 import { BIN, type Playground, playground } from '../support/leet.ts'
+import { describeWith } from '../support/needs.ts'
+import { buildPrograms } from './programs/build.ts'
 
 describe('a job whose output nobody reads', () => {
   let place: Playground
@@ -58,5 +60,36 @@ describe('a job whose output nobody reads', () => {
     await full()
     job.kill(signal)
     expect(await job.end).toEqual({ kind: 'exit', status })
+  })
+})
+
+describeWith(['mpicc.mpich'], 'a job whose output is read slowly', () => {
+  it('gives its reader the last words of a rank that ends it', async () => {
+    const place = playground()
+    const programs = await buildPrograms('mpicc.mpich', ['last-words'])
+    const child = spawn(
+      join(BIN, 'leet-mpirun'),
+      ['--guest', 'host', '-n', '2', programs.path('last-words')],
+      {
+        cwd: place.directory,
+        env: { ...process.env, ...place.env },
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    )
+    const end = endOf(child)
+    let bytes = 0
+    let last = ''
+    for await (const data of child.stdout) {
+      bytes += data.length
+      last = (last + data.toString('latin1')).slice(-100)
+      await pause(10)
+    }
+    expect({ end: await end, bytes, last }).toEqual({
+      end: { kind: 'exit', status: 42 },
+      bytes: 8_600_015,
+      last: expect.stringMatching(/\nthe last words\n$/),
+    })
+    programs.remove()
+    place.remove()
   })
 })

@@ -8,6 +8,7 @@ import { Deadline, runCommand } from '../../../common/index.ts'
 /** A program beside this file, without `.c`, or the folder of one. */
 export type ProgramName =
   | 'hello'
+  | 'last-words'
   | 'work'
   | 'neighbours'
   | 'end'
