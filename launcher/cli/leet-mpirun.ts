@@ -68,6 +68,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
 
   const timings = new Timings()
   const progress = new Progress(process.stderr, settings.verbose)
+  if (plan.guestKind !== 'host') progress.expect(plan.guests)
   const file = settings.events === undefined ? undefined : eventFile(settings.events)
   const onEvent = (event: JobEvent) => {
     const at = eventTime()
@@ -88,11 +89,12 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
       ...(session ? { session } : {}),
       log: clearing(log, progress),
       onEvent,
+      beforeOutput: progress.end,
       cancel: cancel.signal,
       forwarded: stopSignals.forwarded,
       hurried: stopSignals.hurried,
     })
-    progress.clear()
+    progress.end()
     for (const line of summary) process.stderr.write(`${line}\n`)
     if (settings.timings) for (const line of timings.lines()) log.note(line)
     onEvent({ event: 'end', status })
@@ -100,7 +102,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
     if (unread) process.exit(status)
     return status
   } catch (error) {
-    progress.clear()
+    progress.end()
     onEvent({
       event: 'end',
       status: error instanceof LeetError ? error.exitCode : 1,

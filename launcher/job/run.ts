@@ -56,6 +56,8 @@ export interface JobOrder {
   readonly session?: HeldGuests
   readonly log: Log
   readonly onEvent: EventListener
+  /** What a rank wrote is about to be written to the user's streams. */
+  readonly beforeOutput: () => void
   readonly cancel: AbortSignal
   /** Registers who passes signals such as SIGUSR1 on to the ranks. */
   readonly forwarded: (listener: (signal: NodeJS.Signals) => void) => void
@@ -163,6 +165,7 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
       if (path !== undefined) intoFile(path, data)
       if (path !== undefined && settings.output.files?.copy === false) return
       if (settings.outputFrom !== undefined && (task.job > 0 || task.rank !== settings.outputFrom)) return
+      order.beforeOutput()
       output.write(task, stream, data)
     },
     onTaskEnd: (task) => output.end(task),

@@ -92,6 +92,7 @@ class InitWatch {
     if (!said) return
     if (said.kind === 'begin') {
       this.#watch.patience(MOUNT_MS)
+      this.#onState('booting', [said.step, ...Object.values(said.fields)].join(' '))
       return
     }
     this.#watch.progress(

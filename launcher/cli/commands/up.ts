@@ -21,7 +21,7 @@ import type { ProgramSettings } from '../../plan/settings.ts'
 import type { HoldOrder } from '../../session/hold.ts'
 import { shellAmong } from '../../session/shell.ts'
 import { OPTIONS } from '../options.ts'
-import { clearing, Progress } from '../progress.ts'
+import { clearing, type ExpectedGuest, Progress } from '../progress.ts'
 import { watchSignals } from '../signals.ts'
 import { log, print } from './shared.ts'
 
@@ -159,7 +159,7 @@ async function hold(order: KeptOrder, words: CommandWords): Promise<number> {
   const progress = new Progress(process.stderr, verbose)
   const cancel = new AbortController()
   const signals = watchSignals(cancel)
-  tellPlan(order, progress.listener)
+  progress.expect(order.plan.guests)
   try {
     await holdSession({
       ...order,
@@ -174,7 +174,7 @@ async function hold(order: KeptOrder, words: CommandWords): Promise<number> {
     })
     return 0
   } finally {
-    progress.clear()
+    progress.end()
     signals.stop()
   }
 }
@@ -182,6 +182,7 @@ async function hold(order: KeptOrder, words: CommandWords): Promise<number> {
 /** What the keeper tells the command that started it. */
 type Word =
   | { readonly log: keyof Log; readonly line: string }
+  | { readonly expect: readonly ExpectedGuest[] }
   | { readonly event: JobEvent }
   | { readonly up: string }
   | { readonly failed: string; readonly status: number }
@@ -203,17 +204,22 @@ async function startKeeper(argv: readonly string[], words: CommandWords): Promis
   const cancel = new AbortController()
   const signals = watchSignals(cancel)
   cancel.signal.addEventListener('abort', () => keeper.kill('SIGTERM'), { once: true })
-  ;(keeper.stderr as Readable).on('data', (data) => process.stderr.write(data))
+  ;(keeper.stderr as Readable).on('data', (data) => {
+    progress.clear()
+    process.stderr.write(data)
+  })
   try {
     return await new Promise<number>((resolve, reject) => {
       keeper.on('message', (word: Word) => {
         if ('log' in word) log[word.log](word.line)
+        else if ('expect' in word) progress.expect(word.expect)
         else if ('event' in word) progress.listener(word.event)
         else if ('failed' in word) {
+          progress.end()
           process.stderr.write(`leet: ${word.failed}\n`)
           resolve(word.status)
         } else {
-          progress.clear()
+          progress.end()
           print(word.up)
           resolve(0)
         }
@@ -222,7 +228,7 @@ async function startKeeper(argv: readonly string[], words: CommandWords): Promis
       keeper.send(shell)
     })
   } finally {
-    progress.clear()
+    progress.end()
     signals.stop()
     if (keeper.connected) keeper.disconnect()
     keeper.stderr?.destroy()
@@ -249,7 +255,7 @@ async function keepFor(send: (word: Word) => void, words: CommandWords): Promise
   try {
     const order = await orderOf(words)
     if (!order) return 0
-    tellPlan(order, (event) => tell({ event }))
+    tell({ expect: order.plan.guests.map(({ name, ranks }) => ({ name, ranks })) })
     const { holdSession } = await import('../../session/hold.ts')
     await holdSession({
       ...order,
@@ -270,10 +276,6 @@ async function keepFor(send: (word: Word) => void, words: CommandWords): Promise
   } finally {
     if (process.connected) process.disconnect()
   }
-}
-
-function tellPlan({ plan }: KeptOrder, tell: (event: JobEvent) => void): void {
-  tell({ event: 'plan', job: plan.jobId, ranks: plan.size, guests: plan.guests.length, kind: plan.guestKind })
 }
 
 function summary({ plan: { jobId, guests } }: KeptOrder): string {
