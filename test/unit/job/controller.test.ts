@@ -1,62 +1,19 @@
 // How a job ends whose ranks do not.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { createController } from '../../../launcher/job/controller.ts'
-import type { JobPlan } from '../../../launcher/plan/plan.ts'
-import { createLocalExchange } from '../../../mpi-bridge/index.ts'
-import { type SimulatedWorker, simulateWorker } from '../../support/simulated-worker.ts'
+import type { SimulatedWorker } from '../../support/simulated-worker.ts'
+import { callsOf, planOf, simulateJob } from './simulated-job.ts'
 
-const PLAN: JobPlan = {
-  jobId: 'test',
-  guestKind: 'linux',
-  hypervisor: { kind: 'qemu' },
-  scheduler: 'bare',
-  nodes: [{ name: 'node', slots: 2, cpus: 2, memory: 2 ** 30 }],
-  guests: [{ index: 0, name: 'g0', node: 0, cpus: 2, memory: 2 ** 28, ranks: [0, 1] }],
-  programs: [{ argv: ['solver'], ranks: 2, workDir: '/nfs/case', exports: [], inherits: true, mpi: 'mpich' }],
-  size: 2,
-  stdin: 'none',
-  environmentEdits: [],
-  mounts: [],
-  network: { mode: 'local', subnet: '10.77.0.0/16' },
-  staging: {},
-  finalizeRescue: false,
-  pinning: 'no',
-  user: {
-    name: 'user',
-    uid: 1000,
-    group: 'user',
-    gid: 1000,
-    groups: [1000],
-    home: '/home/user',
-    shell: '/bin/sh',
-  },
-  treeWidth: 32,
-  limits: { boot: 60_000, run: undefined, patience: 10_000, retries: 0, silence: 120_000 },
-}
 const INTERRUPT = new LeetError({ code: 'LEET_E_SIGNAL', what: 'ended by SIGINT', exitCode: 130 })
 
 describe('a controller that ends its job', () => {
   let worker: SimulatedWorker
   const start = async () => {
-    const exchange = createLocalExchange(() => {})
-    worker = simulateWorker({ exchange, emit: (event) => controller.onNodeEvent(0, event) })
-    const controller = createController({
-      plan: PLAN,
-      workers: [worker],
-      exchange,
-      bootOrder: () => {
-        throw new Error('nothing is booted')
-      },
-      environmentOf: () => ({}),
-      onEvent() {},
-      onOutput() {},
-      onTaskEnd() {},
-      onEnding() {},
-    })
+    const { controller, node } = simulateJob(planOf([[0, 1]]))
+    worker = node(0)
     const cancel = new AbortController()
     const outcome = controller.run(cancel.signal)
-    await vi.waitFor(() => expect(worker.calls.map(({ method }) => method)).toContain('start'))
+    await vi.waitFor(() => expect(callsOf(worker)).toContain('start'))
     return { cancel, outcome, controller }
   }
   /** The milliseconds for last words that the node was told. */
