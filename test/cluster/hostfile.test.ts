@@ -83,6 +83,13 @@ describeLab('a hostfile', () => {
     expect(hosts).toEqual([0, 0, 2, 2, 4, 4].map((first) => hosts[first]))
   })
 
+  it('gives its first rank an input that is over before the rank is there', async () => {
+    writeFileSync(join(lab.path(cases.alice), 'words'), 'one\ntwo\n', { mode: 0o644 })
+    const line = `exec ${LEET_MPIRUN} --hostfile hosts ${BARE.join(' ')} cat <words`
+    const how = { user: user('alice'), cwd: cases.alice, ...limits() }
+    expect(await lab.run('head', ['sh', '-c', line], how)).toMatchObject({ status: 0, stdout: 'one\ntwo\n' })
+  })
+
   it('needs no SSH to the host that it is used on', async () => {
     const { status, stdout } = await mpirun('alice', [...BARE, '-H', 'node1:1,node2:1', 'hostname'], 'node1')
     expect({ status, hosts: stdout.split('\n').filter(Boolean).sort() }).toEqual({
