@@ -61,6 +61,14 @@ describe('a job whose output nobody reads', () => {
     job.kill(signal)
     expect(await job.end).toEqual({ kind: 'exit', status })
   })
+
+  it('ends by a second SIGINT, though its ranks heed none', async () => {
+    const job = start('-n', '2', 'sh', '-c', 'trap "" TERM INT; exec yes')
+    await full()
+    job.kill('SIGINT')
+    job.kill('SIGINT')
+    expect(await job.end).toEqual({ kind: 'exit', status: 130 })
+  })
 })
 
 describeWith(['mpicc.mpich'], 'a job whose output is read slowly', () => {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Deadline, endOf, LeetError, pause, poll, waitFor } from '../../../common/index.ts'
+import { Deadline, endOf, gatherText, LeetError, pause, poll, waitFor } from '../../../common/index.ts'
 import { encodeInvitation, newJobKey } from '../../../launcher/agents/invitation.ts'
 import { NODE_VARIABLE } from '../../../launcher/agents/main.ts'
 import type { BootOrder, RankOrder } from '../../../launcher/node/worker.ts'
@@ -329,13 +329,14 @@ describe('loss', () => {
   const start = (args: string[], env: NodeJS.ProcessEnv = {}) => {
     const child = spawn(process.execPath, [program, ...args], {
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     children.push(child)
     const lines: string[] = []
+    const warnings = gatherText(child.stderr)
     const reader = createInterface(child.stdout)
     reader.on('line', (line) => lines.push(line))
-    return { child, lines, end: endOf(child) }
+    return { child, lines, warnings, end: endOf(child) }
   }
   const agentProcess = (invitation: string, node: number) =>
     start(['agent'], { LEET_AGENT: invitation, [NODE_VARIABLE]: `${node}` })
@@ -421,6 +422,7 @@ describe('loss', () => {
     controller.child.kill('SIGSTOP')
     await agent.end
     expect(agent.lines).toEqual(['working', 'stopped', 'status 1'])
+    expect(agent.warnings()).toMatch(/the controller of the job is gone.*no sign of life for 1 s/s)
   })
 
   it('is none when the job has ended in order', async () => {

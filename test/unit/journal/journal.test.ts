@@ -1,5 +1,5 @@
 // Journal and reaper with real child processes and real directories.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -37,6 +37,7 @@ import {
 } from '../../../launcher/journal/records.ts'
 import { removeResource } from '../../../launcher/journal/removal.ts'
 import { runtimeRoots } from '../../../launcher/journal/runtime-root.ts'
+import { hasCommand } from '../../support/needs.ts'
 
 let folder: string
 let root: string
@@ -145,6 +146,28 @@ describe('the journal', () => {
     await journal.close()
     expect(isRunning(sleeper)).toBe(false)
     expect(() => journal.spawn(['true'], { what: 'late', stdio: 'ignore' })).toThrow('the job is ending')
+  })
+
+  it.skipIf(!hasCommand('prlimit'))('does not fail when it cannot write that a child has ended', async () => {
+    const journal = await Journal.open({ jobId: 'j', root })
+    const { child } = journal.spawn(['cat'], { what: 'a cat', stdio: 'pipe' })
+    // To this process the limit of a file's size is what a full file system is.
+    const prlimit = (...words: string[]) =>
+      execFileSync('prlimit', ['--pid', `${process.pid}`, ...words], { encoding: 'utf8' }).trim()
+    const before = prlimit('--fsize', '--output=SOFT', '--noheadings')
+    const uncaught = Promise.withResolvers<unknown>()
+    process.on('uncaughtException', uncaught.resolve)
+    prlimit(`--fsize=${statSync(join(journal.directory, 'journal')).size}:`)
+    try {
+      child.stdin?.end()
+      expect(await Promise.race([endOf(child), uncaught.promise])).toEqual({ kind: 'exit', status: 0 })
+    } finally {
+      prlimit(`--fsize=${before}:`)
+      process.off('uncaughtException', uncaught.resolve)
+    }
+    expect(contentOf(journal).open).toHaveLength(1)
+    await journal.close(limits())
+    expect(existsSync(journal.directory)).toBe(false)
   })
 
   it('names a command that is missing, before anything is written', async () => {

@@ -42,6 +42,10 @@ describe('the plan', () => {
     expect(plan('-n 5 --guest osv a').guests).toMatchObject([{ cpus: 5 }])
     expect(plan('-n 5 --guest osv --guest-cpus 1 a').guests).toMatchObject([{ cpus: 1 }])
   })
+  it('has its nodes bear a suspended controller for two minutes, or as long as the user says', () => {
+    expect(plan('a').limits.silence).toBe(120_000)
+    expect(plan('--controller-timeout 2h a').limits.silence).toBe(7_200_000)
+  })
   it('divides ranks, vCPUs and memory between the guests asked for', () => {
     const { guests, network } = plan('-n 4 --guests 2 a')
     expect(guests.map(({ ranks }) => ranks)).toEqual([
