@@ -4,6 +4,7 @@ import { LeetError } from '../../../common/index.ts'
 import { createController } from '../../../launcher/job/controller.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
 import { createLocalExchange } from '../../../mpi-bridge/index.ts'
+import { scopePerTest } from '../../support/scope.ts'
 import { type SimulatedWorker, simulateWorker } from '../../support/simulated-worker.ts'
 
 const PLAN: JobPlan = {
@@ -37,10 +38,11 @@ const PLAN: JobPlan = {
 const INTERRUPT = new LeetError({ code: 'LEET_E_SIGNAL', what: 'ended by SIGINT', exitCode: 130 })
 
 describe('a controller that ends its job', () => {
+  const scope = scopePerTest()
   let worker: SimulatedWorker
   const start = async () => {
     const exchange = createLocalExchange(() => {})
-    worker = simulateWorker({ exchange, emit: (event) => controller.onNodeEvent(0, event) })
+    worker = simulateWorker({ scope: scope(), exchange, emit: (event) => controller.onNodeEvent(0, event) })
     const controller = createController({
       plan: PLAN,
       workers: [worker],
