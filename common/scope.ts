@@ -14,11 +14,15 @@ export interface ScopeOptions {
   readonly signal?: AbortSignal
 }
 
-/** Undoes what was made. Must heed the deadline; it is left alone after it anyway. */
+/**
+ * Undoes what was made. Must heed the deadline, and may use force after it: soon after it the release is left alone.
+ */
 export type Release = (limits: WaitLimits) => Promise<void> | void
 
 /** How long a release may take unless told, in milliseconds. */
 const RELEASE_MS = 10_000
+/** How long after its deadline a release is waited for: what was asked in vain to end is then being killed. */
+const FORCE_MS = 2_000
 
 /** What lives together and ends together. */
 export class Scope {
@@ -151,9 +155,11 @@ export class Scope {
   }
 
   async #release({ what, ms, release }: Kept): Promise<void> {
-    const limits = { deadline: this.#deadline.within(ms) }
+    const deadline = this.#deadline.within(ms)
     try {
-      await waitFor(Promise.resolve(release(limits)), limits, { what: `the end of ${what}` })
+      const released = Promise.resolve(release({ deadline }))
+      const limits = { deadline: new Deadline(deadline.at + FORCE_MS) }
+      await waitFor(released, limits, { what: `the end of ${what}` })
     } catch (error) {
       this.#warn(`${this.name} could not end ${what}: ${messageOf(error)}`)
     }
