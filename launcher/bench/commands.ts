@@ -1,5 +1,10 @@
 // The command line of each run, as a user would type it. Pure.
 import type { OptionSpec, OptionWords } from '../../mpi-bridge/index.ts'
+import { GUESTS } from '../options/guests.ts'
+import { OUTPUT } from '../options/output.ts'
+import { PLACEMENT } from '../options/placement.ts'
+import { PROGRAM } from '../options/program.ts'
+import { RANKS } from '../options/ranks.ts'
 import type { MpiFlavour } from '../plan/plan.ts'
 import type { Kind } from './results.ts'
 
@@ -19,7 +24,13 @@ export interface CommandParts {
 }
 
 /** The options that bench itself sets for each run. */
-export const SET_BY_BENCH: readonly string[] = ['ranks', 'guest.kind', 'events', 'timings', 'dry-run']
+export const SET_BY_BENCH: readonly OptionSpec[] = [
+  PROGRAM.ranks,
+  GUESTS.kind,
+  OUTPUT.events,
+  OUTPUT.timings,
+  OUTPUT.dryRun,
+]
 
 /** The command that runs `program` on a kind; its events go to the file. */
 export function commandOf(
@@ -31,9 +42,9 @@ export function commandOf(
   if (kind === 'mpirun') return stockCommand(parts, program)
   const { leetMpirun, table, options, ranks, variables } = parts
   // There are no guests to count on the bare host.
-  const left = [...SET_BY_BENCH, ...(kind === 'host' ? ['guests'] : [])]
+  const left = [...SET_BY_BENCH, ...(kind === 'host' ? [GUESTS.count] : [])]
   const passed = table
-    .filter(({ key }) => !left.includes(key))
+    .filter((option) => !left.includes(option))
     .flatMap(({ key, flags: [flag] }) =>
       (options.get(key) ?? []).flatMap((words) => [dashes(flag as string), ...words]),
     )
@@ -52,26 +63,26 @@ function stockCommand(
   program: readonly string[],
 ): [string, ...string[]] {
   if (!mpirun) throw new Error('there is no stock mpirun')
-  const words = (key: string) => (options.get(key) ?? []).map((each) => each as string[])
-  const first = (key: string) => words(key).map(([word]) => word as string)
+  const words = ({ key }: OptionSpec) => options.get(key) ?? []
+  const first = (option: OptionSpec) => words(option).flatMap(([word]) => word ?? [])
   const ofOpenMpi = mpirun.flavour === 'openmpi'
   const places = [
-    ...first('hostfile').flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
-    ...first('hosts').flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
-    ...first('map-by').flatMap((policy) => ['-map-by', policy]),
-    ...first('wdir').flatMap((directory) => ['-wdir', directory]),
+    ...first(PROGRAM.hostfile).flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
+    ...first(PROGRAM.hosts).flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
+    ...first(PLACEMENT.mapBy).flatMap((policy) => ['-map-by', policy]),
+    ...first(RANKS.workDir).flatMap((directory) => ['-wdir', directory]),
   ]
   const variables = [
     ...ofProfiles,
-    ...first('export'),
-    ...[...words('genv'), ...words('env')].map(([name, value]) => `${name}=${value}`),
-    ...[...first('genvlist'), ...first('envlist')].flatMap((list) => list.split(',')),
+    ...first(RANKS.exports),
+    ...[...words(RANKS.genv), ...words(RANKS.env)].map(([name, value]) => `${name}=${value}`),
+    ...[...first(RANKS.genvlist), ...first(RANKS.envlist)].flatMap((list) => list.split(',')),
   ].flatMap((text) => {
     const equals = text.indexOf('=')
     if (ofOpenMpi) return ['-x', text]
     return equals < 0 ? ['-genvlist', text] : ['-genv', text.slice(0, equals), text.slice(equals + 1)]
   })
-  const parameters = ofOpenMpi ? words('mca').flatMap((pair) => ['--mca', ...pair]) : []
+  const parameters = ofOpenMpi ? words(RANKS.mca).flatMap((pair) => ['--mca', ...pair]) : []
   const own = ofOpenMpi
     ? ['--oversubscribe', '--bind-to', 'none', ...(root ? ['--allow-run-as-root'] : [])]
     : []

@@ -53,9 +53,9 @@ describe('the words of leet bench', () => {
   it.each([
     ['--kinds windows ./a.out', '--kinds'],
     ['--kinds host,host ./a.out', '--kinds'],
-    ['--guest osv ./a.out', '--guest.kind'],
+    ['--guest osv ./a.out', '--guest'],
     ['--events file ./a.out', '--events'],
-    ['-r 0 ./a.out', '--r'],
+    ['-r 0 ./a.out', '-r'],
     ['--sizes 1:2:3 ./a.out', '--sizes'],
     ['--no-micro', 'leet bench'],
     ['-n 1 ./a : -n 1 ./b', 'leet bench'],
@@ -68,8 +68,8 @@ describe('the words of leet bench', () => {
 
 describe('message sizes', () => {
   it('are powers of two from the first to the last, or a list', () => {
-    expect(parseSizes('1:64')).toEqual([1, 2, 4, 8, 16, 32, 64])
-    expect(parseSizes('64K,8,1M,8')).toEqual([8, 65536, 1048576])
+    expect(parseSizes('1:64', '--sizes')).toEqual([1, 2, 4, 8, 16, 32, 64])
+    expect(parseSizes('64K,8,1M,8', '--sizes')).toEqual([8, 65536, 1048576])
   })
 })
 
