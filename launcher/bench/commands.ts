@@ -5,6 +5,7 @@ import { OUTPUT } from '../options/output.ts'
 import { PLACEMENT } from '../options/placement.ts'
 import { PROGRAM } from '../options/program.ts'
 import { RANKS } from '../options/ranks.ts'
+import { type Rule, ruleOfKind } from '../options/without-meaning.ts'
 import type { MpiFlavour } from '../plan/plan.ts'
 import type { Kind } from './results.ts'
 
@@ -32,6 +33,15 @@ export const SET_BY_BENCH: readonly OptionSpec[] = [
   OUTPUT.dryRun,
 ]
 
+/** What is not passed on to the runs of a kind although ranks will look in vain for what it says. */
+export function leftOut({ table, options }: Pick<CommandParts, 'table' | 'options'>, kind: Kind): Rule[] {
+  if (kind === 'mpirun') return []
+  return table.flatMap((option) => {
+    const rule = options.has(option.key) ? ruleOfKind(option, kind) : undefined
+    return rule?.outcome === 'refuse' ? [rule] : []
+  })
+}
+
 /** The command that runs `program` on a kind; its events go to the file. */
 export function commandOf(
   parts: CommandParts,
@@ -41,10 +51,8 @@ export function commandOf(
 ): [string, ...string[]] {
   if (kind === 'mpirun') return stockCommand(parts, program)
   const { leetMpirun, table, options, ranks, variables } = parts
-  // There are no guests to count on the bare host.
-  const left = [...SET_BY_BENCH, ...(kind === 'host' ? [GUESTS.count] : [])]
   const passed = table
-    .filter((option) => !left.includes(option))
+    .filter((option) => !SET_BY_BENCH.includes(option) && !ruleOfKind(option, kind))
     .flatMap(({ key, flags: [flag] }) =>
       (options.get(key) ?? []).flatMap((words) => [dashes(flag as string), ...words]),
     )

@@ -10,6 +10,7 @@ import type { JobEvent } from '../job/events.ts'
 import { eventFile, eventTime, planEvent } from '../job/events.ts'
 import { Timings } from '../job/timings.ts'
 import { OUTPUT } from '../options/output.ts'
+import { circumstancesOf, notesOnMeaningless } from '../options/without-meaning.ts'
 import { findAllocation, ownNetworks, planNodes, thisUser } from '../plan/facts.ts'
 import { type GuestPlan, type JobPlan, type PlanFacts, type PlanNode, planJob } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
@@ -56,6 +57,8 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
       ? { session: sessionFacts(session, programs), planMounts: () => [] }
       : { planMounts: await planMountsOf(settings, programs, user.home, allocation) }),
   })
+  const job = circumstancesOf(settings, plan, { nodes: nodes.length, directory: process.cwd() })
+  for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (session) log.detail(`in the session ${session.plan.jobId}`)
   else noteMesh(plan, settings, log)
   if (settings.dryRun) {

@@ -1,5 +1,5 @@
 // From words to settings: what the rows of the table of options make of a command line, put together.
-import { relative, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { usageError } from '../../common/index.ts'
 import {
   type BindingWish,
@@ -12,7 +12,7 @@ import {
 import { type OptionReader, optionReader } from '../config/row.ts'
 import type { ConfigFile } from '../config/sources.ts'
 import { GUESTS, usualBootTimes } from '../options/guests.ts'
-import { IMAGE } from '../options/image.ts'
+import { IMAGE, isOutside } from '../options/image.ts'
 import { OUTPUT } from '../options/output.ts'
 import { PLACEMENT } from '../options/placement.ts'
 import { PROGRAM } from '../options/program.ts'
@@ -120,7 +120,7 @@ function preloaded(job: OptionReader): string[] {
   const here = process.cwd()
   return job
     .get(IMAGE.preload)
-    .filter((file) => relative(here, resolve(file)).startsWith('..'))
+    .filter((file) => isOutside(here, file))
     .map((file) => resolve(file))
 }
 

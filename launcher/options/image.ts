@@ -1,5 +1,6 @@
 // Options on what guests boot and what is in it: the image, its kernel, its files; and what OSv guests are carried.
 
+import { relative, resolve } from 'node:path'
 import { nonEmpty, rowsOf } from '../config/row.ts'
 import type { Said } from '../config/sources.ts'
 import { GUEST_GROUP } from './guests.ts'
@@ -96,6 +97,11 @@ export const IMAGE = {
     flags: 'no-finalize-rescue',
     help: 'do not rescue MPICH 4.0 over UCX from its hang in MPI_Finalize',
   }),
+}
+
+/** Whether a file lies outside of a directory; what lies in it is in every guest as it is, if the directory is. */
+export function isOutside(directory: string, file: string): boolean {
+  return relative(directory, resolve(directory, file)).startsWith('..')
 }
 
 function parseList({ words: [list = ''] }: Said): string[] {

@@ -40,7 +40,13 @@ called this. The programs, with all that they need, are in the image of the gues
 
 /** Where guests come from, and how many ranks they are made for. */
 const { ranks, ppn, hostfile, hosts, scheduler, mpi } = PROGRAM
-const NOT_HERE: readonly OptionSpec[] = [GUESTS.session, IMAGE.finalizeRescue]
+const NOT_HERE: readonly OptionSpec[] = [
+  GUESTS.session,
+  IMAGE.finalizeRescue,
+  // Each job carries its files by itself.
+  IMAGE.stageIn,
+  IMAGE.stageOut,
+]
 
 const FOREGROUND = rowsOf(OUTPUT_GROUP).flag({
   key: 'foreground',
@@ -93,6 +99,7 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
   const { inspectPrograms, planMountsOf, withProfiles } = await import('../programs.ts')
   const { findAllocation, ownNetworks, planNodes, thisUser } = await import('../../plan/facts.ts')
   const { planJob } = await import('../../plan/plan.ts')
+  const { circumstancesOf, notesOnMeaningless } = await import('../../options/without-meaning.ts')
   const { listSessions, sessionOfJob } = await import('../../session/find.ts')
   const [first, ...more] = words.programs
   if (more.length > 0 || !first) throw usageError('programs are named one after the other', 'leet up A B')
@@ -137,6 +144,8 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
     networks: ownNetworks(),
     planMounts: await planMountsOf(settings, programs, user.home, allocation),
   })
+  const job = circumstancesOf(settings, plan, { nodes: plan.nodes.length, directory: process.cwd() })
+  for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (settings.dryRun) {
     const { dryRunText } = await import('../dry-run.ts')
     process.stdout.write(await dryRunText(plan, settings))
