@@ -27,9 +27,9 @@ import type { Machine } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
-import { isLoopback, type PlanMount } from '../plan/mounts.ts'
+import { isLoopback, type PlanMount, readsNfs } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
-import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import type { GuestPlan } from '../plan/plan.ts'
 import { type BootTry, bootAgain, type MachineParts } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
@@ -427,15 +427,4 @@ function osvMount(
     options: [],
     required: true,
   }
-}
-
-// NFS used from a program with a name space of its own aborts the guest; without one there can be one rank only.
-function readsNfs(plan: JobPlan, { ranks }: GuestPlan): boolean {
-  return ranks.length === 1 && plan.programs.every(({ workDir }) => isOnNfs(plan, workDir))
-}
-
-function isOnNfs({ mounts }: JobPlan, path: string): boolean {
-  return mounts.some(
-    (mount) => mount.kind === 'nfs' && (path === mount.path || path.startsWith(`${mount.path}/`)),
-  )
 }
