@@ -38,5 +38,5 @@ export {
   withParentDeathSignal,
 } from './process.ts'
 export { type Release, Scope, type ScopeOptions } from './scope.ts'
-export { setTimer, type Timer } from './timer.ts'
+export { setTimer, type Timer, type TimerOptions } from './timer.ts'
 export { formatSize, parseCount, parseDuration, parseSize } from './units.ts'

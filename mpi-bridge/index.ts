@@ -41,6 +41,7 @@ export {
   type CommandWords,
   dashed,
   dashedFlag,
+  type OptionDefault,
   type OptionSpec,
   type OptionWords,
   type ProgramWords,

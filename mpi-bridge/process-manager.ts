@@ -3,7 +3,7 @@
 // and tells the controller what ranks do. The services know the protocols.
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
-import { Deadline, LeetError, type Log } from '../common/index.ts'
+import { Deadline, LeetError, type Log, type Scope } from '../common/index.ts'
 import type {
   Claim,
   Preput,
@@ -26,6 +26,8 @@ export type { FinalizeRescue } from './pmi/job.ts'
 
 /** What a process manager is made with. */
 export interface ProcessManagerOptions {
+  /** With which it ends: it then closes all connections, without reporting anybody lost, and its ports. */
+  readonly scope: Scope
   readonly exchange: Exchange
   readonly log: Log
   /** For programs linked with MPICH 4.0 and UCX in more than one guest; off unless given. */
@@ -60,8 +62,6 @@ export interface ProcessManager {
    * it (PMIx); gives how many were told. For guests in which nothing can be signalled.
    */
   endRanks(id: string, culprit: number): number
-  /** Ends all connections without reporting anybody lost, and closes the ports. */
-  close(): Promise<void>
 }
 
 const EMPTY = Buffer.alloc(0)
@@ -93,6 +93,7 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
   const ended = new AbortController()
   const uids = new Set(options.uids ?? [process.getuid?.() ?? 0])
   const limits = { deadline: Deadline.never, signal: ended.signal }
+  options.scope.onEnd('the process manager', close)
 
   const pendingOf = (guest: number): Pending => {
     let pending = pendings.get(guest)
@@ -252,16 +253,16 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
       const job = jobs.get(id)
       return job ? pmix.endRanks(job.layout, culprit) : 0
     },
+  }
 
-    async close() {
-      ended.abort()
-      for (const service of services) service.close()
-      for (const pending of pendings.values()) pending.close()
-      for (const socket of connections) socket.destroy()
-      await Promise.all(
-        [...servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
-      )
-    },
+  async function close(): Promise<void> {
+    ended.abort()
+    for (const service of services) service.close()
+    for (const pending of pendings.values()) pending.close()
+    for (const socket of connections) socket.destroy()
+    await Promise.all(
+      [...servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+    )
   }
 }
 

@@ -1,5 +1,5 @@
 // A node agent: connects to the controller of its job, does on its node what the controller asks, and ends with its link.
-import { Deadline, LeetError, type Log, messageOf, waitFor } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, type Scope } from '../../common/index.ts'
 import type { JobLayout, Preput } from '../../mpi-bridge/index.ts'
 import { ownAddresses } from '../networks/own-addresses.ts'
 import type { BootOrder, NodeEvent, NodeWorker, WorkerContext } from '../node/worker.ts'
@@ -23,6 +23,8 @@ export interface AgentOptions {
   readonly node?: number
   readonly makeWorker: (context: WorkerContext) => NodeWorker
   readonly log: Log
+  /** With which the agent ends, its worker and its links. */
+  readonly scope: Scope
   /** Until when the controller must have been reached. */
   readonly deadline: Deadline
 }
@@ -42,7 +44,9 @@ const STOP_MS = 1_500
 
 /** Connects to the controller; rejects when it cannot be reached or refuses. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { socket, connection } = await connect(options.invitation, options.deadline, 'the controller')
+  const scope = options.scope.child('the agent')
+  const limits = scope.within({ deadline: options.deadline })
+  const { socket, connection } = await connect(options.invitation, limits, 'the controller')
   return new Promise<Agent>((resolve, reject) => {
     const refused = (why: string) => reject(fromWire({ code: 'LEET_E_AGENT', what: why }, 'controller'))
     const link = new Link(socket, connection, SILENCE_MS, {
@@ -50,7 +54,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         if (message.kind === 'welcome') {
           // The address that faces the controller faces the other nodes too, most likely.
           const facing = connection.localAddress ? [connection.localAddress] : []
-          resolve(serve(link, message, [...new Set([...facing, ...ownAddresses()])], options))
+          const addresses = [...new Set([...facing, ...ownAddresses()])]
+          resolve(serve(link, message, addresses, scope, options))
           return
         }
         link.close()
@@ -59,6 +64,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       },
       closed: refused,
     })
+    scope.onEnd('the link to the controller', () => link.close())
     const { version, node = -1, names } = options
     link.send({ kind: 'hello', version, node, names: [...names] })
   })
@@ -68,20 +74,17 @@ function serve(
   link: Link,
   { node, window, count, width, patience }: Message & { kind: 'welcome' },
   addresses: readonly string[],
+  scope: Scope,
   { makeWorker, log, invitation: { key } }: AgentOptions,
 ): Agent {
   const tree = { count, width }
   link.bear(patience)
   const exchange = new AgentExchange(node, tree, link)
-  const place = takePlace({ node, tree, key, exchange, control: link, addresses, patience, log })
   const valve = new OutputValve(window, (hold) => worker.holdOutput(hold))
   const calls = new Map<number, AbortController>()
   let stopped = false
-  let settle: { resolve(): void; reject(error: LeetError): void }
-  const ended = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject }
-  })
-  ended.catch(() => {})
+  const over = Promise.withResolvers<void>()
+  over.promise.catch(() => {})
 
   const emit = (event: NodeEvent): void => {
     if (event.kind === 'output') {
@@ -94,12 +97,14 @@ function serve(
     if (event.kind === 'ended' || event.kind === 'failed') valve.after(send)
     else send()
   }
-  const worker = makeWorker({ exchange, emit })
+  const worker = makeWorker({ scope, exchange, emit })
+  scope.onEnd('the guests of this node', () => (stopped ? undefined : worker.stop()))
+  const place = takePlace({ scope, node, tree, key, exchange, control: link, addresses, patience, log })
 
   function call(id: number, method: string, args: readonly unknown[]): void {
     const abort = new AbortController()
     calls.set(id, abort)
-    perform(worker, method, args, abort.signal)
+    perform(worker, method, args, AbortSignal.any([abort.signal, scope.signal]))
       .then(
         () => {
           stopped ||= method === 'stop'
@@ -145,8 +150,10 @@ function serve(
   link.listen({
     message: take,
     closed(why) {
-      place.close()
-      if (stopped) return settle.resolve()
+      if (stopped) {
+        scope.end().then(over.resolve)
+        return
+      }
       const error = new LeetError({
         code: 'LEET_E_CONTROLLER_LOST',
         what: 'the controller of the job is gone',
@@ -154,18 +161,12 @@ function serve(
       })
       log.warn(`${error.message}; ending the guests of this node`)
       exchange.detach(error)
-      for (const abort of calls.values()) abort.abort(error)
-      waitFor(
-        worker.stop(),
-        { deadline: Deadline.after(STOP_MS) },
-        { what: 'the guests of this node to end' },
-      )
-        .catch((failure) => log.warn(messageOf(failure)))
-        .finally(() => settle.reject(error))
+      scope.fail(error)
+      scope.end(Deadline.after(STOP_MS)).then(() => over.reject(error))
     },
   })
   return {
-    ended,
+    ended: over.promise,
     signalled: (signal) => link.send({ kind: 'signalled', signal }),
   }
 }

@@ -1,7 +1,7 @@
 // Makes a link to whoever listens with the job's key at one of several addresses.
 import type { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
-import { type Deadline, LeetError, messageOf, pause, waitFor } from '../../common/index.ts'
+import { LeetError, messageOf, pause, type WaitLimits, waitFor } from '../../common/index.ts'
 import { clientTls } from '../networks/tls.ts'
 import type { Invitation } from './invitation.ts'
 import { MOST_MESSAGE } from './link.ts'
@@ -21,7 +21,7 @@ const STAGGER_MS = 300
  */
 export async function connect(
   { addresses, port, key }: Invitation,
-  deadline: Deadline,
+  limits: WaitLimits,
   whom: string,
 ): Promise<Connected> {
   const [ws, tls] = await Promise.all([import('ws'), import('node:tls')])
@@ -49,7 +49,7 @@ export async function connect(
   }
   try {
     const first = Promise.any(addresses.map(attempt))
-    return await waitFor(first, { deadline }, { what: `${whom} to answer` })
+    return await waitFor(first, limits, { what: `${whom} to answer` })
   } catch (error) {
     const reasons = error instanceof AggregateError ? error.errors.map(messageOf) : [messageOf(error)]
     throw new LeetError({

@@ -1,6 +1,6 @@
 // The controller's side of its agents: listens while they come, knows which node each is on, and gives the controller one
 // worker per node and the exchange. Once all are there nobody else can connect.
-import { LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
+import { LeetError, type Log, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Exchange, RankReport } from '../../mpi-bridge/index.ts'
 import { ownAddresses } from '../networks/own-addresses.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
@@ -14,6 +14,8 @@ import { childrenOf, parentOf } from './tree.ts'
 
 /** What a hub is made with. Callbacks must not throw. */
 export interface HubOptions {
+  /** With which the links end, and with them the agents. Workers should have been stopped before. */
+  readonly scope: Scope
   /** Names of the job's nodes, in the order of the plan. */
   readonly nodes: readonly string[]
   /** Version of LEET: agents of another are refused. */
@@ -43,8 +45,6 @@ export interface AgentHub {
   readonly workers: readonly NodeWorker[]
   /** Waits until all agents are there; rejects with the names of those that are not. */
   ready(limits: WaitLimits): Promise<void>
-  /** Ends the links, which ends the agents. Workers should have been stopped before. */
-  close(): Promise<void>
 }
 
 /** An agent that is silent for so long is gone, with its node, in milliseconds. */
@@ -58,7 +58,7 @@ const ASTRAY_MS = 12_000
 
 /** Starts to listen for the agents of a job. */
 export async function startHub(options: HubOptions): Promise<AgentHub> {
-  const { nodes, version, log } = options
+  const { scope, nodes, version, log } = options
   const tree = { count: nodes.length, width: options.width }
   const patience = options.patienceMs ?? PATIENCE_MS
   const key = newJobKey()
@@ -70,7 +70,6 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
   const doors = new Map<number, Message & { readonly kind: 'parent' }>()
   const numberOf = nodeFinder(nodes)
   const strangers: string[] = []
-  const timers = new Set<NodeJS.Timeout>()
   let closing = false
   let arrived: () => void = () => {}
   let refuse: (error: LeetError) => void = () => {}
@@ -79,7 +78,11 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
     refuse = reject
   })
   complete.catch(() => {})
-  const listener = await listenForLinks({ key, silenceMs: SILENCE_MS, log, admit })
+  const listener = await listenForLinks({ scope, key, silenceMs: SILENCE_MS, log, admit })
+  scope.onEnd('the links', () => {
+    closing = true
+    for (const link of links.values()) link.close()
+  })
   const addresses = options.addresses ?? ownAddresses()
 
   // The node that an agent is on, or why it is not wanted.
@@ -145,11 +148,9 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
       case 'astray': {
         if (closing) return true
         // If the neighbour is gone that will be seen, and told, by its own link; else the way between the two is broken.
-        const timer = setTimeout(() => {
-          timers.delete(timer)
-          links.get(message.node)?.end(`${nodes[node]} cannot reach it: ${message.why}`)
-        }, ASTRAY_MS)
-        timers.add(timer)
+        scope.timer(ASTRAY_MS, () =>
+          links.get(message.node)?.end(`${nodes[node]} cannot reach it: ${message.why}`),
+        )
         return true
       }
       default:
@@ -192,12 +193,6 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
       await waitFor(complete, { deadline, signal }, { what: 'the agents of all nodes' }).catch((error) => {
         throw error.code === 'LEET_E_DEADLINE' ? missing() : error
       })
-    },
-    async close() {
-      closing = true
-      for (const timer of timers) clearTimeout(timer)
-      for (const link of links.values()) link.close()
-      await listener.close()
     },
   }
 }

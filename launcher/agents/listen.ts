@@ -1,13 +1,15 @@
 // Waits for links: at the controller for those of its agents, at an agent for those of its children in the tree.
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { Deadline, type Log, waitFor } from '../../common/index.ts'
+import { Deadline, type Log, type Scope, waitFor } from '../../common/index.ts'
 import { serverTls } from '../networks/tls.ts'
 import { Link, MOST_MESSAGE } from './link.ts'
 import type { Message } from './messages.ts'
 
 /** What a listener is made with. */
 export interface ListenOptions {
+  /** With which it stops; links that are being closed have a moment, then all connections end. */
+  readonly scope: Scope
   readonly key: Uint8Array
   /** Silence after which the other end of a link counts as gone, in milliseconds. */
   readonly silenceMs: number
@@ -23,8 +25,6 @@ export interface LinkListener {
   readonly port: number
   /** Lets nobody else in; links that exist go on. */
   stop(): void
-  /** Stops, and waits a moment for links that are being closed; then all connections end. */
-  close(): Promise<void>
 }
 
 /** How long links may take to close in order, in milliseconds. */
@@ -40,6 +40,7 @@ const BACKLOG = 4096
 
 /** Opens a port of the system's choice, on all addresses of this node. */
 export async function listenForLinks({
+  scope,
   key,
   silenceMs,
   log,
@@ -83,23 +84,20 @@ export async function listenForLinks({
       },
     })
   })
+  scope.onEnd('the port for links', async () => {
+    server.close()
+    if (sockets.size > 0) {
+      const empty = new Promise<void>((resolve) => {
+        drained = resolve
+      })
+      const subject = { what: 'the links to close' }
+      await waitFor(empty, { deadline: Deadline.after(CLOSE_MS) }, subject).catch(() => {})
+    }
+    for (const socket of sockets) socket.destroy()
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen({ port: 0, backlog: BACKLOG }, resolve)
   })
-  return {
-    port: (server.address() as AddressInfo).port,
-    stop: () => void server.close(),
-    async close() {
-      server.close()
-      if (sockets.size > 0) {
-        const empty = new Promise<void>((resolve) => {
-          drained = resolve
-        })
-        const subject = { what: 'the links to close' }
-        await waitFor(empty, { deadline: Deadline.after(CLOSE_MS) }, subject).catch(() => {})
-      }
-      for (const socket of sockets) socket.destroy()
-    },
-  }
+  return { port: (server.address() as AddressInfo).port, stop: () => void server.close() }
 }

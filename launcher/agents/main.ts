@@ -1,6 +1,6 @@
 // The process of a node agent, from the environment that it was started in to its exit status.
 import { hostname } from 'node:os'
-import { Deadline, describeError, type Log } from '../../common/index.ts'
+import { Deadline, describeError, type Log, Scope } from '../../common/index.ts'
 import type { NodeWorker, WorkerContext } from '../node/worker.ts'
 import { type Agent, startAgent } from './agent.ts'
 import { takeInvitation } from './invitation.ts'
@@ -37,15 +37,18 @@ export async function agentMain(env: NodeJS.ProcessEnv, options: AgentMainOption
   try {
     const node = env[NODE_VARIABLE]
     delete env[NODE_VARIABLE]
-    agent = await startAgent({
-      ...options,
-      invitation: takeInvitation(env),
-      names: [...options.names, hostname()],
-      ...(node !== undefined && /^\d{1,6}$/.test(node) ? { node: Number(node) } : {}),
-      deadline: Deadline.after(CONNECT_MS),
+    await Scope.run({ name: 'the agent', warn: options.log.warn }, async (scope) => {
+      agent = await startAgent({
+        ...options,
+        scope,
+        invitation: takeInvitation(env),
+        names: [...options.names, hostname()],
+        ...(node !== undefined && /^\d{1,6}$/.test(node) ? { node: Number(node) } : {}),
+        deadline: Deadline.after(CONNECT_MS),
+      })
+      if (cancelled) agent.signalled(cancelled)
+      await agent.ended
     })
-    if (cancelled) agent.signalled(cancelled)
-    await agent.ended
     return 0
   } catch (error) {
     options.log.warn(describeError(error))

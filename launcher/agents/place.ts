@@ -1,6 +1,6 @@
 // An agent's place in the tree of agents: it lets its children connect and connects to the one above, while guests boot.
 // In a job of few nodes the controller is above all of them and there is nothing to do.
-import { Deadline, type Log, messageOf } from '../../common/index.ts'
+import { Deadline, type Log, messageOf, type Scope } from '../../common/index.ts'
 import type { AgentExchange } from './agent-exchange.ts'
 import { connect } from './connect.ts'
 import { Link } from './link.ts'
@@ -10,6 +10,8 @@ import { childrenOf, parentOf, type Tree } from './tree.ts'
 
 /** What a place is made with. */
 export interface PlaceOptions {
+  /** With which its links end. */
+  readonly scope: Scope
   readonly node: number
   readonly tree: Tree
   readonly key: Uint8Array
@@ -27,7 +29,6 @@ export interface PlaceOptions {
 export interface Place {
   /** Takes a message of the controller; false when it is not about the tree. */
   take(message: Message): boolean
-  close(): void
 }
 
 /** Neighbours are watched as the controller watches agents: it will have missed one that is gone before they do. */
@@ -37,6 +38,7 @@ const CONNECT_MS = 60_000
 
 /** Starts to take a place in the tree. */
 export function takePlace({
+  scope,
   node,
   tree,
   key,
@@ -48,12 +50,10 @@ export function takePlace({
 }: PlaceOptions): Place {
   const parent = parentOf(node, tree)
   const awaited = new Set(childrenOf(node, tree))
-  const neighbours: Link[] = []
   let listener: LinkListener | undefined
-  let closed = false
 
   const attach = (link: Link, other: number) => {
-    neighbours.push(link)
+    scope.onEnd(`the link to the agent of node ${other}`, () => link.close())
     link.bear(patience)
     link.listen({
       message(message, body) {
@@ -64,11 +64,12 @@ export function takePlace({
   }
   // The controller knows whether the neighbour is gone, or only the way to it.
   const astray = (other: number, why: string) => {
-    if (!closed) control.send({ kind: 'astray', node: other, why })
+    if (!scope.signal.aborted) control.send({ kind: 'astray', node: other, why })
   }
 
   async function listen(): Promise<void> {
     listener = await listenForLinks({
+      scope,
       key,
       log,
       silenceMs: SILENCE_MS,
@@ -87,7 +88,8 @@ export function takePlace({
   async function climb(to: readonly string[], port: number): Promise<void> {
     const invitation = { addresses: to, port, key }
     const whom = `the agent of node ${parent}`
-    const { socket, connection } = await connect(invitation, Deadline.after(CONNECT_MS), whom)
+    const limits = scope.within({ deadline: Deadline.after(CONNECT_MS) })
+    const { socket, connection } = await connect(invitation, limits, whom)
     const link = new Link(socket, connection, SILENCE_MS, { message() {}, closed() {} })
     link.send({ kind: 'child', node })
     attach(link, parent)
@@ -100,11 +102,6 @@ export function takePlace({
       if (message.kind !== 'parent') return false
       climb(message.addresses, message.port).catch((error) => astray(parent, messageOf(error)))
       return true
-    },
-    close() {
-      closed = true
-      for (const link of neighbours) link.close()
-      listener?.close().catch(() => {})
     },
   }
 }

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts'
-import type { OptionSpec } from '../../mpi-bridge/index.ts'
+import { dashed, type OptionSpec } from '../../mpi-bridge/index.ts'
 import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
@@ -12,7 +12,7 @@ import { findQemu } from '../machines/qemu-program.ts'
 import { findAllocation } from '../plan/facts.ts'
 import type { Settings } from '../plan/settings.ts'
 import { profileAdditions } from '../profiles/apply.ts'
-import { commandOf, flavourOfVersion, STOCK_LAUNCHERS } from './commands.ts'
+import { commandOf, flavourOfVersion, leftOut, STOCK_LAUNCHERS } from './commands.ts'
 import { environmentHere, loadNow, versionOf } from './environment.ts'
 import { compileMicro, findOsu } from './micro.ts'
 import type { BenchWishes } from './options.ts'
@@ -75,6 +75,10 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     ranks: wishes.ranks,
     root: process.getuid?.() === 0,
     variables: facts ? await profileVariables(facts, settings, log) : [],
+  }
+  for (const kind of kinds) {
+    for (const { option, why } of leftOut(parts, kind))
+      note(`Runs of the kind ${kind} are not given ${dashed(option)}: ${why}.`)
   }
   const allocation = await findAllocation(settings.allocation, process.env)
   const environment = await environmentHere({

@@ -1,5 +1,11 @@
 // The command line of each run, as a user would type it. Pure.
 import type { OptionSpec, OptionWords } from '../../mpi-bridge/index.ts'
+import { GUESTS } from '../options/guests.ts'
+import { OUTPUT } from '../options/output.ts'
+import { PLACEMENT } from '../options/placement.ts'
+import { PROGRAM } from '../options/program.ts'
+import { RANKS } from '../options/ranks.ts'
+import { type Rule, ruleOfKind } from '../options/without-meaning.ts'
 import type { MpiFlavour } from '../plan/plan.ts'
 import type { Kind } from './results.ts'
 
@@ -19,7 +25,22 @@ export interface CommandParts {
 }
 
 /** The options that bench itself sets for each run. */
-export const SET_BY_BENCH: readonly string[] = ['ranks', 'guest.kind', 'events', 'timings', 'dry-run']
+export const SET_BY_BENCH: readonly OptionSpec[] = [
+  PROGRAM.ranks,
+  GUESTS.kind,
+  OUTPUT.events,
+  OUTPUT.timings,
+  OUTPUT.dryRun,
+]
+
+/** What is not passed on to the runs of a kind although ranks will look in vain for what it says. */
+export function leftOut({ table, options }: Pick<CommandParts, 'table' | 'options'>, kind: Kind): Rule[] {
+  if (kind === 'mpirun') return []
+  return table.flatMap((option) => {
+    const rule = options.has(option.key) ? ruleOfKind(option, kind) : undefined
+    return rule?.outcome === 'refuse' ? [rule] : []
+  })
+}
 
 /** The command that runs `program` on a kind; its events go to the file. */
 export function commandOf(
@@ -30,10 +51,8 @@ export function commandOf(
 ): [string, ...string[]] {
   if (kind === 'mpirun') return stockCommand(parts, program)
   const { leetMpirun, table, options, ranks, variables } = parts
-  // There are no guests to count on the bare host.
-  const left = [...SET_BY_BENCH, ...(kind === 'host' ? ['guests'] : [])]
   const passed = table
-    .filter(({ key }) => !left.includes(key))
+    .filter((option) => !SET_BY_BENCH.includes(option) && !ruleOfKind(option, kind))
     .flatMap(({ key, flags: [flag] }) =>
       (options.get(key) ?? []).flatMap((words) => [dashes(flag as string), ...words]),
     )
@@ -52,26 +71,26 @@ function stockCommand(
   program: readonly string[],
 ): [string, ...string[]] {
   if (!mpirun) throw new Error('there is no stock mpirun')
-  const words = (key: string) => (options.get(key) ?? []).map((each) => each as string[])
-  const first = (key: string) => words(key).map(([word]) => word as string)
+  const words = ({ key }: OptionSpec) => options.get(key) ?? []
+  const first = (option: OptionSpec) => words(option).flatMap(([word]) => word ?? [])
   const ofOpenMpi = mpirun.flavour === 'openmpi'
   const places = [
-    ...first('hostfile').flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
-    ...first('hosts').flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
-    ...first('map-by').flatMap((policy) => ['-map-by', policy]),
-    ...first('wdir').flatMap((directory) => ['-wdir', directory]),
+    ...first(PROGRAM.hostfile).flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
+    ...first(PROGRAM.hosts).flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
+    ...first(PLACEMENT.mapBy).flatMap((policy) => ['-map-by', policy]),
+    ...first(RANKS.workDir).flatMap((directory) => ['-wdir', directory]),
   ]
   const variables = [
     ...ofProfiles,
-    ...first('export'),
-    ...[...words('genv'), ...words('env')].map(([name, value]) => `${name}=${value}`),
-    ...[...first('genvlist'), ...first('envlist')].flatMap((list) => list.split(',')),
+    ...first(RANKS.exports),
+    ...[...words(RANKS.genv), ...words(RANKS.env)].map(([name, value]) => `${name}=${value}`),
+    ...[...first(RANKS.genvlist), ...first(RANKS.envlist)].flatMap((list) => list.split(',')),
   ].flatMap((text) => {
     const equals = text.indexOf('=')
     if (ofOpenMpi) return ['-x', text]
     return equals < 0 ? ['-genvlist', text] : ['-genv', text.slice(0, equals), text.slice(equals + 1)]
   })
-  const parameters = ofOpenMpi ? words('mca').flatMap((pair) => ['--mca', ...pair]) : []
+  const parameters = ofOpenMpi ? words(RANKS.mca).flatMap((pair) => ['--mca', ...pair]) : []
   const own = ofOpenMpi
     ? ['--oversubscribe', '--bind-to', 'none', ...(root ? ['--allow-run-as-root'] : [])]
     : []

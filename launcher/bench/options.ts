@@ -1,39 +1,109 @@
 // The command line of leet bench: its own options and all of leet-mpirun's, then a program. Pure.
 import { parseCount, parseSize, usageError } from '../../common/index.ts'
-import { type OptionSpec, type OptionWords, parseCommandWords } from '../../mpi-bridge/index.ts'
+import { dashed, type OptionSpec, type OptionWords, parseCommandWords } from '../../mpi-bridge/index.ts'
+import { nonEmpty, optionReader, rowsOf } from '../config/row.ts'
+import { GUESTS } from '../options/guests.ts'
+import { OUTPUT } from '../options/output.ts'
+import { PROGRAM } from '../options/program.ts'
 import { SET_BY_BENCH } from './commands.ts'
 import { KIND_NAMES, type Kind } from './results.ts'
 
-const BENCH = 'What to measure'
+const { flag, value, wish } = rowsOf('What to measure')
 
-const option = (flags: string, takes: string, help: string): OptionSpec => ({
-  key: `bench.${flags.split(' ')[0]}`,
-  flags: flags.split(' '),
-  takes: takes === '' ? [] : [takes],
-  scope: 'job',
-  group: BENCH,
-  help,
-})
+const BENCH = {
+  kinds: wish({
+    key: 'bench.kinds',
+    flags: 'kinds',
+    takes: 'KIND,…',
+    help: 'of linux, osv, host, mpirun',
+    default: { found: 'all that can be had here' },
+    parse: (text, where) => text.split(',').map((word) => kindOf(word, where)),
+  }),
+  baseline: wish({
+    key: 'bench.baseline',
+    flags: 'baseline',
+    takes: 'KIND',
+    help: 'what the others are compared with',
+    default: { found: 'host' },
+    parse: kindOf,
+  }),
+  repetitions: value({
+    key: 'bench.repetitions',
+    flags: 'r repetitions',
+    takes: 'N',
+    help: 'rounds that count',
+    default: { word: '5' },
+    parse: (text, where) => parseCount(text, where, 1, 100),
+  }),
+  warmup: value({
+    key: 'bench.warmup',
+    flags: 'warmup',
+    takes: 'N',
+    help: 'rounds before them that do not',
+    default: { word: '1' },
+    parse: (text, where) => parseCount(text, where, 0, 100),
+  }),
+  out: wish({
+    key: 'bench.out',
+    flags: 'out',
+    takes: 'DIR',
+    help: 'where reports go',
+    default: { found: 'leet-bench-DATE' },
+    parse: nonEmpty,
+  }),
+  sizes: value({
+    key: 'bench.sizes',
+    flags: 'sizes',
+    takes: 'SIZES',
+    help: 'message sizes: FIRST:LAST in powers of two, or a list',
+    default: { word: '1:1M' },
+    parse: parseSizes,
+  }),
+  microTime: value({
+    key: 'bench.micro-time',
+    flags: 'micro-time',
+    takes: 'SECONDS',
+    help: 'time for each message size of each test',
+    default: { word: '0.05' },
+    parse: parseSeconds,
+  }),
+  noMicro: flag({
+    key: 'bench.no-micro',
+    flags: 'no-micro',
+    help: 'only the program: no latency, bandwidth and allreduce',
+  }),
+  noOsu: flag({
+    key: 'bench.no-osu',
+    flags: 'no-osu',
+    help: 'LEET’s own MPI benchmark, even if OSU’s is on PATH',
+  }),
+  prepare: wish({
+    key: 'bench.prepare',
+    flags: 'prepare',
+    takes: 'COMMAND',
+    help: 'a shell command before each run of the program, such as one that removes its results',
+    parse: nonEmpty,
+  }),
+  mpicc: value({
+    key: 'bench.mpicc',
+    flags: 'mpicc',
+    takes: 'COMPILER',
+    help: 'compiles the MPI benchmark',
+    default: { word: 'mpicc' },
+    parse: nonEmpty,
+  }),
+  mpirun: wish({
+    key: 'bench.mpirun',
+    flags: 'mpirun',
+    takes: 'LAUNCHER',
+    help: 'the stock launcher',
+    default: { found: 'the one that belongs to mpicc’s MPI' },
+    parse: nonEmpty,
+  }),
+}
 
 /** Options of bench's own. */
-export const BENCH_OPTIONS: readonly OptionSpec[] = [
-  option('kinds', 'KIND,…', 'of linux, osv, host, mpirun (default: all that can be had here)'),
-  option('baseline', 'KIND', 'what the others are compared with (default: host)'),
-  option('r repetitions', 'N', 'rounds that count (default: 5)'),
-  option('warmup', 'N', 'rounds before them that do not (default: 1)'),
-  option('out', 'DIR', 'where reports go (default: leet-bench-DATE)'),
-  option('sizes', 'SIZES', 'message sizes: FIRST:LAST in powers of two, or a list (default: 1:1M)'),
-  option('micro-time', 'SECONDS', 'time for each message size of each test (default: 0.05)'),
-  option('no-micro', '', 'only the program: no latency, bandwidth and allreduce'),
-  option('no-osu', '', 'LEET’s own MPI benchmark, even if OSU’s is on PATH'),
-  option(
-    'prepare',
-    'COMMAND',
-    'a shell command before each run of the program, such as one that removes its results',
-  ),
-  option('mpicc', 'COMPILER', 'compiles the MPI benchmark (default: mpicc)'),
-  option('mpirun', 'LAUNCHER', 'the stock launcher (default: the one that belongs to mpicc’s MPI)'),
-]
+export const BENCH_OPTIONS: readonly OptionSpec[] = Object.values(BENCH)
 
 /** What leet bench is to do. */
 export interface BenchWishes {
@@ -65,39 +135,33 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
   if (programs.length > 1) throw usageError('measures one program', undefined, 'leet bench')
   const [program] = programs
   const options: OptionWords = new Map([...job, ...(program?.options ?? [])])
-  for (const key of SET_BY_BENCH) {
-    if (key !== 'ranks' && options.has(key))
+  for (const option of SET_BY_BENCH) {
+    if (option !== PROGRAM.ranks && options.has(option.key))
       throw usageError(
         'is set by leet bench itself',
-        key === 'guest.kind' ? '--kinds' : undefined,
-        `--${key}`,
+        option === GUESTS.kind ? '--kinds' : undefined,
+        dashed(option),
       )
   }
-  const word = (flag: string) => options.get(`bench.${flag}`)?.at(-1)?.[0]
-  const has = (flag: string) => options.has(`bench.${flag}`)
-  const count = (flag: string, otherwise: number, least: number, most: number) =>
-    word(flag) === undefined ? otherwise : parseCount(word(flag) as string, `--${flag}`, least, most)
-  const baseline = word('baseline')
-  const ranks = options.get('ranks')?.at(-1)?.[0]
+  const own = optionReader({ flags: options, environment: {}, files: [] })
+  const ofBench = new Set(BENCH_OPTIONS.map(({ key }) => key))
   const wishes: BenchWishes = {
-    kinds: word('kinds')
-      ?.split(',')
-      .map((text) => kindOf(text, '--kinds')),
-    baseline: baseline === undefined ? undefined : kindOf(baseline, '--baseline'),
-    repetitions: count('r', 5, 1, 100),
-    warmup: count('warmup', 1, 0, 100),
-    out: word('out'),
-    sizes: parseSizes(word('sizes') ?? '1:1M'),
-    microTime: parseSeconds(word('micro-time') ?? '0.05'),
-    micro: !has('no-micro'),
-    osu: !has('no-osu'),
-    prepare: word('prepare'),
-    mpicc: word('mpicc') ?? 'mpicc',
-    mpirun: word('mpirun'),
-    ranks: ranks === undefined ? 2 : parseCount(ranks, '-n'),
-    options: new Map([...options].filter(([key]) => !key.startsWith('bench.'))),
+    kinds: own.get(BENCH.kinds),
+    baseline: own.get(BENCH.baseline),
+    repetitions: own.get(BENCH.repetitions),
+    warmup: own.get(BENCH.warmup),
+    out: own.get(BENCH.out),
+    sizes: own.get(BENCH.sizes),
+    microTime: own.get(BENCH.microTime),
+    micro: !own.get(BENCH.noMicro),
+    osu: !own.get(BENCH.noOsu),
+    prepare: own.get(BENCH.prepare),
+    mpicc: own.get(BENCH.mpicc),
+    mpirun: own.get(BENCH.mpirun),
+    ranks: own.get(PROGRAM.ranks) ?? 2,
+    options: new Map([...options].filter(([key]) => !ofBench.has(key))),
     program: program?.argv ?? [],
-    help: options.has('help'),
+    help: own.get(OUTPUT.help),
   }
   if (new Set(wishes.kinds).size !== (wishes.kinds?.length ?? 0))
     throw usageError('names a kind twice', undefined, '--kinds')
@@ -117,11 +181,11 @@ const MOST_SIZES = 64
 const LARGEST = 2 ** 30
 
 /** Message sizes of `FIRST:LAST` (powers of two) or of a list, ascending. */
-export function parseSizes(text: string): number[] {
-  const refuse = () => usageError(`"${text}" names no message sizes`, 'such as 1:1M or 8,1K,64K', '--sizes')
+export function parseSizes(text: string, where: string): number[] {
+  const refuse = () => usageError(`"${text}" names no message sizes`, 'such as 1:1M or 8,1K,64K', where)
   const [first, last, more] = text.split(':')
   if (more !== undefined || first === undefined) throw refuse()
-  const size = (word: string) => parseSize(word, '--sizes')
+  const size = (word: string) => parseSize(word, where)
   const sizes: number[] = []
   if (last === undefined) sizes.push(...first.split(',').map(size))
   else for (let at = size(first); at <= size(last); at *= 2) sizes.push(at)
@@ -131,8 +195,8 @@ export function parseSizes(text: string): number[] {
   return ascending
 }
 
-function parseSeconds(text: string): number {
+function parseSeconds(text: string, where: string): number {
   const seconds = Number(text)
   if (seconds > 0 && seconds <= 60) return seconds
-  throw usageError(`"${text}" is not a time up to 60 s`, 'seconds, such as 0.05', '--micro-time')
+  throw usageError(`"${text}" is not a time up to 60 s`, 'seconds, such as 0.05', where)
 }

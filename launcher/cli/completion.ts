@@ -1,5 +1,6 @@
 // Bash completion of `leet-mpirun`, from the table of options. Pure.
 import { dashedFlag, type OptionSpec } from '../../mpi-bridge/index.ts'
+import { wordsOf } from '../config/row.ts'
 
 /** A script for `source`; `table` has the options of leet-mpirun, `leet` the commands of leet. */
 export function bashCompletion(table: readonly OptionSpec[], leet: readonly string[]): string {
@@ -9,21 +10,23 @@ export function bashCompletion(table: readonly OptionSpec[], leet: readonly stri
     options
       .filter(({ takes }) => takes.length > 0 && kind.test(takes[0] as string))
       .flatMap((option) => option.flags.map(dashedFlag))
-  const values = [...VALUES].map(([key, words]) => {
-    const option = options.find((one) => one.key === key)
-    return option ? `    ${option.flags.map(dashedFlag).join('|')}) words='${words.join(' ')}' ;;` : ''
-  })
+  const offering = options
+    .filter(({ takes }) => takes.length > 0)
+    .filter((option) => wordsOf(option).length > 0)
+  const values = offering.map(
+    (option) => `    ${option.flags.map(dashedFlag).join('|')}) words='${wordsOf(option).join(' ')}' ;;`,
+  )
   const files = taking(/FILE|IMAGE|SRC/)
   const folders = taking(/DIR/)
   const others = options
-    .filter(({ key, takes }) => takes.length > 0 && !VALUES.has(key))
+    .filter((option) => option.takes.length > 0 && !offering.includes(option))
     .flatMap((option) => option.flags.map(dashedFlag))
     .filter((flag) => !files.includes(flag) && !folders.includes(flag))
   return `# bash completion of LEET: source <(leet completion bash)
 _leet_mpirun() {
   local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} words=
   case $before in
-${values.filter(Boolean).join('\n')}
+${values.join('\n')}
     ${files.join('|')}) COMPREPLY=($(compgen -f -- "$word")); return ;;
     ${folders.join('|')}) COMPREPLY=($(compgen -d -- "$word")); return ;;
     ${others.join('|')}) return ;;
@@ -42,17 +45,3 @@ complete -o bashdefault -F _leet_mpirun leet-mpirun
 complete -o bashdefault -o default -F _leet leet
 `
 }
-
-/** Words that an option takes. */
-const VALUES: ReadonlyMap<string, readonly string[]> = new Map([
-  ['guest.kind', ['linux', 'osv', 'host']],
-  ['mpi', ['auto', 'openmpi', 'mpich', 'none']],
-  ['network', ['auto', 'user', 'local', 'mesh', 'bridge=']],
-  ['share-by', ['auto', '9p']],
-  ['map-by', ['slot', 'node', 'seq', 'core', 'package', 'numa', 'hwthread', 'ppr:']],
-  ['rank-by', ['slot', 'node']],
-  ['bind-to', ['none', 'core', 'hwthread', 'numa', 'package']],
-  ['display', ['map', 'allocation', 'bindings', 'env']],
-  ['stdin', ['0', 'all', 'none']],
-  ['output', ['tag', 'tag-detailed', 'timestamp', 'merge-stderr-to-stdout', 'dir=', 'file=']],
-])

@@ -1,5 +1,6 @@
 // The help text of leet-mpirun, from the table of options.
 import { dashedFlag, type OptionSpec } from '../../mpi-bridge/index.ts'
+import { describeOption } from '../config/row.ts'
 
 const USAGE = `Usage: leet-mpirun [OPTIONS] PROGRAM [ARGUMENTS…] [: [OPTIONS] PROGRAM [ARGUMENTS…]]…
 
@@ -38,9 +39,9 @@ function helpRow(option: OptionSpec, width: number): string {
 }
 
 /** What an option is for; a shorter way to say another names that. */
-function helpOf({ help, means }: OptionSpec): string {
-  if (!means) return help
-  const [key, ...words] = means
+function helpOf(option: OptionSpec): string {
+  if (!option.means) return describeOption(option)
+  const [key, ...words] = option.means
   return `--${key} ${words.join(' ').replaceAll(/%2?/g, 'N')}`
 }
 

@@ -9,6 +9,8 @@ import { configPaths, loadConfigs } from '../config/load.ts'
 import type { JobEvent } from '../job/events.ts'
 import { eventFile, eventTime, planEvent } from '../job/events.ts'
 import { Timings } from '../job/timings.ts'
+import { OUTPUT } from '../options/output.ts'
+import { circumstancesOf, notesOnMeaningless } from '../options/without-meaning.ts'
 import { findAllocation, ownNetworks, planNodes, thisUser } from '../plan/facts.ts'
 import { type GuestPlan, type JobPlan, type PlanFacts, type PlanNode, planJob } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
@@ -20,14 +22,14 @@ import { readSettings } from './settings.ts'
 import { watchSignals } from './signals.ts'
 
 /** Options by which something is printed and no job is run. */
-const NO_JOB = ['help', 'version', 'dry-run', 'do-not-launch']
+const NO_JOB = [OUTPUT.help, OUTPUT.version, OUTPUT.dryRun, OUTPUT.doNotLaunch]
 
 /** Runs leet-mpirun; resolves to its exit status, rejects with LeetError. */
 export async function leetMpirun(argv: readonly string[]): Promise<number> {
   const words = parseCommandWords(OPTIONS, expandAppFile(OPTIONS, argv, readGivenFile))
-  if (NO_JOB.some((option) => words.options.has(option))) watchOwnOutput('leet-mpirun')
-  if (words.options.has('help')) return showHelp()
-  if (words.options.has('version')) return showVersion()
+  if (NO_JOB.some(({ key }) => words.options.has(key))) watchOwnOutput('leet-mpirun')
+  if (words.options.has(OUTPUT.help.key)) return showHelp()
+  if (words.options.has(OUTPUT.version.key)) return showVersion()
   const files = await loadConfigs(configPaths(process.env, process.cwd()), OPTIONS)
   const said = readSettings(words, process.env, files)
   const log = lineLog((text) => process.stderr.write(text), 'leet: ', said.verbose)
@@ -35,7 +37,7 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   for (const note of said.notes) log.detail(note)
   const { inSession, sessionFacts, sessionFor } = await import('../session/join.ts')
   const allocation = await findAllocation(said.allocation, process.env)
-  const session = sessionFor(said, words.options, OPTIONS, allocation)?.record
+  const session = sessionFor(said, words.options, allocation)?.record
   const wanted = session ? inSession(said, session) : said
   const { settings, programs } = await withProfiles(wanted, await inspectPrograms(wanted), log)
   const user = thisUser(process.env)
@@ -55,6 +57,8 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
       ? { session: sessionFacts(session, programs), planMounts: () => [] }
       : { planMounts: await planMountsOf(settings, programs, user.home, allocation) }),
   })
+  const job = circumstancesOf(settings, plan, { nodes: nodes.length, directory: process.cwd() })
+  for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (session) log.detail(`in the session ${session.plan.jobId}`)
   else noteMesh(plan, settings, log)
   if (settings.dryRun) {

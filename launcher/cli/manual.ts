@@ -1,5 +1,6 @@
 // The manual page leet-mpirun(1), from the table of options, in man(7)'s macros. Pure.
 import { dashedFlag, type OptionSpec } from '../../mpi-bridge/index.ts'
+import { describeOption } from '../config/row.ts'
 
 /** The page for `man`; `version` is LEET's. */
 export function manualPage(table: readonly OptionSpec[], version: string): string {
@@ -47,10 +48,11 @@ export function manualPage(table: readonly OptionSpec[], version: string): strin
   ].join('\n')}\n`
 }
 
-function paragraph({ flags, takes, help, means }: OptionSpec): string {
+function paragraph(option: OptionSpec): string {
+  const { flags, takes, means } = option
   const words = takes.map((word) => ` \\fI${text(word)}\\fR`).join('')
   const names = flags.map((flag) => `\\fB${text(dashedFlag(flag))}\\fR`).join(', ')
-  if (!means) return tagged(`${names}${words}`, text(help))
+  if (!means) return tagged(`${names}${words}`, text(describeOption(option)))
   const [key, ...others] = means
   const meant = others.map((word) => word.replaceAll(/%2?/g, 'N')).join(' ')
   return tagged(`${names}${words}`, text(`as --${key} ${meant}`))

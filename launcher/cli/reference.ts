@@ -1,5 +1,6 @@
 // The reference page of leet-mpirun's options, from the table. Pure; OPTIONS.md is what it gives, and a test sees to that.
 import { dashedFlag, type OptionSpec } from '../../mpi-bridge/index.ts'
+import { describeOption } from '../config/row.ts'
 
 /** Markdown with every option: spellings, words, variable, key in leet.yaml, and what it is for. */
 export function referencePage(options: readonly OptionSpec[], configurable: readonly OptionSpec[]): string {
@@ -13,7 +14,7 @@ export function referencePage(options: readonly OptionSpec[], configurable: read
       ['option', 'for', 'variable', 'key in leet.yaml'],
       own.map((option) => [
         spelled(option),
-        option.help,
+        describeOption(option),
         option.environment ? code(option.environment) : '',
         inFiles.has(option.key) ? code(option.key) : '',
       ]),

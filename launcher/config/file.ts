@@ -5,14 +5,11 @@ import { LeetError } from '../../common/index.ts'
 import { nearest, type OptionSpec } from '../../mpi-bridge/index.ts'
 import type { ConfigFile, Said } from './sources.ts'
 
-/** Options that only make sense on a command line. */
-const FLAGS_ONLY: ReadonlySet<string> = new Set(['help', 'version', 'app-file'])
-
 /** The options that a file may set. */
 export function configurable(table: readonly OptionSpec[]): OptionSpec[] {
   return table.filter(
-    ({ key, means, noEffect, refused }) =>
-      !FLAGS_ONLY.has(key) && !means && noEffect === undefined && refused === undefined,
+    ({ commandLineOnly, means, noEffect, refused }) =>
+      !commandLineOnly && !means && noEffect === undefined && refused === undefined,
   )
 }
 

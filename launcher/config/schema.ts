@@ -1,6 +1,7 @@
 // The JSON schema of leet.yaml, for editors, from the table of options. Pure.
 import type { OptionSpec } from '../../mpi-bridge/index.ts'
 import { configurable, isNegated } from './file.ts'
+import { describeOption } from './row.ts'
 
 type Schema = Readonly<Record<string, unknown>>
 
@@ -37,13 +38,17 @@ function mapping(options: readonly Named[]): Schema {
 }
 
 function valueSchema(spec: OptionSpec): Schema {
-  const { help, takes, repeats } = spec
+  const { takes, repeats, default: usual } = spec
+  const help = describeOption(spec)
   if (takes.length === 0) {
-    return { type: 'boolean', description: isNegated(spec) ? `false: ${help}` : help }
+    const on = isNegated(spec)
+    return { type: 'boolean', default: on, description: on ? `false: ${help}` : help }
   }
   const description = `${help} (${takes.join(' ')})`
   if (takes.length === 2) return { type: 'object', additionalProperties: SCALAR, description }
-  if (!repeats) return { ...SCALAR, description }
+  if (!repeats) {
+    return { ...SCALAR, ...(usual && 'word' in usual ? { default: usual.word } : {}), description }
+  }
   return { anyOf: [SCALAR, { type: 'array', items: SCALAR }], description }
 }
 

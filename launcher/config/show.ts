@@ -1,6 +1,7 @@
 // What `leet config` prints: each option with its value and where that came from. Pure.
 import type { OptionSpec } from '../../mpi-bridge/index.ts'
 import { configurable, isNegated } from './file.ts'
+import { defaultOf } from './row.ts'
 import { type OptionSources, whatWasSaid } from './sources.ts'
 
 /** One line per value, in the order of the table; `files` are all that are looked for, the strongest first. */
@@ -29,7 +30,6 @@ function rowsOf(spec: OptionSpec, sources: OptionSources): Row[] {
     const off = sources.files.find(({ options }) => options.has(spec.key))?.path
     return [[spec.key, String(said.length > 0 !== isNegated(spec)), said[0]?.where ?? off ?? 'default']]
   }
-  // The default of an option is told by its help, for people.
-  if (said.length === 0) return [[spec.key, /\(default: (.*)\)/.exec(spec.help)?.[1] ?? '-', 'default']]
+  if (said.length === 0) return [[spec.key, defaultOf(spec) ?? '-', 'default']]
   return said.map(({ words, where }) => [spec.key, words.join('='), where])
 }

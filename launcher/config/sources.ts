@@ -25,9 +25,6 @@ export interface OptionSources {
   readonly files: readonly ConfigFile[]
 }
 
-/** Keys of options that may be repeated but choose as a whole: what is stronger replaces what is weaker. */
-const CHOICES: ReadonlySet<string> = new Set(['hosts', 'osv.stage-in', 'osv.stage-out'])
-
 /**
  * The occurrences of an option that count, from weak to strong: those of the strongest source that names it. Options that
  * collect things, such as mounts, have those of all sources.
@@ -38,7 +35,7 @@ export function whatWasSaid(spec: OptionSpec, { flags, environment, files }: Opt
     fromEnvironment(spec, environment),
     ...files.map(({ options }) => options.get(spec.key)),
   ].filter((said) => said !== undefined)
-  if (spec.repeats && !CHOICES.has(spec.key)) return bySource.toReversed().flat()
+  if (spec.repeats && !spec.replaces) return bySource.toReversed().flat()
   return bySource[0] ?? []
 }
 

@@ -3,7 +3,15 @@
 import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
-import { Deadline, endOf, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
+import {
+  Deadline,
+  endOf,
+  LeetError,
+  type Log,
+  type Scope,
+  type WaitLimits,
+  waitFor,
+} from '../../common/index.ts'
 import {
   type AllocatedNode,
   type Allocation,
@@ -32,16 +40,17 @@ export interface StartersContext {
   readonly allocation: Allocation
   readonly journal: Journal
   readonly log: Log
+  /**
+   * The life of what starts the agents, which is theirs too. It fails when one of them could not start its agents, or has
+   * ended. When it ends, after the agents were told to, they are waited for, and ended if they do not.
+   */
+  readonly scope: Scope
 }
 
-/** What started the agents of a job, and lives as long as they do. */
+/** What started the agents of a job. */
 export interface AgentStarters {
-  /** Fires when one of them could not start its agents, or has ended. */
-  readonly failed: AbortSignal
   /** Removes what the agents needed to find the controller; once all are there. */
-  forgetSecret(): void
-  /** Waits until they have ended, after the agents were told to, and ends what does not. */
-  close(): Promise<void>
+  readonly forgetSecret: () => void
 }
 
 /** How long starters may take to end by themselves, in milliseconds. */
@@ -66,7 +75,7 @@ export async function startAgents(
   invitation: Invitation,
   limits: WaitLimits,
 ): Promise<AgentStarters> {
-  const { plan, allocation, journal } = context
+  const { plan, allocation, journal, scope } = context
   const adapter = adapterOf(allocation.scheduler)
   const nodes = plan.nodes.map(
     ({ name }) => allocation.nodes.find((node) => node.name === name) as AllocatedNode,
@@ -81,27 +90,19 @@ export async function startAgents(
   const direct = starts.map((start) => (here !== undefined && start.nodes[0] === here ? local(start) : start))
   const commands = direct.filter((start) => start.via === 'command')
   const remote = direct.filter((start) => start.via === 'ssh')
+  scope.onEnd('the invitation of agents', secret.remove)
   const starters: Starter[] = []
-  const failed = new AbortController()
-  const closing = new AbortController()
-  for (const start of commands) starters.push(startByCommand(context, adapter, start, secret.env, failed))
-  const signal = AbortSignal.any([closing.signal, ...(limits.signal ? [limits.signal] : [])])
-  const started =
-    remote.length === 0
-      ? Promise.resolve()
-      : startBySsh(context, remote, invitation, starters, failed, { ...limits, signal })
-  return {
-    failed: failed.signal,
-    forgetSecret: secret.remove,
-    async close() {
-      closing.abort(new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' }))
-      await started
-      const ended = Promise.allSettled(starters.map((starter) => starter.ended))
-      const limits = { deadline: Deadline.after(END_MS) }
-      await waitFor(ended, limits, { what: 'the agents to end' }).catch(() => {})
-      for (const starter of starters) starter.end?.()
-    },
-  }
+  let started: Promise<void> | undefined
+  scope.onEnd('the agents', async () => {
+    await started
+    const ended = Promise.allSettled(starters.map((starter) => starter.ended))
+    const soon = { deadline: Deadline.after(END_MS) }
+    await waitFor(ended, soon, { what: 'the agents to end' }).catch(() => {})
+    for (const starter of starters) starter.end?.()
+  })
+  for (const start of commands) starters.push(startByCommand(context, adapter, start, secret.env))
+  if (remote.length > 0) started = startBySsh(context, remote, invitation, starters, scope.within(limits))
+  return { forgetSecret: secret.remove }
 }
 
 // This host needs nobody to let us in.
@@ -153,11 +154,10 @@ function environmentOfAgents(env: NodeJS.ProcessEnv): string[] {
 
 // Starts one command of the scheduler, which stays in the foreground as long as its agents live.
 function startByCommand(
-  { journal, log }: StartersContext,
+  { journal, log, scope }: StartersContext,
   adapter: SchedulerAdapter,
   start: CommandStart,
   secret: NodeJS.ProcessEnv,
-  failed: AbortController,
 ): Starter {
   const where = start.nodes.join(', ')
   const { child } = journal.spawn(start.argv, {
@@ -173,19 +173,18 @@ function startByCommand(
   const ended = endOf(child).then(
     (end) => {
       const how = end.kind === 'signal' ? `by ${end.signal}` : `with status ${end.status}`
-      failed.abort(words.explain(`\`${start.argv[0]}\`, which started the agents, ended ${how}`, where))
+      scope.fail(words.explain(`\`${start.argv[0]}\`, which started the agents, ended ${how}`, where))
     },
-    (error) => failed.abort(error),
+    (error) => scope.fail(error),
   )
   return { ended }
 }
 
 async function startBySsh(
-  { plan, log }: StartersContext,
+  { plan, log, scope }: StartersContext,
   starts: readonly SshStart[],
   invitation: Invitation,
   starters: Starter[],
-  failed: AbortController,
   limits: WaitLimits,
 ): Promise<void> {
   const { readSshIdentity, startOverSsh } = await import('../agents/ssh-start.ts')
@@ -197,7 +196,7 @@ async function startBySsh(
       invitation: encodeInvitation(invitation),
     }
     const agent = await startOverSsh({ host, user }, identity, order, (text) => words.hear(text), limits)
-    const ended = agent.ended.then((how) => failed.abort(words.explain(`the agent ${how}`, host)))
+    const ended = agent.ended.then((how) => scope.fail(words.explain(`the agent ${how}`, host)))
     starters.push({ ended, end: agent.close })
   }
   try {
@@ -206,7 +205,7 @@ async function startBySsh(
     const startOne = limitFunction((one: SshStart) => start(one, identity), { concurrency: SSH_AT_ONCE })
     await Promise.all(starts.map((one) => startOne(one)))
   } catch (error) {
-    failed.abort(error)
+    scope.fail(error)
   }
 }
 

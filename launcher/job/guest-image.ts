@@ -38,7 +38,7 @@ async function linuxImage(
   const { findLinuxImage } = await import('../images/find.ts')
   const { name, files, kernel, modules } = settings.image
   const disk = name === undefined ? undefined : await diskFile(name)
-  if (disk !== undefined) return diskImage(disk, settings, onEvent)
+  if (disk !== undefined) return diskImage(disk, onEvent)
   const shared = plan.mounts.map(({ path }) => path)
   const image =
     name === undefined
@@ -59,13 +59,7 @@ async function diskFile(name: string): Promise<string | undefined> {
   return inStore ? undefined : realpathSync(path)
 }
 
-async function diskImage(
-  path: string,
-  { image: { files, kernel, modules } }: Settings,
-  onEvent: EventListener,
-): Promise<GuestImage> {
-  const more = [files.length > 0 && '--file', kernel && '--kernel', modules && '--modules'].find(Boolean)
-  if (more) throw usageError('a disk image boots by itself, with what is in it', undefined, `${more}`)
+async function diskImage(path: string, onEvent: EventListener): Promise<GuestImage> {
   const { openDiskImage } = await import('../images/disk-image.ts')
   const { format } = openDiskImage(path)
   onEvent(imageEvent(path, [path]))
@@ -79,7 +73,7 @@ async function osvImage(
 ): Promise<GuestImage> {
   const { composeOsvForPrograms } = await import('./image.ts')
   const { name, files, osvBase, osvCompat } = settings.image
-  if (name !== undefined) return osvDisk(name, settings, onEvent)
+  if (name !== undefined) return osvDisk(name, onEvent)
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
   const staged = plan.programs.map(({ workDir }) => workDir)
   const image = await composeOsvForPrograms(
@@ -103,11 +97,7 @@ async function osvImage(
 
 // Nothing is known of such an image but that it boots: its REST server may have no TLS, and of the tools that mount NFS OSv
 // has had one for years.
-async function osvDisk(
-  name: string,
-  { image: { files } }: Settings,
-  onEvent: EventListener,
-): Promise<GuestImage> {
+async function osvDisk(name: string, onEvent: EventListener): Promise<GuestImage> {
   const path = resolve(name)
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
     throw usageError(
@@ -116,8 +106,6 @@ async function osvDisk(
       '--image',
     )
   }
-  if (files.length > 0)
-    throw usageError('a disk image boots by itself, with what is in it', undefined, '--file')
   const { openDiskImage } = await import('../images/disk-image.ts')
   const disk = realpathSync(path)
   const { format } = openDiskImage(disk)

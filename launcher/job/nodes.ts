@@ -1,7 +1,7 @@
 // The nodes of a job at the controller's hand: this process alone when the job is on this node, else one agent on each
 // node, started by the scheduler so that it ends them with the job.
 import { hostname } from 'node:os'
-import type { LeetError, Log, WaitLimits } from '../../common/index.ts'
+import type { LeetError, Log, Scope, WaitLimits } from '../../common/index.ts'
 import { createLocalExchange, type Exchange, type RankReport } from '../../mpi-bridge/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import type { Journal } from '../journal/journal.ts'
@@ -10,7 +10,6 @@ import type { NodeEvent, NodeWorker } from '../node/worker.ts'
 import { hasDevices } from '../plan/devices.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import { version } from '../plan/version.ts'
-import type { AgentStarters } from './agent-starters.ts'
 
 /** What the nodes are opened with. */
 export interface NodesContext {
@@ -18,6 +17,8 @@ export interface NodesContext {
   readonly allocation: Allocation
   readonly journal: Journal
   readonly log: Log
+  /** With which the nodes end, and what was started to reach them. */
+  readonly scope: Scope
   /** In a batch job work through agents even on this node: they are steps of the job, and end with it. */
   readonly asSteps?: boolean
   readonly onReport: (report: RankReport) => void
@@ -32,8 +33,6 @@ export interface NodesContext {
 export interface JobNodes {
   readonly workers: readonly NodeWorker[]
   readonly exchange: Exchange
-  /** Ends what was started to reach the nodes; workers were stopped before. */
-  close(): Promise<void>
 }
 
 /** Opens the nodes of a plan; resolves when each can be worked with. */
@@ -53,19 +52,24 @@ export function mayHaveDevices(context: Pick<NodesContext, 'plan' | 'allocation'
   return context.plan.guestKind === 'host' && (!isHere(context) || hasDevices())
 }
 
-function openThisNode({ journal, log, onReport, onEvent }: NodesContext): JobNodes {
+function openThisNode({ journal, log, scope, onReport, onEvent }: NodesContext): JobNodes {
   const exchange = createLocalExchange(onReport)
-  const worker = createLocalWorker({ exchange, journal, log, emit: (event) => onEvent(0, event) })
-  return { exchange, workers: [worker], close: async () => {} }
+  const emit = (event: NodeEvent) => onEvent(0, event)
+  const worker = createLocalWorker({ exchange, journal, log, scope, emit })
+  return { exchange, workers: [worker] }
 }
 
 async function openAgents(context: NodesContext, limits: WaitLimits): Promise<JobNodes> {
   const { plan, log } = context
+  // The links end first, which ends the agents.
+  const agents = context.scope.child('the agents')
+  const links = context.scope.child('the links to the agents')
   const [{ startHub }, { startAgents }] = await Promise.all([
     import('../agents/hub.ts'),
     import('./agent-starters.ts'),
   ])
   const hub = await startHub({
+    scope: links,
     nodes: plan.nodes.map((node) => node.name),
     width: plan.treeWidth,
     patienceMs: plan.limits.silence,
@@ -76,24 +80,8 @@ async function openAgents(context: NodesContext, limits: WaitLimits): Promise<Jo
     onLost: context.onLost,
     onSignal: context.onSignal,
   })
-  let starters: AgentStarters | undefined
-  try {
-    starters = await startAgents(context, hub.invitation, limits)
-    const signals = [starters.failed, ...(limits.signal ? [limits.signal] : [])]
-    await hub.ready({ deadline: limits.deadline, signal: AbortSignal.any(signals) })
-  } catch (error) {
-    await hub.close()
-    await starters?.close()
-    throw error
-  } finally {
-    starters?.forgetSecret()
-  }
-  return {
-    workers: hub.workers,
-    exchange: hub.exchange,
-    async close() {
-      await hub.close()
-      await starters.close()
-    },
-  }
+  const starters = await startAgents({ ...context, scope: agents }, hub.invitation, limits)
+  // An agent that does not start fails their scope.
+  await hub.ready(agents.within(limits)).finally(starters.forgetSecret)
+  return hub
 }

@@ -1,6 +1,6 @@
 // One job of leet-mpirun on the nodes of its plan: joins journal, image, secrets, workers, controller, output and
 // outcome, and takes everything apart again whatever happened.
-import { Deadline, LeetError, type Log, Scope, setTimer } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, Scope } from '../../common/index.ts'
 import {
   FilesOfRanks,
   forwardEnvironment,
@@ -105,8 +105,7 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
     {
       plan,
       allocation: order.allocation,
-      journal,
-      log,
+      ...{ journal, log, scope },
       onReport: (report) => controller?.onReport(report),
       onEvent: (node, event) => {
         emulation.hear(node, event)
@@ -117,7 +116,6 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
     },
     { deadline: Deadline.after(plan.limits.boot), signal },
   )
-  scope.onEnd('its agents', () => nodes.close())
   const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
   for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
   const devices = mayHaveDevices(order)
@@ -184,7 +182,7 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
   const input = plan.stdin === 'none' ? undefined : forwardInput(process.stdin, [controller.input])
   order.hurried(() => ofJob.hurry())
   if (input) scope.onEnd('its input', () => input.stop())
-  const outcome = await controller.run(runSignal([signal, broken.signal], settings.timeout))
+  const outcome = await controller.run(runSignal(scope, [signal, broken.signal], settings.timeout))
   input?.stop()
   const unread = !(await output.flush())
   const asked = settings.exitCodes || (outcome.status !== 0 && plan.size > 1)
@@ -214,7 +212,7 @@ function imageOf(session: HeldGuests | undefined): GuestImage | undefined {
   return session?.osv && { kind: 'osv', ...session.osv.image }
 }
 
-function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSignal {
+function runSignal(scope: Scope, cancels: AbortSignal[], timeout: number | undefined): AbortSignal {
   if (timeout === undefined) return AbortSignal.any(cancels)
   const late = new AbortController()
   const end = () =>
@@ -226,6 +224,6 @@ function runSignal(cancels: AbortSignal[], timeout: number | undefined): AbortSi
         exitCode: EXIT_TIMEOUT,
       }),
     )
-  setTimer(timeout, end, { unref: true })
+  scope.timer(timeout, end, { unref: true })
   return AbortSignal.any([...cancels, late.signal])
 }

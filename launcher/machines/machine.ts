@@ -1,7 +1,7 @@
 // A running virtual machine, whoever launched its QEMU: followed and ended through its QMP connection, its console kept.
 
 import type { Duplex } from 'node:stream'
-import { Deadline, LeetError, type Log, type WaitLimits, waitFor } from '../../common/index.ts'
+import { Deadline, LeetError, type Log, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Accelerator } from './accel.ts'
 import type { BootWatch } from './boot-watch.ts'
@@ -55,6 +55,8 @@ export interface Machine {
 
 /** What `startMachine` needs besides the specification. */
 export interface MachineContext extends WaitLimits {
+  /** With which the machine ends. */
+  readonly scope: Scope
   readonly journal: Journal
   readonly log: Log
   /** From `findQemu`. */
@@ -98,10 +100,14 @@ export interface LaunchedMachine {
  */
 export async function startMachine(spec: MachineSpec, context: MachineContext): Promise<Machine> {
   checkMachineSpec(spec)
-  const launched = await (context.driver ?? qemuDriver).launch(spec, context)
+  const { scope } = context
+  const limits = scope.within(context)
+  scope.check()
+  const launched = await (context.driver ?? qemuDriver).launch(spec, { ...context, ...limits })
   const machine = new RunningMachine(spec, launched, context)
+  scope.onEnd(`the machine of ${spec.name}`, async (ending) => void (await machine.stop(ending)))
   try {
-    const started = machine.start(spec, context)
+    const started = machine.start(spec, limits)
     context.watch?.start(machine.pid)
     await Promise.race([started, ...(context.watch ? [context.watch.hung] : [])])
     context.watch?.progress('its boot')

@@ -1,31 +1,31 @@
 // Which guest numbers of a node are taken, when several jobs, also of several users, have guests on the same bridge: a
 // lease is the name of the address, held as long as the process lives.
-import { LeetError } from '../../common/index.ts'
-import { lockName, type NameLock } from '../journal/name-lock.ts'
+import { LeetError, type Scope } from '../../common/index.ts'
+import { lockName } from '../journal/name-lock.ts'
 import { guestAddress, type Subnet } from './addresses.ts'
 
-/** Guest numbers that belong to this process until it ends or gives them back. */
-export interface GuestLease {
-  /** For `guestAddress`, ascending. */
-  readonly guests: readonly number[]
-  release(): void
-}
-
-/** Takes the `count` lowest free guest numbers of a node; `LEET_E_ADDRESSES` when there are not as many. */
-export async function leaseGuests(subnet: Subnet, node: number, count: number): Promise<GuestLease> {
-  const taken: { guest: number; lock: NameLock }[] = []
-  const release = () => {
-    for (const { lock } of taken) lock.release()
-  }
+/**
+ * Takes the `count` lowest free guest numbers of a node until `scope` ends: for `guestAddress`, ascending.
+ * `LEET_E_ADDRESSES` when there are not as many.
+ */
+export async function leaseGuests(
+  subnet: Subnet,
+  node: number,
+  count: number,
+  scope: Scope,
+): Promise<readonly number[]> {
+  const taken: number[] = []
   let others = 0
   try {
     for (let guest = 0; taken.length < count; guest++) {
-      const lock = await lockName(`guest/${guestAddress(subnet, node, guest)}`)
-      if (lock) taken.push({ guest, lock })
-      else others++
+      const address = guestAddress(subnet, node, guest)
+      const lock = await lockName(`guest/${address}`)
+      if (lock) {
+        scope.onEnd(`the lease of ${address}`, lock.release)
+        taken.push(guest)
+      } else others++
     }
   } catch (error) {
-    release()
     if (!(error instanceof LeetError) || others === 0) throw error
     const { code, what, hint } = error.details
     throw new LeetError({
@@ -36,5 +36,5 @@ export async function leaseGuests(subnet: Subnet, node: number, count: number): 
       cause: error,
     })
   }
-  return { guests: taken.map(({ guest }) => guest), release }
+  return taken
 }

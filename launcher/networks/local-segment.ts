@@ -2,7 +2,7 @@
 // plug into it (directory 0700, sockets 0600). The switch runs in the foreground and ends with its standard input, so
 // that it goes with this process in any case.
 import { createConnection } from 'node:net'
-import { type ChildEnd, endOf, LeetError, poll, type WaitLimits } from '../../common/index.ts'
+import { type ChildEnd, endOf, LeetError, poll, type Scope, type WaitLimits } from '../../common/index.ts'
 import type { Journal, JournalledChild } from '../journal/journal.ts'
 
 /** A running switch. */
@@ -16,13 +16,15 @@ export interface LocalSegment {
 /** What `startLocalSegment` needs. */
 export interface LocalSegmentOptions extends WaitLimits {
   readonly journal: Journal
+  /** With which the switch ends. */
+  readonly scope: Scope
   /** How many guests will be plugged in. */
   readonly guests: number
 }
 
 /** Starts the switch; resolves when guests can be plugged in. `LEET_E_NETWORK` when it does not work here. */
 export async function startLocalSegment(options: LocalSegmentOptions): Promise<LocalSegment> {
-  const { journal, guests } = options
+  const { journal, scope, guests } = options
   const socketDirectory = journal.path('segment')
   const { child } = startSwitch(journal, socketDirectory, guests)
   let stderr = ''
@@ -34,6 +36,10 @@ export async function startLocalSegment(options: LocalSegmentOptions): Promise<L
   const ended = endOf(child).then((end) => {
     error = switchEnded(end, stderr)
     return error
+  })
+  scope.onEnd('the switch of the guests', async () => {
+    child.kill('SIGKILL')
+    await ended
   })
   await poll(
     async () => {

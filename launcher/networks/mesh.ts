@@ -5,13 +5,15 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type TLSSocket } from 'node:tls'
-import { endOf, LeetError, messageOf, type WaitLimits, waitFor } from '../../common/index.ts'
+import { endOf, LeetError, messageOf, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Journal, JournalledChild } from '../journal/journal.ts'
 import { clientTls, serverTls } from './tls.ts'
 
 /** What a node's part in a mesh is made with. */
 export interface MeshOptions {
   readonly journal: Journal
+  /** With which the part ends. */
+  readonly scope: Scope
   /** Of the node's switch: `LocalSegment.socketDirectory`. */
   readonly socketDirectory: string
   /** 32 bytes that only this job's processes have. */
@@ -22,7 +24,6 @@ export interface MeshOptions {
 export interface MeshPart {
   /** Resolves, with what to tell the user, when a cable is gone. */
   readonly ended: Promise<LeetError>
-  close(): void
 }
 
 /** The first node's part. */
@@ -56,14 +57,11 @@ export async function openMeshCentre(options: MeshOptions, peers: number): Promi
     server.once('error', reject)
     server.listen(0, resolve)
   })
-  return {
-    port: (server.address() as AddressInfo).port,
-    ended: lost.promise,
-    close() {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-    },
-  }
+  options.scope.onEnd('the cables of the mesh', () => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { port: (server.address() as AddressInfo).port, ended: lost.promise }
 }
 
 /** Where the first node of a mesh is. */
@@ -84,6 +82,7 @@ export async function joinMesh(
   const reasons: string[] = []
   for (const host of addresses) {
     const socket = connect({ host, port, ...clientTls(options.key) })
+    options.scope.onEnd(`the cable to ${node}`, () => void socket.destroy())
     const opened = new Promise<void>((resolve, reject) => {
       socket.once('secureConnect', resolve)
       socket.once('error', reject)
@@ -92,7 +91,7 @@ export async function joinMesh(
     try {
       await waitFor(opened, soon, { what: 'an answer', where: host })
       socket.write(Uint8Array.of(TAKEN))
-      return { ended: plugIn(socket, options, `the cable to ${node}`), close: () => void socket.destroy() }
+      return { ended: plugIn(socket, options, `the cable to ${node}`) }
     } catch (error) {
       socket.destroy()
       if (limits.signal?.aborted || limits.deadline.expired) throw error

@@ -1,7 +1,15 @@
 // The NFS servers of a job as one node sees them: by what address guests reach them, whether they answer before guests
 // are booted, and whether they still do while ranks run.
 import { lookup } from 'node:dns/promises'
-import { Deadline, LeetError, type Log, messageOf, type WaitLimits, waitFor } from '../../common/index.ts'
+import {
+  Deadline,
+  LeetError,
+  type Log,
+  messageOf,
+  type Scope,
+  type WaitLimits,
+  waitFor,
+} from '../../common/index.ts'
 import type { NfsMount } from '../../contextualise/index.ts'
 import type { PlanMount } from '../plan/mounts.ts'
 import { askNfsServer, type NfsEndpoint } from './rpc.ts'
@@ -58,17 +66,17 @@ export function addressOfServer(servers: readonly NfsServer[], mount: NfsMount):
 export function watchNfsServers(
   servers: readonly NfsServer[],
   log: Log,
+  scope: Scope,
   everyMs = WATCH_MS,
-): { stop(): void } {
-  const stopped = new AbortController()
+): void {
   const silent = new Set<NfsServer>()
   const ask = async (server: NfsServer) => {
-    const limits = { deadline: Deadline.after(ANSWER_MS), signal: stopped.signal }
+    const limits = { deadline: Deadline.after(ANSWER_MS), signal: scope.signal }
     const error: unknown = await askNfsServer(server, limits).then(
       () => undefined,
       (cause) => cause,
     )
-    if (stopped.signal.aborted) return
+    if (scope.signal.aborted) return
     if (error === undefined && silent.delete(server))
       log.note(`the NFS server ${describe(server)} answers again`)
     if (error !== undefined && !silent.has(server)) {
@@ -83,12 +91,7 @@ export function watchNfsServers(
     for (const server of servers) void ask(server)
   }, everyMs)
   timer.unref()
-  return {
-    stop() {
-      clearInterval(timer)
-      stopped.abort()
-    },
-  }
+  scope.onEnd('the watch over NFS servers', () => clearInterval(timer))
 }
 
 async function resolveServer(mount: NfsMount, limits: WaitLimits): Promise<NfsServer> {

@@ -1,7 +1,7 @@
 // A guest that hangs while it boots is booted again: its user wants the job, not that guest. Whatever kind of guest it is,
 // it keeps name, addresses and seed; a guest that fails with a reason would only fail again.
 import { renameSync } from 'node:fs'
-import { LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
+import { LeetError, type Log, messageOf, type Scope, type WaitLimits } from '../../common/index.ts'
 import { BootWatch } from '../machines/boot-watch.ts'
 import { type Machine, type MachineContext, startMachine } from '../machines/machine.ts'
 import type { MachineSpec } from '../machines/spec.ts'
@@ -12,11 +12,16 @@ import type { GuestState } from './worker.ts'
 /** One start of a guest. */
 export interface BootTry {
   readonly watch: BootWatch
-  /** Of everything that is waited for in it: the signal fires when the try is given up, too. */
+  /** Of the try and, when that comes up, of the guest. It fails when the guest hangs. */
+  readonly scope: Scope
+  /** Of everything that is waited for in it; the signal is the scope's too. */
   readonly limits: WaitLimits
   /** Starts the guest's machine; once. */
-  start(spec: MachineSpec, context: Omit<MachineContext, keyof WaitLimits>): Promise<Machine>
+  start(spec: MachineSpec, context: MachineParts): Promise<Machine>
 }
+
+/** What a machine is made with whatever try it is of. */
+export type MachineParts = Omit<MachineContext, keyof WaitLimits | 'scope'>
 
 /** How a guest is booted. */
 export interface BootOrders {
@@ -27,19 +32,18 @@ export interface BootOrders {
   readonly patience: number
   readonly log: Log
   readonly onState: (state: GuestState, detail?: string) => void
-  /** Sees every machine, to end it. */
-  readonly onStarted: (machine: Machine) => void
 }
 
 /** How long a hung hypervisor may take to be gone, in milliseconds. */
 const KILL_MS = 10_000
 
 /**
- * Boots a guest by `boot`, again when it hangs. Rejects with what `boot` rejects with; with `LEET_E_GUEST_HUNG`, and the
+ * Boots a guest by `boot`, again when it hangs; what comes up lives in `scope`. Rejects with what `boot` rejects with; with `LEET_E_GUEST_HUNG`, and the
  * last console lines of each try, when the last one hung too.
  */
 export async function bootAgain<T>(
   orders: BootOrders,
+  scope: Scope,
   boot: (attempt: BootTry) => Promise<T>,
   limits: WaitLimits,
 ): Promise<T> {
@@ -48,24 +52,22 @@ export async function bootAgain<T>(
   const seen: string[] = []
   for (let again = 1; ; again++) {
     const watch = new BootWatch(name, orders.patience, guest.cpus)
-    const given = new AbortController()
-    const signals = [given.signal, ...(limits.signal ? [limits.signal] : [])]
-    const own: WaitLimits = { deadline: limits.deadline, signal: AbortSignal.any(signals) }
+    const own = scope.child(again === 1 ? name : `boot ${again} of ${name}`)
+    const ownLimits = own.within(limits)
     let machine: Machine | undefined
     const start: BootTry['start'] = async (spec, context) => {
-      machine = await startMachine(spec, { ...context, ...own, watch })
-      orders.onStarted(machine)
+      machine = await startMachine(spec, { ...context, ...limits, scope: own, watch })
       return machine
     }
-    const booted = boot({ watch, limits: own, start })
+    const booted = boot({ watch, scope: own, limits: ownLimits, start })
     // Nobody waits for it any more once the guest hangs.
     booted.catch(() => {})
     try {
       return await Promise.race([booted, watch.hung])
     } catch (error) {
       if (!(error instanceof LeetError && error.code === 'LEET_E_GUEST_HUNG')) throw error
-      given.abort()
-      await machine?.stop({ deadline: limits.deadline.within(KILL_MS) })
+      own.fail(error)
+      await own.end(limits.deadline.within(KILL_MS))
       const said = machine ? lastWords(machine) : 'its hypervisor did not answer'
       seen.push(`${error.details.what}; ${said}`)
       if (again > retries || limits.signal?.aborted || limits.deadline.expired) throw lastError(name, seen)

@@ -30,12 +30,10 @@ export function cloudGuests(context: MachinesContext & { readonly image: DiskIma
       await makeOverlay(overlay, image, limits)
       return cloudMachine(plan, guest, network, image, { overlay, seed, configDrive, console })
     },
-    watch({ guest: { name }, seed, limits, onState, watch }) {
-      const refused = Promise.withResolvers<never>()
-      // A guest may say so before anybody waits for it.
-      refused.promise.catch(() => {})
+    watch({ guest: { name }, seed, scope, limits, onState, watch }) {
       const prepare = async (port: number): Promise<SshSession> => {
-        const session = await openSshSession({ ...sshAccess(name, port, secrets), mayChange: true }, limits)
+        const access = { ...sshAccess(name, port, secrets), mayChange: true }
+        const session = await openSshSession(access, scope, limits)
         onState('contextualised', 'SSH answers with the seed’s key')
         // A guest that answers does not hang; what cloud-init still does may take long.
         watch.stop()
@@ -47,12 +45,14 @@ export function cloudGuests(context: MachinesContext & { readonly image: DiskIma
       return {
         onLine(line) {
           if (isProgress(line)) watch.progress()
-          if (isWithoutSeed(line)) refused.reject(withoutSeed(name))
+          if (isWithoutSeed(line)) scope.fail(withoutSeed(name))
         },
         async ready(port) {
-          const session = await Promise.race([prepare(port), refused.promise])
-          return (listener, within) =>
-            session.openChannel('/leet/starter', explainingMissing(listener, name, log), within)
+          const session = await prepare(port)
+          return (heard, within) => {
+            const listener = explainingMissing(heard, name, log)
+            return session.openChannel('/leet/starter', { scope, listener }, within)
+          }
         },
       }
     },

@@ -22,29 +22,40 @@ export interface HeldGuestsContext {
 /** The guests of a session on this node; they are ready. */
 export function heldGuests({ guests, held, secrets, ownImage, log }: HeldGuestsContext): NodeGuests {
   return {
-    async boot(onState) {
-      return guests.map((guest): NodeGuest => {
-        const access = held[guest.name]
-        if (!access) {
-          throw new LeetError({ code: 'LEET_E_SESSION', what: 'it is not of the session', where: guest.name })
-        }
-        onState(guest.index, 'ready')
-        return {
-          index: guest.index,
-          serviceHost: '127.0.0.1',
-          serviceAddress: access.serviceAddress,
-          switchesUser: true,
-          // The session knows why a guest of its own is gone; here the channel breaks.
-          lost: new Promise(() => {}),
-          channelExplains: true,
-          openChannel: (listener, limits) => {
-            const told = ownImage ? explainingMissing(listener, guest.name, log) : listener
-            return openGuestChannel(guest, access.port, secrets, told, limits)
-          },
-          async stop() {},
-        }
-      })
+    boot(scope, onState) {
+      return scope.each(
+        guests,
+        ({ name }) => name,
+        async (guest, own): Promise<NodeGuest> => {
+          const access = held[guest.name]
+          if (!access) {
+            throw new LeetError({
+              code: 'LEET_E_SESSION',
+              what: 'it is not of the session',
+              where: guest.name,
+            })
+          }
+          onState(guest.index, 'ready')
+          return {
+            index: guest.index,
+            scope: own,
+            serviceHost: '127.0.0.1',
+            serviceAddress: access.serviceAddress,
+            switchesUser: true,
+            // The session knows why a guest of its own is gone; here the channel breaks.
+            lost: new Promise(() => {}),
+            channelExplains: true,
+            openChannel: (listener, limits) => {
+              const told = ownImage ? explainingMissing(listener, guest.name, log) : listener
+              return openGuestChannel(
+                guest,
+                { port: access.port, secrets, scope: own, listener: told },
+                limits,
+              )
+            },
+          }
+        },
+      )
     },
-    async stop() {},
   }
 }

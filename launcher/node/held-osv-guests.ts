@@ -4,7 +4,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { isRunning, LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
+import { isRunning, LeetError, type Log, messageOf, type Scope, type WaitLimits } from '../../common/index.ts'
 import {
   MAX_STARTS,
   type OsvChannel,
@@ -15,9 +15,9 @@ import {
   removeStaged,
   stagedPath,
 } from '../../mpi-bridge/index.ts'
-import { lockName, type NameLock } from '../journal/name-lock.ts'
+import { lockName } from '../journal/name-lock.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
-import { type FollowedFile, followFile } from './follow-file.ts'
+import { followFile } from './follow-file.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { osvRestOf } from './osv-rest.ts'
 import { OsvStaging, planStaging } from './osv-staging.ts'
@@ -45,31 +45,25 @@ const TIDY_MS = 30_000
 
 /** The OSv guests of a session on this node; they are up. */
 export function heldOsvGuests(context: HeldOsvGuestsContext): NodeGuests {
-  const guests: HeldOsvGuest[] = []
+  const nameOf = ({ name }: GuestPlan) => name
   return {
-    async boot(onState, limits) {
-      for (const plan of context.guests) {
+    boot(scope, onState, limits) {
+      return scope.each(context.guests, nameOf, async (plan, own) => {
         const access = context.held[plan.name]?.osv && context.held[plan.name]
         if (!access) {
           throw new LeetError({ code: 'LEET_E_SESSION', what: 'it is not of the session', where: plan.name })
         }
-        guests.push(new HeldOsvGuest(context, plan, access))
-      }
-      return Promise.all(
-        guests.map(async (guest) => {
-          await guest.take((state) => onState(guest.index, state), limits)
-          return guest
-        }),
-      )
-    },
-    async stop() {
-      for (const guest of guests) guest.giveBack()
+        const guest = new HeldOsvGuest(context, plan, access, own)
+        await guest.take((state) => onState(guest.index, state), own.within(limits))
+        return guest
+      })
     },
   }
 }
 
 class HeldOsvGuest implements NodeGuest {
   readonly index: number
+  readonly scope: Scope
   readonly serviceHost = '127.0.0.1'
   readonly serviceAddress: string
   readonly switchesUser = false
@@ -82,16 +76,14 @@ class HeldOsvGuest implements NodeGuest {
   readonly #rest: OsvRest
   #staging: OsvStaging | undefined
   readonly #starts: StartsFile
-  #lock: NameLock | undefined
-  #console: FollowedFile | undefined
-  #look: NodeJS.Timeout | undefined
   #gone = false
   #poweredOff = false
 
-  constructor(context: HeldOsvGuestsContext, guest: GuestPlan, access: HeldGuest) {
+  constructor(context: HeldOsvGuestsContext, guest: GuestPlan, access: HeldGuest, scope: Scope) {
     const { secrets } = context
     const { host = '127.0.0.1', port, serviceAddress, osv } = access
     this.index = guest.index
+    this.scope = scope
     this.serviceAddress = serviceAddress
     this.#context = context
     this.#guest = guest
@@ -102,14 +94,15 @@ class HeldOsvGuest implements NodeGuest {
 
   /** Makes the guest this job's, with nothing of an earlier one in it. */
   async take(onState: (state: GuestState) => void, limits: WaitLimits): Promise<void> {
-    this.#lock = await lockName(`osv/${this.#guest.name}`)
-    if (!this.#lock) {
+    const lock = await lockName(`osv/${this.#guest.name}`)
+    if (!lock) {
       throw this.#error(
         'another job runs in it',
         'programs get their environment from the guest’s own: an OSv guest takes one job at a time',
         'wait for that job; or --session none, to boot other guests',
       )
     }
+    this.scope.onEnd('its lock', lock.release)
     const { count } = this.#starts
     const ranks = this.#guest.ranks.length
     if (count + ranks > MAX_STARTS) {
@@ -138,8 +131,24 @@ class HeldOsvGuest implements NodeGuest {
   }
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
+    const { scope } = this
+    // The last that is done with it: by then the channel has ended what still ran.
+    scope.onEnd('what is told of its end', () => this.#tellLoss())
+    const console = followFile(this.#osv.console, (data) => channel.consoleData(data))
+    scope.onEnd('its console', console.close)
+    const look = setInterval(() => {
+      if (isRunning(this.#osv.machine)) return
+      clearInterval(look)
+      this.#gone = true
+      scope.timer(CONSOLE_LAG_MS, () => {
+        console.read()
+        channel.guestEnded('its hypervisor has ended')
+      })
+    }, LOOK_MS)
+    scope.onEnd('the look at its hypervisor', () => clearInterval(look))
     const channel = openOsvChannel({
       rest: this.#rest,
+      scope,
       listener: (event) => {
         if (event.kind === 'began') this.#starts.began(event.pid)
         if (event.kind === 'lost' || isKilled(event)) this.#poweredOff = true
@@ -151,16 +160,6 @@ class HeldOsvGuest implements NodeGuest {
       startsBefore: this.#starts.count,
       onStart: () => this.#starts.add(),
     })
-    this.#console = followFile(this.#osv.console, (data) => channel.consoleData(data))
-    this.#look = setInterval(() => {
-      if (isRunning(this.#osv.machine)) return
-      clearInterval(this.#look)
-      this.#gone = true
-      setTimeout(() => {
-        this.#console?.read()
-        channel.guestEnded('its hypervisor has ended')
-      }, CONSOLE_LAG_MS)
-    }, LOOK_MS)
     return channel
   }
 
@@ -176,20 +175,11 @@ class HeldOsvGuest implements NodeGuest {
     )
   }
 
-  async stop(): Promise<void> {
-    this.giveBack()
-  }
-
-  giveBack(): void {
-    if (this.#poweredOff) {
-      this.#poweredOff = false
-      this.#context.log.warn(
-        `${this.#guest.name} is gone from the session: OSv has no signals, so a rank that has to end takes its guest with it`,
-      )
-    }
-    clearInterval(this.#look)
-    this.#console?.close()
-    this.#lock?.release()
+  #tellLoss(): void {
+    if (!this.#poweredOff) return
+    this.#context.log.warn(
+      `${this.#guest.name} is gone from the session: OSv has no signals, so a rank that has to end takes its guest with it`,
+    )
   }
 
   async #tidy(limits: WaitLimits): Promise<void> {

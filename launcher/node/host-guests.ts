@@ -9,10 +9,11 @@ import { nodeProcessors } from './processors.ts'
 /** The node itself as one "guest" that is always ready. */
 export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
   return {
-    async boot() {
+    async boot(scope) {
       return [
         {
           index: plan.index,
+          scope,
           serviceHost: '127.0.0.1',
           serviceAddress: '127.0.0.1',
           switchesUser: false,
@@ -21,18 +22,15 @@ export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
           openChannel: (listener, limits) =>
             openLocalChannel(
               {
-                where: plan.name,
-                listener,
+                ...{ where: plan.name, scope, listener },
                 spawn: (argv) =>
                   journal.spawn(argv, { what: 'the starter of ranks', stdio: 'pipe', endsWithParent: true })
                     .child as ChildProcessWithoutNullStreams,
               },
               limits,
             ),
-          async stop() {},
         },
       ]
     },
-    async stop() {},
   }
 }

@@ -2,7 +2,6 @@
 import { LeetError } from '../../common/index.ts'
 import { type InitLine, parseInitLine } from '../images/init-lines.ts'
 import { linuxCommandLine } from '../images/linux.ts'
-import type { BootWatch } from '../machines/boot-watch.ts'
 import type { MachineSpec } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { explainNfsFailure } from '../nfs/failures.ts'
@@ -10,7 +9,7 @@ import { machineShares } from '../nfs/seed-mounts.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuests } from './node-guests.ts'
 import { guestProcessors } from './processors.ts'
-import { openGuestChannel, sshGuests } from './ssh-guests.ts'
+import { type BootingGuest, openGuestChannel, sshGuests } from './ssh-guests.ts'
 import type { MachinesContext } from './virtual-machines.ts'
 import type { GuestState, LinuxImageFiles } from './worker.ts'
 
@@ -27,13 +26,13 @@ export function linuxGuests(context: MachinesContext & { readonly image: LinuxIm
     seeds: ['cloud-config'],
     machine: ({ guest, network }, { seeds: [seed = ''], console }) =>
       linuxMachine(plan, guest, network, image, { seed, console }),
-    watch({ guest, onState, watch }) {
-      const init = new InitWatch(guest.name, onState, watch)
+    watch({ guest, scope, onState, watch }) {
+      const init = new InitWatch({ guest, scope, onState, watch })
       return {
         onLine: (line) => init.onLine(line),
         async ready(port) {
           await init.ready
-          return (listener, limits) => openGuestChannel(guest, port, secrets, listener, limits)
+          return (listener, limits) => openGuestChannel(guest, { port, secrets, scope, listener }, limits)
         },
       }
     },
@@ -67,54 +66,49 @@ export function linuxMachine(
 
 // What init says on the console, until it is ready or gives up.
 class InitWatch {
-  readonly ready: Promise<void>
-  readonly #name: string
-  readonly #onState: (state: GuestState, detail?: string) => void
-  readonly #watch: BootWatch
-  #resolve: () => void = () => {}
-  #reject: (error: LeetError) => void = () => {}
+  readonly #booting: Pick<BootingGuest, 'guest' | 'scope' | 'onState' | 'watch'>
+  readonly #ready = Promise.withResolvers<void>()
 
-  constructor(name: string, onState: (state: GuestState, detail?: string) => void, watch: BootWatch) {
-    this.#name = name
-    this.#onState = onState
-    this.#watch = watch
-    this.ready = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
-    // A guest may fail before anybody waits for it.
-    this.ready.catch(() => {})
+  /** A guest that gives up fails its scope. */
+  constructor(booting: Pick<BootingGuest, 'guest' | 'scope' | 'onState' | 'watch'>) {
+    this.#booting = booting
+  }
+
+  /** Resolves when init says that all is in place; of a guest that gives up, never. */
+  get ready(): Promise<void> {
+    return this.#ready.promise
   }
 
   onLine(line: string): void {
     const said = parseInitLine(line)
     // Its kernel is quiet: what it says before init does is a complaint.
     if (!said) return
+    const { watch, onState } = this.#booting
     if (said.kind === 'begin') {
-      this.#watch.patience(MOUNT_MS)
-      this.#onState('booting', [said.step, ...Object.values(said.fields)].join(' '))
+      watch.patience(MOUNT_MS)
+      onState('booting', [said.step, ...Object.values(said.fields)].join(' '))
       return
     }
-    this.#watch.progress(
-      said.kind === 'step' ? `its set-up, after ${said.step}` : 'its first answer over SSH',
-    )
-    if (said.kind === 'ready') this.#resolve()
+    watch.progress(said.kind === 'step' ? `its set-up, after ${said.step}` : 'its first answer over SSH')
+    if (said.kind === 'ready') this.#ready.resolve()
     else if (said.kind === 'off') this.#fail('ended by itself', { why: said.fields.reason })
     else this.#onStep(said)
   }
 
   #onStep({ step, ok, fatal, fields }: Extract<InitLine, { kind: 'step' }>): void {
+    const { onState } = this.#booting
     const { reason, ...about } = fields
     const detail = [step, ...Object.values(about)].join(' ')
     if (ok) {
       const state = STATE_OF_STEP[step]
-      if (state) this.#onState(state, detail)
+      if (state) onState(state, detail)
     } else if (fatal) this.#fail(`cannot be used: ${detail} failed`, whyOf(step, fields))
-    else this.#onState('booting', `${detail} failed: ${reason ?? 'no reason given'}`)
+    else onState('booting', `${detail} failed: ${reason ?? 'no reason given'}`)
   }
 
   #fail(what: string, because: { readonly why: string | undefined; readonly hint?: string }): void {
-    this.#reject(new LeetError({ code: 'LEET_E_GUEST_INIT', where: this.#name, what, ...because }))
+    const { guest, scope } = this.#booting
+    scope.fail(new LeetError({ code: 'LEET_E_GUEST_INIT', where: guest.name, what, ...because }))
   }
 }
 

@@ -7,7 +7,6 @@ import {
   LeetError,
   type Log,
   residentMemory,
-  setTimer,
   type Timer,
   type WaitLimits,
 } from '../../common/index.ts'
@@ -27,7 +26,6 @@ import { sharesProcessors } from '../plan/network.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
-import type { ReservedPlacement } from './placement.ts'
 import type { BootOrder, GuestPlan, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
 
 /** What a local worker is made with. */
@@ -39,7 +37,7 @@ export interface LocalWorkerContext extends WorkerContext {
 /** How long a rank may wait in the last fence before it is let go (JobPlan.finalizeRescue), in milliseconds. */
 const RESCUE_GRACE_MS = 1_000
 
-/** How long a channel may take to be there, and guests and ranks to be gone, in milliseconds. */
+/** How long a channel may take to be there, and all that is on the node to be gone, in milliseconds. */
 const CHANNEL_MS = 30_000
 const STOP_MS = 10_000
 /** How long results may take to come back from guests. */
@@ -48,13 +46,14 @@ const COLLECT_MS = 600_000
 const LOSS_MS = 1_000
 
 /** The worker of the node that this process runs on. */
-export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerContext): NodeWorker {
+export function createLocalWorker({ exchange, emit, journal, log, scope }: LocalWorkerContext): NodeWorker {
+  /** What is on this node for the job. */
+  const node = scope.child('the node')
   let plan: JobPlan | undefined
   /** Address of each guest of the job, by its index. */
   let addresses: readonly string[] = []
-  let source: NodeGuests | undefined
   let network: NodeNetwork | undefined
-  let placement: ReservedPlacement | undefined
+  let placements: readonly Placement[] = []
   let guests = new Map<number, NodeGuest>()
   const channels = new Map<number, Promise<ControlChannel>>()
   const services = new Map<number, Promise<ServiceAddress>>()
@@ -68,8 +67,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
   const processManager = (): ProcessManager => {
     manager ??= openProcessManager({
-      exchange,
-      log,
+      ...{ scope: node, exchange, log },
       ...(plan?.finalizeRescue ? { finalizeRescue: { graceMs: RESCUE_GRACE_MS } } : {}),
     })
     return manager
@@ -129,17 +127,17 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
   }
 
   return {
-    async reserve(jobPlan, node) {
+    async reserve(jobPlan, number) {
       if (jobPlan.network.mode === 'none' || jobPlan.session) return
       const [{ reserveNetwork }, { checkMemory, memoryLimit }, { reservePlacement }] = await Promise.all([
         import('./node-network.ts'),
         import('../plan/job-memory.ts'),
         import('./placement.ts'),
       ])
-      const own = jobPlan.guests.filter((guest) => guest.node === node)
-      checkMemory(own, memoryLimit(), jobPlan.nodes[node]?.name ?? '')
-      placement = await reservePlacement(jobPlan, own, log)
-      network = await reserveNetwork(jobPlan, own, node, { journal, exchange })
+      const own = jobPlan.guests.filter((guest) => guest.node === number)
+      checkMemory(own, memoryLimit(), jobPlan.nodes[number]?.name ?? '')
+      placements = await reservePlacement(jobPlan, own, { log, scope: node })
+      network = await reserveNetwork(jobPlan, own, number, { journal, exchange, scope: node })
       for (const [index, guest] of own.entries()) {
         emit({ kind: 'address', guest: guest.index, address: network.addresses[index] as string })
       }
@@ -148,13 +146,16 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
     async boot(order: BootOrder, signal: AbortSignal) {
       plan = order.plan
       addresses = order.addresses
-      const limits = { deadline: Deadline.after(plan.limits.boot), signal }
+      const limits = node.within({ deadline: Deadline.after(plan.limits.boot), signal })
+      // Guests end before it: what their ranks do at last is still heard.
+      processManager()
       if (order.keep) {
         const { serveLines } = await import('./guest-lines.ts')
         serveLines(exchange, (guest) => guests.get(guest)?.line)
       }
-      source = await guestsOf(order, network, placement?.placements ?? [], journal, log)
+      const source = await guestsOf(order, network, placements, journal, log)
       const booted = await source.boot(
+        node,
         (guest, state, detail) => emit({ kind: 'guest', guest, state, ...(detail ? { detail } : {}) }),
         limits,
       )
@@ -257,7 +258,7 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
         killing = true
         signalAll('SIGKILL')
       }
-      if (graceMs > 0) killTimer = setTimer(graceMs, kill)
+      if (graceMs > 0) killTimer = node.timer(graceMs, kill)
       else kill()
     },
     signal(signal, tasks) {
@@ -284,15 +285,8 @@ export function createLocalWorker({ exchange, emit, journal, log }: LocalWorkerC
 
     async stop() {
       stopping = true
-      killTimer?.cancel()
-      const limits = { deadline: Deadline.after(STOP_MS) }
-      const open = await openChannels()
-      await Promise.allSettled(open.map((channel) => channel.close(limits)))
-      manager?.close()
       tellMemory()
-      await source?.stop(limits)
-      network?.release()
-      placement?.release()
+      await node.end(Deadline.after(STOP_MS))
     },
   }
 }
@@ -309,7 +303,7 @@ async function guestsOf(
   if (plan.guestKind === 'host') {
     const { hostGuests } = await import('./host-guests.ts')
     const [guest] = own
-    if (!guest) return { boot: async () => [], stop: async () => {} }
+    if (!guest) return { boot: async () => [] }
     return hostGuests(guest, journal)
   }
   if (held && image?.kind === 'osv') {

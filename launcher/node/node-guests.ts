@@ -1,7 +1,7 @@
 // The guests of one node, as its worker sees them: something that becomes ready, has a control channel and an address
 // for the process manager, and may die.
 
-import type { LeetError, WaitLimits } from '../../common/index.ts'
+import type { LeetError, Scope, WaitLimits } from '../../common/index.ts'
 import type { ControlChannel, Processor, RankListener } from '../../mpi-bridge/index.ts'
 import type { GuestLine } from './guest-lines.ts'
 import type { GuestState, HeldGuest } from './worker.ts'
@@ -9,6 +9,8 @@ import type { GuestState, HeldGuest } from './worker.ts'
 /** A guest of this node that is being booted or runs. */
 export interface NodeGuest {
   readonly index: number
+  /** Its life on this node: its machine, its channel and its ranks end with it. */
+  readonly scope: Scope
   /** Where this guest's port of the process manager is opened on the node. */
   readonly serviceHost: string
   /** The address at which the guest reaches that port. */
@@ -30,7 +32,7 @@ export interface NodeGuest {
   readonly door?: Omit<HeldGuest, 'serviceAddress'> | undefined
   /** Brings back what ranks wrote, from a guest that shares no directory with its node. */
   collect?(limits: WaitLimits): Promise<void>
-  /** Opens the way to its ranks; once per guest. */
+  /** Opens the way to its ranks; once per guest. It is closed when the guest's scope ends. */
   openChannel(listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
   /** Resolves with the reason when the guest is gone without having been told to. */
   readonly lost: Promise<LeetError>
@@ -40,15 +42,17 @@ export interface NodeGuest {
   processors?(): readonly Processor[]
   /** Whether ranks are started as the user's account (false: they are the user's processes already). */
   readonly switchesUser: boolean
-  stop(limits: WaitLimits): Promise<void>
 }
 
 /** What makes the guests of a node. */
 export interface NodeGuests {
-  /** Boots all; resolves when every one is ready, in the order of the plan. */
+  /**
+   * Boots all; resolves when every one is ready, in the order of the plan. The first that fails ends the boot of the
+   * others. All that is made for them ends with `scope`.
+   */
   boot(
+    scope: Scope,
     onState: (guest: number, state: GuestState, detail?: string) => void,
     limits: WaitLimits,
   ): Promise<readonly NodeGuest[]>
-  stop(limits: WaitLimits): Promise<void>
 }

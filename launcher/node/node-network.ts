@@ -1,6 +1,6 @@
 // The network of one node's guests: addresses are taken first, so that all guests of the job can be told them; the way
 // into the network is made when guests boot.
-import type { LeetError, WaitLimits } from '../../common/index.ts'
+import type { LeetError, Scope, WaitLimits } from '../../common/index.ts'
 import type { Exchange } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import { guestAddress, parseSubnet } from '../networks/addresses.ts'
@@ -25,12 +25,10 @@ export interface NodeNetwork {
   /** Addresses of the guests given to `reserveNetwork`, in their order. */
   readonly addresses: readonly string[]
   /**
-   * Makes the network; guests can be plugged in when it resolves. `meshKey` is the job's secret for the cables of a
-   * mesh, base64url.
+   * Makes the network, which ends with `scope`; guests can be plugged in when it resolves. `meshKey` is the job's secret
+   * for the cables of a mesh, base64url.
    */
-  open(control: GuestControl, limits: WaitLimits, meshKey?: string): Promise<OpenNetwork>
-  /** Gives the addresses back. */
-  release(): void
+  open(control: GuestControl, scope: Scope, limits: WaitLimits, meshKey?: string): Promise<OpenNetwork>
 }
 
 /** A network that guests can be plugged into. */
@@ -41,15 +39,22 @@ export interface OpenNetwork {
   readonly ended: Promise<LeetError> | undefined
 }
 
+/** What the network of a node is made with. */
+export interface NetworkContext {
+  readonly journal: Journal
+  readonly exchange: Exchange
+  readonly scope: Scope
+}
+
 /** Question to the first node of a mesh: where do cables end? */
 const MESH_TOPIC = 'mesh'
 
-/** Takes addresses for `guests`, which are those of node `node`. */
+/** Takes addresses for `guests`, which are those of node `node`, until `scope` ends. */
 export async function reserveNetwork(
   { network, nodes }: JobPlan,
   guests: readonly GuestPlan[],
   node: number,
-  { journal, exchange }: { readonly journal: Journal; readonly exchange: Exchange },
+  { journal, exchange, scope }: NetworkContext,
 ): Promise<NodeNetwork> {
   const subnet = parseSubnet(network.subnet, 'network.subnet')
   switch (network.mode) {
@@ -62,41 +67,39 @@ export async function reserveNetwork(
           guests: guests.map(() => userNetwork(port)),
           ended: undefined,
         }),
-        release() {},
       }
     case 'local':
       return {
         addresses: guests.map((_, guest) => guestAddress(subnet, node, guest)),
-        async open({ port: controlPort }, limits) {
+        async open({ port: controlPort }, within, limits) {
           const { socketDirectory, ended } = await startLocalSegment({
-            journal,
-            guests: guests.length,
+            ...{ journal, scope: within, guests: guests.length },
             ...limits,
           })
           const plug = (guest: number) => localNetwork({ subnet, node, guest, socketDirectory, controlPort })
           return { guests: guests.map((_, guest) => plug(guest)), ended }
         },
-        release() {},
       }
     case 'mesh': {
       const centre = Promise.withResolvers<Uint8Array>()
       centre.promise.catch(() => {})
       // Asked before it is there, it waits: all nodes boot at once.
       if (node === 0) exchange.answer(MESH_TOPIC, () => centre.promise)
-      let part: MeshPart | undefined
       return {
         addresses: guests.map((_, guest) => guestAddress(subnet, node, guest)),
-        async open({ port: controlPort }, limits, meshKey = '') {
+        async open({ port: controlPort }, within, limits, meshKey = '') {
           const segment = await startLocalSegment({
-            journal,
-            guests: guests.length + nodes.length,
+            ...{ journal, scope: within, guests: guests.length + nodes.length },
             ...limits,
           })
           const { socketDirectory } = segment
-          const options = { journal, socketDirectory, key: Buffer.from(meshKey, 'base64url') }
+          const key = Buffer.from(meshKey, 'base64url')
+          const options = { journal, scope: within, socketDirectory, key }
+          let part: MeshPart
           if (node === 0) {
-            const { port, ...rest } = await openMeshCentre(options, nodes.length - 1)
-            part = rest
+            const opened = await openMeshCentre(options, nodes.length - 1)
+            part = opened
+            const { port } = opened
             centre.resolve(Buffer.from(JSON.stringify({ addresses: ownAddresses(), port })))
           } else {
             const answer = await exchange.ask(0, MESH_TOPIC, new Uint8Array(), limits)
@@ -109,20 +112,18 @@ export async function reserveNetwork(
             ended: Promise.race([segment.ended, part.ended]),
           }
         },
-        release: () => part?.close(),
       }
     }
     case 'bridge': {
       const { plug, node: range } = inspectBridge(network.bridge as string, subnet)
-      const lease = await leaseGuests(subnet, range, guests.length)
+      const leased = await leaseGuests(subnet, range, guests.length, scope)
       const on = ({ port, unprotected = false }: GuestControl) =>
-        lease.guests.map((guest) =>
+        leased.map((guest) =>
           bridgeNetwork({ subnet, node: range, guest, plug, controlPort: port, direct: unprotected }),
         )
       return {
         addresses: on({ port: 0 }).map(({ address }) => address),
         open: async (control) => ({ guests: on(control), ended: undefined }),
-        release: lease.release,
       }
     }
   }

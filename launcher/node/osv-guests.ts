@@ -1,7 +1,16 @@
 // OSv guests of one node under QEMU: seed, machine, and the wait until REST answers and the seed was applied.
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
-import { atMost, identify, LeetError, pause, type WaitLimits, waitFor } from '../../common/index.ts'
+import {
+  abortReason,
+  atMost,
+  identify,
+  LeetError,
+  pause,
+  type Scope,
+  type WaitLimits,
+  waitFor,
+} from '../../common/index.ts'
 import { osvSeed, type Seed, type SeedFile, type SeedMount, seedIso } from '../../contextualise/index.ts'
 import {
   isSeedFailure,
@@ -14,14 +23,14 @@ import {
 } from '../../mpi-bridge/index.ts'
 import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../images/osv/boot.ts'
 import { type BootWatch, isProgress } from '../machines/boot-watch.ts'
-import type { Machine, MachineContext } from '../machines/machine.ts'
+import type { Machine } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
-import { isLoopback, type PlanMount } from '../plan/mounts.ts'
+import { isLoopback, type PlanMount, readsNfs } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
-import type { GuestPlan, JobPlan } from '../plan/plan.ts'
-import { type BootTry, bootAgain } from './boot-again.ts'
+import type { GuestPlan } from '../plan/plan.ts'
+import { type BootTry, bootAgain, type MachineParts } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
 import { osvRestOf } from './osv-rest.ts'
@@ -56,41 +65,36 @@ const MOUNT_MS = 60_000
 /** The OSv guests of this node; nothing is started yet. */
 export function osvGuests(context: OsvGuestsContext): NodeGuests {
   const { guests, journal, log } = context
-  const machines: Machine[] = []
   return {
-    async boot(onState, limits) {
+    async boot(scope, onState, limits) {
       const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
       const control = { port: OSV_REST_PORT, unprotected: !context.secrets.osv }
       const [prepared, stages] = await Promise.all([
-        prepareMachines(context, control, limits),
+        prepareMachines(context, control, scope, limits),
         carries ? planStaging(context.plan, limits) : [],
       ])
       const { qemu, accelerator, whyEmulated, driver, network, servers } = prepared
-      return Promise.all(
-        guests.map(async (plan, index) => {
-          const guest = new OsvGuest(
-            context,
-            plan,
-            network.guests[index] as GuestNetwork,
-            context.placements[index],
-            network.ended,
-            servers,
-            stages,
-            (state, detail) => onState(plan.index, state, detail),
-            whyEmulated,
-          )
-          await guest.boot({ journal, log, qemu, accelerator, driver }, limits, (machine) =>
-            machines.push(machine),
-          )
-          return guest
-        }),
-      )
-    },
-    async stop(limits) {
-      await Promise.allSettled(machines.map((machine) => machine.stop(limits)))
+      const parts = { journal, log, qemu, accelerator, driver }
+      return scope.each(guests, nameOf, async (plan, own, index) => {
+        const guest = new OsvGuest(
+          context,
+          plan,
+          network.guests[index] as GuestNetwork,
+          context.placements[index],
+          network.ended,
+          servers,
+          stages,
+          (state, detail) => onState(plan.index, state, detail),
+          whyEmulated,
+        )
+        await guest.boot(parts, own, limits)
+        return guest
+      })
     },
   }
 }
+
+const nameOf = ({ name }: GuestPlan) => name
 
 class OsvGuest implements NodeGuest {
   readonly index: number
@@ -109,6 +113,7 @@ class OsvGuest implements NodeGuest {
   readonly #onState: (state: GuestState, detail?: string) => void
   readonly #whyEmulated: string | undefined
   readonly #nonce = randomBytes(8).toString('hex')
+  #scope: Scope | undefined
   #staging: OsvStaging | undefined
   #machine: Machine | undefined
   #accelerator = ''
@@ -139,11 +144,7 @@ class OsvGuest implements NodeGuest {
     this.#whyEmulated = whyEmulated
   }
 
-  async boot(
-    machineContext: Omit<MachineContext, keyof WaitLimits>,
-    limits: WaitLimits,
-    onStarted: (machine: Machine) => void,
-  ): Promise<void> {
+  async boot(parts: MachineParts, scope: Scope, limits: WaitLimits): Promise<void> {
     const { plan, image, journal, keep, log } = this.#context
     if (!keep) this.#staging = this.#stagingOf()
     const carried = await this.#staging?.seed()
@@ -153,26 +154,29 @@ class OsvGuest implements NodeGuest {
       mode: 0o600,
       flag: 'wx',
     })
+    const removeSeed = () => rmSync(seedFile, { force: true })
+    scope.onEnd('the seed of a guest', removeSeed)
     for (const sentence of osvSeed(seed, image.mountTool).unsaid) {
       this.#context.log.detail(`${this.#guest.name}: ${sentence}`)
     }
     const { patience, retries } = plan.limits
     const machine = await bootAgain(
-      { guest: this.#guest, retries, patience, log, onState: this.#onState, onStarted },
-      (attempt) => this.#try(attempt, machineContext, seed, seedFile),
+      { guest: this.#guest, retries, patience, log, onState: this.#onState },
+      scope,
+      (attempt) => this.#try(attempt, parts, seed, seedFile),
       limits,
     )
     // It holds the key of the guest's server, and the guest has read it.
-    rmSync(seedFile)
+    removeSeed()
     // What its console said of the end the channel knows, and tells apart from what was said at boot.
     machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
-    await this.#staging?.stageIn(this.#rest as OsvRest, limits)
+    await this.#staging?.stageIn(this.#rest as OsvRest, this.scope.within(limits))
     this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
   }
 
   async #try(
-    { watch, limits, start }: BootTry,
-    machineContext: Omit<MachineContext, keyof WaitLimits>,
+    { watch, scope, limits, start }: BootTry,
+    parts: MachineParts,
     seed: Seed,
     seedFile: string,
   ): Promise<Machine> {
@@ -189,33 +193,36 @@ class OsvGuest implements NodeGuest {
       console: journal.path(`g${this.index}.console`),
       layer,
     })
-    const seedFailed = Promise.withResolvers<never>()
-    seedFailed.promise.catch(() => {})
     const serving = Promise.withResolvers<void>()
     const machine = await start(this.#placement ? { ...spec, placement: this.#placement } : spec, {
-      ...machineContext,
+      ...parts,
       onConsoleLine: (line) => {
         if (isProgress(line)) watch.progress()
-        if (isSeedFailure(line)) seedFailed.reject(this.#error('did not apply its seed', line))
+        if (isSeedFailure(line)) scope.fail(this.#error('did not apply its seed', line))
         if (isServing(line)) serving.resolve()
       },
     })
     machine.console.watch((data) => this.#channel?.consoleData(data))
+    this.#scope = scope
     this.#machine = machine
-    this.#accelerator = machineContext.accelerator
+    this.#accelerator = parts.accelerator
     this.#onState('booting')
     this.#rest = osvRestOf(this.#guest.name, this.#address(machine), this.#context.secrets)
     this.#rest.prepare()
-    const died = machine.exited.then(({ error }) => Promise.reject(error ?? this.#error('was stopped')))
-    died.catch(() => {})
+    // All that asks it something hears that it is gone.
+    machine.exited.then(({ error }) => scope.fail(error ?? this.#error('was stopped')))
     const ready = this.#becomeReady(limits, serving.promise, watch)
-    await waitFor(Promise.race([ready, died, seedFailed.promise]), limits, {
+    await waitFor(ready, limits, {
       what: 'the guest’s REST server',
       where: this.#guest.name,
     }).catch((error) => {
       throw withConsole(error, machine)
     })
     return machine
+  }
+
+  get scope(): Scope {
+    return this.#scope as Scope
   }
 
   get machine() {
@@ -225,8 +232,8 @@ class OsvGuest implements NodeGuest {
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
     this.#channel = openOsvChannel({
+      ...{ scope: this.scope, listener },
       rest: this.#rest as OsvRest,
-      listener,
       log: this.#context.log,
       compat: this.#context.image.compat,
       nonce: this.#nonce,
@@ -258,10 +265,6 @@ class OsvGuest implements NodeGuest {
 
   async collect(limits: WaitLimits): Promise<void> {
     await this.#staging?.collect(this.#rest as OsvRest, limits)
-  }
-
-  async stop(limits: WaitLimits): Promise<void> {
-    await this.#machine?.stop(limits)
   }
 
   get #readsNfs(): boolean {
@@ -307,7 +310,8 @@ class OsvGuest implements NodeGuest {
       try {
         return await ask({ ...limits, deadline: limits.deadline.within(patience) })
       } catch (error) {
-        if (limits.signal?.aborted || limits.deadline.expired) throw error
+        if (limits.signal?.aborted) throw abortReason(limits.signal)
+        if (limits.deadline.expired) throw error
       }
       await pause(TRY_PAUSE_MS, limits.signal)
     }
@@ -423,15 +427,4 @@ function osvMount(
     options: [],
     required: true,
   }
-}
-
-// NFS used from a program with a name space of its own aborts the guest; without one there can be one rank only.
-function readsNfs(plan: JobPlan, { ranks }: GuestPlan): boolean {
-  return ranks.length === 1 && plan.programs.every(({ workDir }) => isOnNfs(plan, workDir))
-}
-
-function isOnNfs({ mounts }: JobPlan, path: string): boolean {
-  return mounts.some(
-    (mount) => mount.kind === 'nfs' && (path === mount.path || path.startsWith(`${mount.path}/`)),
-  )
 }

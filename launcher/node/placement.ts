@@ -1,7 +1,7 @@
 // Where on its node each guest runs: its vCPUs on processors of the job, near each other and near the guest's memory, the
 // other threads of the hypervisor elsewhere where there is room. Only the node knows which processors the job has there.
 import { readFileSync } from 'node:fs'
-import { LeetError, type Log } from '../../common/index.ts'
+import { LeetError, type Log, type Scope } from '../../common/index.ts'
 import type { Processor } from '../../mpi-bridge/index.ts'
 import { lockName, type NameLock } from '../journal/name-lock.ts'
 import type { Placement } from '../machines/spec.ts'
@@ -49,33 +49,31 @@ export function placeGuests(
 
 const ids = (processors: readonly Processor[]) => processors.map(({ id }) => id)
 
-/** Placements of a node's guests, with the processors that are theirs until they are given back. */
-export interface ReservedPlacement {
-  /** In the order of the guests; empty when they run where the kernel has them run. */
-  readonly placements: readonly Placement[]
-  release(): void
+/** What processors are taken with. */
+export interface PlacementContext {
+  readonly log: Log
+  /** Until it ends the processors are taken. */
+  readonly scope: Scope
+  /** Of the file system with /proc and /sys; `/` unless told. */
+  readonly root?: string
 }
-
-const NOWHERE: ReservedPlacement = { placements: [], release() {} }
 
 /**
  * Takes processors of this node for `guests`, unless the plan says no; by itself only where the batch system gave the job
- * some of the node's processors: others would find theirs taken. `LEET_E_PLACEMENT` when it was asked for and cannot be.
+ * some of the node's processors: others would find theirs taken. Gives where each guest runs, in their order; nothing when they
+ * run where the kernel has them run. `LEET_E_PLACEMENT` when it was asked for and cannot be.
  */
 export async function reservePlacement(
   { pinning }: Pick<JobPlan, 'pinning'>,
   guests: readonly GuestPlan[],
-  log: Log,
-  root = '/',
-): Promise<ReservedPlacement> {
-  const reserved = await reserveProcessors(pinning, guests, log, root)
+  context: PlacementContext,
+): Promise<readonly Placement[]> {
+  const { log, root = '/' } = context
+  const reserved = await reserveProcessors(pinning, guests, context)
   const hugePage = hugePageFor(guests, read(`${root}proc/meminfo`))
   if (hugePage === undefined) return reserved
   log.detail(`the memory of guests consists of huge pages of ${hugePage / 2 ** 20} MiB`)
-  return {
-    ...reserved,
-    placements: guests.map((_, index) => ({ ...reserved.placements[index], hugePage })),
-  }
+  return guests.map((_, index) => ({ ...reserved[index], hugePage }))
 }
 
 /** Bytes of a huge page of the node's usual size when enough of them are free for all guests, else undefined. Pure. */
@@ -93,22 +91,22 @@ export function hugePageFor(
 async function reserveProcessors(
   pinning: Pinning,
   guests: readonly GuestPlan[],
-  log: Log,
-  root: string,
-): Promise<ReservedPlacement> {
-  if (pinning === 'no') return NOWHERE
+  { log, scope, root = '/' }: PlacementContext,
+): Promise<readonly Placement[]> {
+  if (pinning === 'no') return []
   const processors = nodeProcessors(root)
   const confined = processors.length < onlineProcessors(root)
-  if (pinning === 'auto' && !confined) return NOWHERE
+  if (pinning === 'auto' && !confined) return []
   // Another leet-mpirun of the same job has its guests on some.
   const locks = new Map<number, NameLock>()
   for (const { id } of processors) {
     const lock = await lockName(`processor/${id}`)
     if (lock) locks.set(id, lock)
   }
-  const release = () => {
+  const giveBack = () => {
     for (const lock of locks.values()) lock.release()
   }
+  scope.onEnd('the processors of the guests', giveBack)
   const placements = placeGuests(
     processors.filter(({ id }) => locks.has(id)),
     guests,
@@ -116,7 +114,7 @@ async function reserveProcessors(
   if (!placements) {
     const wanted = guests.reduce((sum, { cpus }) => sum + cpus, 0)
     const why = `${wanted} vCPUs, and ${locks.size} of the job’s ${processors.length} processors are free`
-    release()
+    giveBack()
     if (pinning === 'yes') {
       throw new LeetError({
         code: 'LEET_E_PLACEMENT',
@@ -126,17 +124,14 @@ async function reserveProcessors(
       })
     }
     log.detail(`vCPUs are not pinned: ${why}`)
-    return confined ? { placements: guests.map(() => ({ others: ids(processors) })), release } : NOWHERE
+    return confined ? guests.map(() => ({ others: ids(processors) })) : []
   }
   const used = new Set(placements.flatMap(({ vcpus }) => vcpus ?? []))
   for (const [id, lock] of locks) if (!used.has(id)) lock.release()
   const severalNodes = numaNodes(root) > 1
-  return {
-    placements: placements.map(({ memoryNode, ...rest }) =>
-      severalNodes && memoryNode !== undefined ? { ...rest, memoryNode } : rest,
-    ),
-    release,
-  }
+  return placements.map(({ memoryNode, ...rest }) =>
+    severalNodes && memoryNode !== undefined ? { ...rest, memoryNode } : rest,
+  )
 }
 
 /** In words, for who watches. */

@@ -2,7 +2,7 @@
 // all is in place, and the way to its ranks, over SSH. What differs is their kind: small guests (linux-guests.ts) or
 // those of a distribution's own image (cloud-guests.ts).
 import { rmSync, writeFileSync } from 'node:fs'
-import { type LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
+import { type LeetError, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
 import { type Seed, seedIso } from '../../contextualise/index.ts'
 import {
   type ControlChannel,
@@ -12,16 +12,14 @@ import {
   type RankListener,
   type SshOptions,
 } from '../../mpi-bridge/index.ts'
-import type { Journal } from '../journal/journal.ts'
 import type { BootWatch } from '../machines/boot-watch.ts'
-import type { Machine, MachineContext } from '../machines/machine.ts'
 import type { MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { seedMounts } from '../nfs/seed-mounts.ts'
 import { type NfsServer, watchNfsServers } from '../nfs/servers.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan } from '../plan/plan.ts'
-import { bootAgain } from './boot-again.ts'
+import { bootAgain, type MachineParts } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { describePlacement } from './placement.ts'
 import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
@@ -32,6 +30,8 @@ export interface BootingGuest {
   readonly guest: GuestPlan
   readonly network: GuestNetwork
   readonly seed: Seed
+  /** Of the guest, while it boots: what fails in it ends its boot. */
+  readonly scope: Scope
   readonly limits: WaitLimits
   /** Is told how the guest comes forward. */
   readonly watch: BootWatch
@@ -61,8 +61,11 @@ export interface GuestKind {
 export interface GuestWatch {
   onLine(line: string): void
   /** Resolves, with the way to its ranks, when the guest is ready. Its SSH server is at `port` of this node. */
-  ready(port: number): Promise<NodeGuest['openChannel']>
+  ready(port: number): Promise<OpenChannel>
 }
+
+/** Opens the way to the ranks of a guest that is ready. */
+type OpenChannel = (listener: RankListener, limits: WaitLimits) => Promise<ControlChannel>
 
 /** Of the SSH server in the guest. */
 export const SSH_PORT = 22
@@ -70,50 +73,43 @@ export const SSH_PORT = 22
 /** The guests of this node; nothing is started yet. */
 export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests {
   const { guests, journal, log } = context
-  const machines: Machine[] = []
-  let watch: { stop(): void } | undefined
   return {
-    async boot(onState, limits) {
+    async boot(scope, onState, limits) {
       await kind.prepare?.(limits)
       const { qemu, accelerator, whyEmulated, driver, network, servers } = await prepareMachines(
         context,
         { port: SSH_PORT },
+        scope,
         limits,
       )
-      if (servers.length > 0) watch = watchNfsServers(servers, log)
-      return Promise.all(
-        guests.map((guest, index) => {
-          const own = network.guests[index] as GuestNetwork
-          const order: GuestOrder = {
-            ...{ guest, network: own },
-            seed: seedOf(context, guest, own, servers),
-            onState: (state, detail) => onState(guest.index, state, detail),
-          }
-          return bootGuest(context, kind, order, limits, {
-            placement: context.placements[index],
-            machineContext: { journal, log, qemu, accelerator, driver },
-            whyEmulated,
-            onStarted: (machine) => machines.push(machine),
-            networkEnded: network.ended,
-          })
-        }),
-      )
-    },
-    async stop(limits) {
-      watch?.stop()
-      await Promise.allSettled(machines.map((machine) => machine.stop(limits)))
+      if (servers.length > 0) watchNfsServers(servers, log, scope)
+      return scope.each(guests, nameOf, (guest, own, index) => {
+        const plug = network.guests[index] as GuestNetwork
+        const order: GuestOrder = {
+          ...{ guest, network: plug },
+          seed: seedOf(context, guest, plug, servers),
+          onState: (state, detail) => onState(guest.index, state, detail),
+        }
+        return bootGuest(context, kind, order, own, limits, {
+          placement: context.placements[index],
+          parts: { journal, log, qemu, accelerator, driver },
+          whyEmulated,
+          networkEnded: network.ended,
+        })
+      })
     },
   }
 }
 
 /** A guest, before any of its boots. */
-type GuestOrder = Omit<BootingGuest, 'limits' | 'watch'>
+type GuestOrder = Omit<BootingGuest, 'scope' | 'limits' | 'watch'>
+
+const nameOf = ({ name }: GuestPlan) => name
 
 interface BootHooks {
   readonly placement: Placement | undefined
-  readonly machineContext: Omit<MachineContext, keyof WaitLimits>
+  readonly parts: MachineParts
   readonly whyEmulated: string | undefined
-  readonly onStarted: (machine: Machine) => void
   /** The guests no longer reach each other. */
   readonly networkEnded: Promise<LeetError> | undefined
 }
@@ -122,46 +118,44 @@ async function bootGuest(
   { plan, journal, log }: MachinesContext,
   kind: GuestKind,
   order: GuestOrder,
+  scope: Scope,
   limits: WaitLimits,
-  { placement, machineContext, whyEmulated, onStarted, networkEnded }: BootHooks,
+  { placement, parts, whyEmulated, networkEnded }: BootHooks,
 ): Promise<NodeGuest> {
   const { guest, network, seed, onState } = order
   const { processors } = kind
   const seeds = kind.seeds.map((dialect) =>
-    writeSeed(journal, `g${guest.index}.${dialect}.iso`, seedIso(seed, { kind: dialect })),
+    writeSeed(journal.path(`g${guest.index}.${dialect}.iso`), seedIso(seed, { kind: dialect }), scope),
   )
   const { patience, retries } = plan.limits
-  const orders = { guest, retries, patience, log, onState, onStarted }
+  const orders = { guest, retries, patience, log, onState }
   const booted = await bootAgain(
     orders,
-    async ({ watch, limits: own, start }) => {
+    scope,
+    async ({ watch, scope: own, limits: ownLimits, start }) => {
       onState('starting', describePlacement(placement))
-      const booting: BootingGuest = { ...order, limits: own, watch }
+      const booting: BootingGuest = { ...order, scope: own, limits: ownLimits, watch }
       const spec = await kind.machine(booting, {
         seeds: seeds.map(({ path }) => path),
         console: journal.path(`g${guest.index}.console`),
       })
       const words = kind.watch(booting)
       const machine = await start(placement ? { ...spec, placement } : spec, {
-        ...machineContext,
+        ...parts,
         onConsoleLine: (line) => words.onLine(line),
       })
       onState('booting')
       const lost = lostWith(machine, networkEnded)
-      const gone = lost.then((error) => Promise.reject(error))
-      gone.catch(() => {})
+      // All that waits for it hears that it is gone.
+      lost.then((error) => own.fail(error))
       const port = machine.forwardedPort(network.control.nic, network.control.port)
-      const ready = words.ready(port).then(async (open) => {
-        const early = new EarlyListener()
-        return { channel: await open(early.hear, own), early }
-      })
-      const { channel, early } = await waitFor(Promise.race([ready, gone]), own, {
-        what: 'the guest to be ready',
-        where: guest.name,
-      }).catch((error) => {
+      const early = new EarlyListener()
+      const opened = words.ready(port).then((open) => open(early.hear, ownLimits))
+      const subject = { what: 'the guest to be ready', where: guest.name }
+      const channel = await waitFor(opened, ownLimits, subject).catch((error) => {
         throw withConsole(error, machine)
       })
-      return { machine, lost, port, channel, early }
+      return { scope: own, machine, lost, port, channel, early }
     },
     limits,
   )
@@ -171,7 +165,8 @@ async function bootGuest(
   onState('ready')
   return {
     index: guest.index,
-    machine: { accelerator: machineContext.accelerator, whyEmulated, pid: machine.pid },
+    scope: booted.scope,
+    machine: { accelerator: parts.accelerator, whyEmulated, pid: machine.pid },
     serviceHost: '127.0.0.1',
     serviceAddress: network.serviceAddress,
     switchesUser: true,
@@ -183,7 +178,6 @@ async function bootGuest(
       early.pass(listener)
       return channel
     },
-    stop: async (limits) => void (await machine.stop(limits)),
   }
 }
 
@@ -206,13 +200,14 @@ class EarlyListener {
 
 // A seed's disk, which holds the guest's private key, is there for as long as the guest needs it.
 function writeSeed(
-  journal: Journal,
-  name: string,
+  path: string,
   iso: Uint8Array,
-): { readonly path: string; remove(): void } {
-  const path = journal.path(name)
+  scope: Scope,
+): { readonly path: string; readonly remove: () => void } {
   writeFileSync(path, iso, { mode: 0o600, flag: 'wx' })
-  return { path, remove: () => rmSync(path) }
+  const remove = () => rmSync(path, { force: true })
+  scope.onEnd('the seed of a guest', remove)
+  return { path, remove }
 }
 
 /** The way into a guest of this node, as root with the job's key. */
@@ -227,15 +222,23 @@ export function sshAccess(where: string, port: number, { clientKey, hostKey }: J
 /** The way to the ranks of a guest of this node. */
 export function openGuestChannel(
   guest: GuestPlan,
-  port: number,
-  secrets: JobSecrets,
-  listener: RankListener,
+  { port, secrets, scope, listener }: GuestWay,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
   return openSshChannel(
-    { ...sshAccess(guest.name, port, secrets), command: '/leet/starter', listener },
+    { ...sshAccess(guest.name, port, secrets), command: '/leet/starter', scope, listener },
     limits,
   )
+}
+
+/** A way into a guest of this node, for its ranks. */
+export interface GuestWay {
+  /** Of this node, which leads to the guest's SSH server. */
+  readonly port: number
+  readonly secrets: JobSecrets
+  /** With which the channel ends. */
+  readonly scope: Scope
+  readonly listener: RankListener
 }
 
 /** What a Linux guest is told at first boot. */

@@ -1,6 +1,6 @@
 // What the virtual machines of a node have in common, whatever runs in them: what they need before the first of them
 // starts (QEMU, the accelerator, the network, NFS servers that answer), and what is said of one that is lost or late.
-import { LeetError, type Log, pause, type WaitLimits } from '../../common/index.ts'
+import { LeetError, type Log, pause, type Scope, type WaitLimits } from '../../common/index.ts'
 import { cacheDirectory } from '../images/store.ts'
 import type { Journal } from '../journal/journal.ts'
 import { type Accelerator, chooseAccelerator } from '../machines/accel.ts'
@@ -39,10 +39,11 @@ export interface PreparedMachines {
   readonly servers: readonly NfsServer[]
 }
 
-/** Prepares. */
+/** Prepares; the network that is made ends with `scope`. */
 export async function prepareMachines(
   { plan, network, secrets, journal, log }: MachinesContext,
   control: GuestControl,
+  scope: Scope,
   limits: WaitLimits,
 ): Promise<PreparedMachines> {
   const qemu = findQemu()
@@ -55,7 +56,7 @@ export async function prepareMachines(
       log,
       ...(limits.signal ? { signal: limits.signal } : {}),
     }),
-    network.open(control, limits, secrets.mesh),
+    network.open(control, scope, limits, secrets.mesh),
     findNfsServers(plan.mounts, limits),
   ])
   return { qemu, accelerator, whyEmulated: why, driver, network: opened, servers }

@@ -1,6 +1,6 @@
 // What a node agent does, as an interface: boots its guests, starts and feeds its ranks, and tells what happens.
 // On a one-node job the controller calls it directly; with more nodes the same calls and events cross the agents' links.
-import type { LeetError, ProcessIdentity } from '../../common/index.ts'
+import type { LeetError, ProcessIdentity, Scope } from '../../common/index.ts'
 import type { Exchange, JobLayout, Preput, RankEnd } from '../../mpi-bridge/index.ts'
 import type { StageLink } from '../images/osv/stage-links.ts'
 import type { DiskFormat } from '../machines/spec.ts'
@@ -188,6 +188,8 @@ export async function bootGuests(
 
 /** What a worker is made with. */
 export interface WorkerContext {
+  /** With which all that is made for the node ends, if the worker was not stopped before. */
+  readonly scope: Scope
   readonly exchange: Exchange
   readonly emit: (event: NodeEvent) => void
 }

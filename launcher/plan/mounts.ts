@@ -55,6 +55,18 @@ export function isMounted({ mounts }: { readonly mounts: readonly PlanMount[] },
   return mounts.some((mount) => isWithin(path, mount.path))
 }
 
+/**
+ * Whether an OSv guest with these ranks reads its working directory by NFS. Used from a program with a name space of its own NFS
+ * aborts the guest, and without one there can be one rank only.
+ */
+export function readsNfs(
+  { mounts, programs }: Readonly<{ mounts: readonly PlanMount[]; programs: readonly { workDir: string }[] }>,
+  { ranks }: { readonly ranks: readonly number[] },
+): boolean {
+  const onServers = mounts.filter(({ kind }) => kind === 'nfs')
+  return ranks.length === 1 && programs.every(({ workDir }) => isMounted({ mounts: onServers }, workDir))
+}
+
 /** `localhost` or an address of 127.0.0.0/8: the node itself, whichever it is. */
 export function isLoopback(server: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3})$/i.test(server)

@@ -325,9 +325,6 @@ function resourcesOf({ cpus, packages }: { cpus: number; packages?: number }, { 
 
 // On the bare host a node is its own guest.
 function planHost(settings: Settings, facts: PlanFacts, programs: readonly PlanProgram[]): GuestPlan[] {
-  if (settings.guest.count !== undefined && settings.guest.count !== facts.nodes.length) {
-    throw usageError('there are no guests to count on the bare host', 'leave --guests out', '--guests')
-  }
   const { mapBy, rankBy } = settings.placement
   // On one node -ppn says nothing, as for mpiexec.hydra.
   const perNode: MapBy | undefined =

@@ -1,12 +1,7 @@
 // `leet console`: this terminal as the serial console of a guest, with a shell on it, until the escape key or the end of the shell.
 import type { Socket } from 'node:net'
-import { Deadline, waitFor } from '../../common/index.ts'
-import {
-  type ControlChannel,
-  openSshChannel,
-  type RankEvent,
-  type SshOptions,
-} from '../../mpi-bridge/index.ts'
+import { Scope, waitFor } from '../../common/index.ts'
+import { openSshChannel, type RankEvent, type SshOptions } from '../../mpi-bridge/index.ts'
 import { shellQuote } from '../../scheduler-adapters/index.ts'
 import { answering, doorOf } from './door.ts'
 import type { Session } from './find.ts'
@@ -17,7 +12,6 @@ export const ESCAPE_KEY = 0x1d
 /** Control and D, with which a shell takes its input for ended; not what is typed while it is busy, so it is said again. */
 const END_OF_INPUT = '\u0004'
 const SAY_AGAIN_MS = 500
-const CLOSE_MS = 5_000
 /** How long after the end of a shell its last words may come, and no longer: others may write on the console, too. */
 const LAG_MS = 1_000
 const LAST_MS = 5_000
@@ -30,13 +24,19 @@ export function untilEscape(typed: Uint8Array): { readonly before: Uint8Array; r
 }
 
 /** Joins standard input and output with the console of a guest until the escape key, or the end of its shell or its session. */
-export async function openConsole({ directory, record }: Session, word: string): Promise<void> {
+export function openConsole(session: Session, word: string): Promise<void> {
+  // What goes wrong when it is over changes nothing for whoever asked.
+  return Scope.run({ name: 'the console', warn() {} }, (scope) => joinConsole(scope, session, word))
+}
+
+async function joinConsole(scope: Scope, { directory, record }: Session, word: string): Promise<void> {
   const { guest, target } = doorOf(record, word)
   const order = { guest: guest.index, from: 'end', follow: true } as const
   const socket = await connectLine(directory, order, answering())
   const { stdin, stdout } = process
+  scope.onEnd('the line', () => void socket.destroy())
   socket.pipe(stdout, { end: false })
-  const shell = await startShell(target, record.plan.user).catch((error) => {
+  const shell = await startShell(scope, target, record.plan.user).catch((error) => {
     // A guest that starts no more commands may still say something.
     process.stderr.write(`leet: no shell on the console: ${error.message}\r\n`)
     return undefined
@@ -56,18 +56,15 @@ export async function openConsole({ directory, record }: Session, word: string):
       saying = setInterval(() => socket.write(END_OF_INPUT), SAY_AGAIN_MS)
     })
   })
-  stdin.setRawMode?.(true)
-  stdin.resume()
-  try {
-    await over
-  } finally {
+  scope.onEnd('the terminal', () => {
     clearInterval(saying)
     stdin.setRawMode?.(false)
     stdin.pause()
     stdin.unref()
-    socket.destroy()
-    await shell?.channel.close({ deadline: Deadline.after(CLOSE_MS) }).catch(() => {})
-  }
+  })
+  stdin.setRawMode?.(true)
+  stdin.resume()
+  await over
 }
 
 // What a shell said last comes by another way than its end, and may be later.
@@ -82,9 +79,10 @@ function quiet(socket: Socket): Promise<void> {
 // Nothing reads the serial line of a small guest by itself; a distribution's asks there for a password that nobody has,
 // and makes way. A process that leads its session gets the terminal that it opens first; it ends with its channel.
 async function startShell(
+  scope: Scope,
   target: SshOptions,
   user: { readonly name: string; readonly uid: number },
-): Promise<{ readonly channel: ControlChannel; readonly ended: Promise<void> }> {
+): Promise<{ readonly ended: Promise<void> }> {
   const opened = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const listener = ({ kind }: RankEvent) => {
@@ -94,7 +92,8 @@ async function startShell(
       ended.resolve()
     }
   }
-  const channel = await openSshChannel({ ...target, command: '/leet/starter', listener }, answering())
+  const order = { ...target, command: '/leet/starter', scope, listener }
+  const channel = await openSshChannel(order, answering())
   const shell = user.uid === 0 ? 'sh -i' : `su -s /bin/sh ${shellQuote(user.name)}`
   // What is typed before the terminal is open is lost.
   const script = `${NO_LOGIN}; exec 3<>/dev/ttyS0; echo open; exec <&3 >&3 2>&3 3>&-; exec ${shell}`
@@ -106,5 +105,5 @@ async function startShell(
     },
   ])
   await waitFor(opened.promise, answering(), { what: 'the console', where: target.where })
-  return { channel, ended: ended.promise }
+  return { ended: ended.promise }
 }

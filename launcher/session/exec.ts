@@ -1,6 +1,6 @@
 // A command of the user in one guest of a session: in the same directory, with the same environment and as the same user
 // as on the node. What it leaves behind ends with it.
-import { Deadline, LeetError } from '../../common/index.ts'
+import { Scope } from '../../common/index.ts'
 import {
   type ControlChannel,
   forwardEnvironment,
@@ -20,10 +20,18 @@ export interface ExecOrder {
 }
 
 const THE_COMMAND = 0
-const CLOSE_MS = 5_000
 
 /** Runs it; resolves to its exit status, 128+N when signal N ended it. */
-export async function execInGuest(record: SessionRecord, { guest, argv, root }: ExecOrder): Promise<number> {
+export function execInGuest(record: SessionRecord, order: ExecOrder): Promise<number> {
+  // What goes wrong when it is over changes nothing for whoever asked.
+  return Scope.run({ name: 'the command', warn() {} }, (scope) => execIn(scope, record, order))
+}
+
+async function execIn(
+  scope: Scope,
+  record: SessionRecord,
+  { guest, argv, root }: ExecOrder,
+): Promise<number> {
   const { plan } = record
   const { target, mpi } = doorOf(record, guest)
   const ended = Promise.withResolvers<number>()
@@ -34,7 +42,8 @@ export async function execInGuest(record: SessionRecord, { guest, argv, root }: 
       ended.resolve(end.kind === 'exit' ? end.status : 128 + end.signal)
     } else if (event.kind !== 'began') ended.reject(event.error)
   }
-  const channel = await openSshChannel({ ...target, command: '/leet/starter', listener }, answering())
+  const order = { ...target, command: '/leet/starter', scope, listener }
+  const channel = await openSshChannel(order, answering())
   const { name, uid, gid, groups, home } = plan.user
   const directory = process.cwd()
   const env = {
@@ -43,30 +52,22 @@ export async function execInGuest(record: SessionRecord, { guest, argv, root }: 
     HOME: root ? '/root' : home,
     USER: root ? 'root' : name,
   }
-  const release = passSignals(channel)
-  try {
-    await channel.start([
-      {
-        ...{ rank: THE_COMMAND, argv, env, stdin: true, terminal: false },
-        cwd: isMounted(plan, directory) ? directory : '/',
-        ...(root ? {} : { user: { uid, gid, groups } }),
-      },
-    ])
-    const input = forwardInput(process.stdin, [
-      {
-        write: (data) => channel.write(THE_COMMAND, data),
-        end: () => channel.endInput(THE_COMMAND),
-      },
-    ])
-    const status = await ended.promise
-    input.stop()
-    return status
-  } finally {
-    release()
-    await channel.close({ deadline: Deadline.after(CLOSE_MS) }).catch((error) => {
-      if (!(error instanceof LeetError)) throw error
-    })
-  }
+  scope.onEnd('what passes signals on', passSignals(channel))
+  await channel.start([
+    {
+      ...{ rank: THE_COMMAND, argv, env, stdin: true, terminal: false },
+      cwd: isMounted(plan, directory) ? directory : '/',
+      ...(root ? {} : { user: { uid, gid, groups } }),
+    },
+  ])
+  const input = forwardInput(process.stdin, [
+    {
+      write: (data) => channel.write(THE_COMMAND, data),
+      end: () => channel.endInput(THE_COMMAND),
+    },
+  ])
+  scope.onEnd('its input', () => input.stop())
+  return ended.promise
 }
 
 const PASSED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']

@@ -11,13 +11,14 @@ import {
   messageOf,
   type ProcessIdentity,
   poll,
+  Scope,
 } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import { Emulation } from '../job/emulation.ts'
 import { endSignal } from '../job/end-signal.ts'
 import type { EventListener } from '../job/events.ts'
 import { findImage } from '../job/guest-image.ts'
-import { type JobNodes, openNodes } from '../job/nodes.ts'
+import { openNodes } from '../job/nodes.ts'
 import { makeSecrets } from '../job/secrets.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
@@ -49,12 +50,20 @@ export interface HoldOrder {
 
 /** How often it is looked whether the shell is still there: nobody else can wait for what is not its child. */
 const SHELL_MS = 250
+/** Agents have limits of their own to end what is on their nodes; this is for a node that does not answer. */
+const STOP_MS = 30_000
 
 /** Keeps a session to its end. Rejects when it could not be made, or when it ended by itself. */
 export async function holdSession(order: HoldOrder): Promise<void> {
+  const options = { name: 'the session', warn: (line: string) => order.log.warn(line) }
+  await Scope.run(options, (scope) => holdIn(scope, order))
+}
+
+async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
   const { plan, allocation, shell, onEvent } = order
   await reap({ log: order.log })
   const journal = await Journal.open({ jobId: plan.jobId })
+  scope.onEnd('what is in its journal', (limits) => journal.close(limits))
   const logFile = journal.path(LOG_FILE)
   const kept = lineLog((text) => appendFileSync(logFile, text, { mode: 0o600 }), '', order.settings.verbose)
   const log = both(order.log, kept)
@@ -63,8 +72,6 @@ export async function holdSession(order: HoldOrder): Promise<void> {
   const over = new AbortController()
   const { signal, onAgentSignal } = endSignal({ plan, allocation, cancel: order.cancel })
   const ending = AbortSignal.any([signal, over.signal])
-  let nodes: JobNodes | undefined
-  let lines: { close(): void } | undefined
   let record: SessionRecord | undefined
   const lose = (lost: readonly number[], error: LeetError) => {
     for (const guest of lost) {
@@ -80,12 +87,9 @@ export async function holdSession(order: HoldOrder): Promise<void> {
     const image = await findImage({ ...order, log, cancel: ending })
     const secrets = await makeSecrets(plan, image, log)
     const limits = { deadline: Deadline.after(plan.limits.boot), signal: ending }
-    nodes = await openNodes(
+    const nodes = await openNodes(
       {
-        plan,
-        allocation,
-        journal,
-        log,
+        ...{ plan, allocation, journal, log, scope },
         asSteps: true,
         onReport() {},
         onEvent(node, event) {
@@ -103,6 +107,8 @@ export async function holdSession(order: HoldOrder): Promise<void> {
       ...{ plan, node, image, addresses: guests.addresses, secrets },
       keep: true,
     })
+    const stopAll = () => Promise.allSettled(nodes.workers.map((worker) => worker.stop()))
+    scope.onEnd('its guests', async () => void (await stopAll()), STOP_MS)
     await bootGuests(plan, nodes.workers, orderOf, ending)
     onEvent({ event: 'phase', phase: 'boot', state: 'end' })
     emulation.tell(log)
@@ -125,7 +131,7 @@ export async function holdSession(order: HoldOrder): Promise<void> {
       ...(image.kind === 'disk' ? { disk: image } : {}),
       ...(image.kind === 'osv' ? { osv: { image, files: stampsOf(order.files) } } : {}),
     }
-    lines = await openLines(journal.directory, plan, nodes.exchange)
+    await openLines(journal.directory, plan, nodes.exchange, scope)
     writeRecord(journal.directory, record)
     kept.note(`up, with ${plan.guests.length} guests`)
     order.onUp()
@@ -135,11 +141,6 @@ export async function holdSession(order: HoldOrder): Promise<void> {
   } catch (error) {
     kept.warn(messageOf(error))
     throw error
-  } finally {
-    lines?.close()
-    await Promise.allSettled((nodes?.workers ?? []).map((worker) => worker.stop()))
-    await nodes?.close()
-    await journal.close()
   }
 }
 

@@ -3,6 +3,10 @@ import { statSync } from 'node:fs'
 import { ancestors, LeetError, usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec, type OptionWords } from '../../mpi-bridge/index.ts'
 import type { Allocation } from '../../scheduler-adapters/index.ts'
+import { GUESTS } from '../options/guests.ts'
+import { IMAGE } from '../options/image.ts'
+import { PROGRAM } from '../options/program.ts'
+import { SURROUNDINGS } from '../options/surroundings.ts'
 import { isMounted } from '../plan/mounts.ts'
 import type { InspectedProgram, SessionFacts } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
@@ -11,29 +15,31 @@ import { listSessions, named, type Session, sessionOfJob } from './find.ts'
 import { type SessionRecord, stampOfFile } from './record.ts'
 
 /** Options about guests that a job in a session may still give. */
-const STILL_OPEN = [
-  'guest.kind',
-  'guests',
-  'finalize-rescue',
-  'session',
-  'reuse-guests',
-  'guest.boot-timeout',
-  'guest.boot-patience',
-  'guest.boot-retries',
-  'osv.stage-in',
-  'osv.stage-out',
+const STILL_OPEN: readonly OptionSpec[] = [
+  GUESTS.kind,
+  GUESTS.count,
+  IMAGE.finalizeRescue,
+  GUESTS.session,
+  GUESTS.reuse,
+  GUESTS.bootTimeout,
+  GUESTS.bootPatience,
+  GUESTS.bootRetries,
+  IMAGE.stageIn,
+  IMAGE.stageOut,
 ]
-/** Those about nodes: the session has them already. */
-const NODES = ['hostfile', 'hosts']
+/** What the guests of a session have been told already: of nodes, and of themselves. */
+const SETTLED: readonly OptionSpec[] = [
+  PROGRAM.hostfile,
+  PROGRAM.hosts,
+  ...[GUESTS, SURROUNDINGS, IMAGE]
+    .flatMap((rows): OptionSpec[] => Object.values(rows))
+    .filter((option) => !STILL_OPEN.includes(option)),
+]
 
-/**
- * The session that a job is to use; undefined when it boots its own guests. `flags` are those of its command line, `options` all
- * that there are.
- */
+/** The session that a job is to use; undefined when it boots its own guests. `flags` are those of its command line. */
 export function sessionFor(
   { session, guest, reuseGuests }: Settings,
   flags: OptionWords,
-  options: readonly OptionSpec[],
   { jobId }: Allocation,
 ): Session | undefined {
   if (session === 'none' || guest.kind === 'host') return undefined
@@ -59,10 +65,7 @@ export function sessionFor(
       hint: '`leet down` and `leet up`, or --session none',
     })
   }
-  const refused = options.find(
-    ({ key, group }) =>
-      flags.has(key) && (NODES.includes(key) || (group === 'Guests' && !STILL_OPEN.includes(key))),
-  )
+  const refused = SETTLED.find(({ key }) => flags.has(key))
   if (refused) {
     throw usageError(
       `the guests of the session ${plan.jobId} are up: nothing can be said of them any more`,

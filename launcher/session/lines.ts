@@ -3,7 +3,7 @@
 // from there on he reads what the guest writes, and what he writes is typed.
 import { connect as connectSocket, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { Deadline, LeetError, type WaitLimits, waitFor } from '../../common/index.ts'
+import { Deadline, LeetError, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Exchange } from '../../mpi-bridge/index.ts'
 import { fromWire, toWire } from '../agents/messages.ts'
 import { decodePiece, LINES_TOPIC, type LinePiece, type LineQuestion } from '../node/guest-lines.ts'
@@ -24,13 +24,13 @@ export interface LineOrder {
   readonly follow: boolean
 }
 
-/** Serves a session's lines in `directory`; resolves when callers can connect. */
+/** Serves a session's lines in `directory` until `scope` ends; resolves when callers can connect. */
 export async function openLines(
   directory: string,
   { guests }: Pick<JobPlan, 'guests'>,
   exchange: Exchange,
-): Promise<{ close(): void }> {
-  const over = new AbortController()
+  scope: Scope,
+): Promise<void> {
   const callers = new Set<Socket>()
   const server = createServer((socket) => {
     callers.add(socket)
@@ -38,14 +38,14 @@ export async function openLines(
     socket.on('close', () => callers.delete(socket))
     const ask = async (question: LineQuestion): Promise<LinePiece> => {
       const node = guests[question.guest]?.node ?? -1
-      const limits = { deadline: Deadline.after(ANSWER_MS), signal: over.signal }
+      const limits = { deadline: Deadline.after(ANSWER_MS), signal: scope.signal }
       const answer = await exchange.ask(node, LINES_TOPIC, Buffer.from(JSON.stringify(question)), limits)
       return decodePiece(answer)
     }
     // What ends a caller, his own end among it, is nothing to the session.
     const order = waitFor(
       readLine(socket),
-      { deadline: Deadline.after(ANSWER_MS), signal: over.signal },
+      { deadline: Deadline.after(ANSWER_MS), signal: scope.signal },
       { what: 'what a caller wants' },
     )
     order.then((line) => serve(socket, JSON.parse(line), ask)).catch(() => socket.destroy())
@@ -54,13 +54,10 @@ export async function openLines(
     server.once('error', reject)
     server.listen(join(directory, SOCKET), resolve)
   })
-  return {
-    close() {
-      over.abort()
-      server.close()
-      for (const caller of callers) caller.destroy()
-    },
-  }
+  scope.onEnd('the lines of its guests', () => {
+    server.close()
+    for (const caller of callers) caller.destroy()
+  })
 }
 
 async function serve(

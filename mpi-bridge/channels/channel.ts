@@ -1,6 +1,6 @@
 // How the bridge starts ranks in one guest and watches them, whatever the guest is: the one interface that a bare host,
 // a Linux guest and an OSv guest have in common.
-import type { LeetError, WaitLimits } from '../../common/index.ts'
+import type { LeetError, Scope, WaitLimits } from '../../common/index.ts'
 
 /** The user that a rank becomes, when the channel's far end may choose. */
 interface RankUser {
@@ -64,13 +64,20 @@ export type RankEvent =
 /** Hears the events of one channel, in order. Must not throw. */
 export type RankListener = (event: RankEvent) => void
 
+/** What every channel is opened with. */
+export interface ChannelOptions {
+  /** With which the channel ends: it is closed then. */
+  readonly scope: Scope
+  readonly listener: RankListener
+}
+
 /** How a command beside the ranks ended, with the last 2,000 bytes of what it wrote to both of its streams. */
 export interface GuestCommandResult {
   readonly end: RankEnd
   readonly output: string
 }
 
-/** The way to the ranks of one guest. The listener is given where a channel is opened. */
+/** The way to the ranks of one guest. The listener is given where a channel is opened, and the scope in which it lives. */
 export interface ControlChannel {
   /** Hands the ranks over to be started, in that order. Resolves when they are handed over: `began` or `failed` tell the rest. */
   start(ranks: readonly RankStart[]): Promise<void>

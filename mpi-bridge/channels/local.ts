@@ -2,7 +2,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { endOf, messageOf, type WaitLimits } from '../../common/index.ts'
 import { starterPath } from '../starter/path.ts'
-import type { ControlChannel, RankListener } from './channel.ts'
+import type { ChannelOptions, ControlChannel } from './channel.ts'
 import { openStarterChannel } from './starter.ts'
 
 /**
@@ -14,16 +14,15 @@ type SpawnStarter = (
 ) => ChildProcessWithoutNullStreams | Promise<ChildProcessWithoutNullStreams>
 
 /** What `openLocalChannel` needs to know. */
-export interface LocalChannelOptions {
+export interface LocalChannelOptions extends ChannelOptions {
   /** The host, as the user knows it. */
   readonly where: string
-  readonly listener: RankListener
   readonly spawn: SpawnStarter
 }
 
 /** Starts a starter on this host and waits until it is ready. */
 export async function openLocalChannel(
-  { where, listener, spawn }: LocalChannelOptions,
+  { where, scope, listener, spawn }: LocalChannelOptions,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
   const child = await spawn([await starterPath(limits)])
@@ -42,5 +41,5 @@ export async function openLocalChannel(
       child.stdout.destroy()
     },
   }
-  return openStarterChannel(transport, listener, limits)
+  return openStarterChannel(transport, { scope, listener }, limits)
 }

@@ -4,8 +4,16 @@ import { timingSafeEqual } from 'node:crypto'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from 'ssh2'
-import { gatherText, LeetError, messageOf, pause, type WaitLimits, waitFor } from '../../common/index.ts'
-import type { ControlChannel, RankListener } from './channel.ts'
+import {
+  gatherText,
+  LeetError,
+  messageOf,
+  pause,
+  type Scope,
+  type WaitLimits,
+  waitFor,
+} from '../../common/index.ts'
+import type { ChannelOptions, ControlChannel } from './channel.ts'
 import { openStarterChannel } from './starter.ts'
 
 /** Where a guest answers, and with which keys. */
@@ -29,10 +37,9 @@ export interface SshOptions {
 }
 
 /** What an SSH channel is opened with. */
-export interface SshChannelOptions extends SshOptions {
+export interface SshChannelOptions extends SshOptions, ChannelOptions {
   /** What starts the starter in the guest: words for the guest's shell. */
   readonly command: string
-  readonly listener: RankListener
 }
 
 /** How a command over SSH ended, with the first MiB that it wrote to each stream. */
@@ -48,8 +55,7 @@ export interface SshSession {
   /** Runs a command of the guest's shell to its end. `LEET_E_SSH` when the connection ends before. */
   run(command: string, limits: WaitLimits, input?: string | Uint8Array): Promise<SshResult>
   /** Starts the starter; the session ends with the channel. */
-  openChannel(command: string, listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
-  close(): void
+  openChannel(command: string, options: ChannelOptions, limits: WaitLimits): Promise<ControlChannel>
 }
 
 /** A server that says nothing for so long after it has accepted is tried again: QEMU accepts before its guest does. */
@@ -63,26 +69,30 @@ const KEEPALIVES = 6
 
 /** Connects, starts the starter and waits until it is ready. */
 export async function openSshChannel(
-  { command, listener, ...options }: SshChannelOptions,
+  { command, listener, scope, ...options }: SshChannelOptions,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
-  const session = await openSshSession(options, limits)
-  return session.openChannel(command, listener, limits)
+  const session = await openSshSession(options, scope, limits)
+  return session.openChannel(command, { scope, listener }, limits)
 }
 
-/** A connection on which commands run and the starter is started. */
-export async function openSshSession(options: SshOptions, limits: WaitLimits): Promise<SshSession> {
+/** A connection on which commands run and the starter is started; it ends with `scope`. */
+export async function openSshSession(
+  options: SshOptions,
+  scope: Scope,
+  limits: WaitLimits,
+): Promise<SshSession> {
   const { where } = options
   const client = await connectSsh(options, limits)
+  scope.onEnd(`the connection to ${where}`, () => void client.destroy())
   let last = 'the connection ended'
   client.on('error', (error) => {
     last = error.message
   })
   return {
     run: (command, runLimits, input) => runOver(client, where, command, runLimits, input),
-    openChannel: (command, listener, channelLimits) =>
-      starterOver(client, where, () => last, command, listener, channelLimits),
-    close: () => client.destroy(),
+    openChannel: (command, channel, channelLimits) =>
+      starterOver(client, where, () => last, command, channel, channelLimits),
   }
 }
 
@@ -139,7 +149,7 @@ async function starterOver(
   where: string,
   lastError: () => string,
   command: string,
-  listener: RankListener,
+  channel: ChannelOptions,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
   let started: { readonly stream: ClientChannel; readonly ended: Promise<string> }
@@ -170,7 +180,7 @@ async function starterOver(
     ended,
     destroy: () => void client.destroy(),
   }
-  return openStarterChannel(transport, listener, limits)
+  return openStarterChannel(transport, channel, limits)
 }
 
 // Resolves with how the command ended, and closes the connection with it.

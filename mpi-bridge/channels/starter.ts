@@ -16,7 +16,14 @@ import {
   type StarterFrame,
   type StartStage,
 } from '../starter/codec.ts'
-import type { ControlChannel, GuestCommandResult, RankEvent, RankListener, RankStart } from './channel.ts'
+import type {
+  ChannelOptions,
+  ControlChannel,
+  GuestCommandResult,
+  RankEvent,
+  RankListener,
+  RankStart,
+} from './channel.ts'
 
 /** The streams of a starter that is being started. */
 export interface StarterTransport {
@@ -61,10 +68,11 @@ const OUTPUT_KEPT = 2000
  */
 export async function openStarterChannel(
   transport: StarterTransport,
-  listener: RankListener,
+  { scope, listener }: ChannelOptions,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
   const channel = new StarterChannel(transport, listener)
+  scope.onEnd(`the channel to ${transport.where}`, (ending) => channel.close(ending))
   try {
     await waitFor(channel.ready, limits, {
       what: 'the starter of ranks to answer',

@@ -18,7 +18,15 @@ export interface OptionSpec {
   readonly joined?: boolean
   /** May be given more than once, every occurrence counts. */
   readonly repeats?: boolean
+  /** It repeats, but as one choice: what the command line says replaces what files say, instead of adding to it. */
+  readonly replaces?: boolean
+  /** Makes sense on a command line only, not in a file. */
+  readonly commandLineOnly?: boolean
   readonly help: string
+  /** What holds when nobody says anything of it. */
+  readonly default?: OptionDefault
+  /** Words that may stand behind it, or begin what does: for completion. */
+  readonly words?: readonly string[]
   /** Heading in the help. */
   readonly group: string
   /** Also read from this environment variable. */
@@ -30,6 +38,12 @@ export interface OptionSpec {
   /** Known to other launchers but not to be had here: refused, with this advice. */
   readonly refused?: string
 }
+
+/**
+ * What holds when nobody says anything of an option: `word` is as one would write it oneself; `found` says in words how it is
+ * found where it depends on other things.
+ */
+export type OptionDefault = { readonly word: string; readonly note?: string } | { readonly found: string }
 
 /** Occurrences of options: key → one list of words for each occurrence. */
 export type OptionWords = ReadonlyMap<string, readonly (readonly string[])[]>

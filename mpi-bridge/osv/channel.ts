@@ -10,7 +10,7 @@ import {
   pause,
   type WaitLimits,
 } from '../../common/index.ts'
-import type { ControlChannel, RankEnd, RankEvent, RankListener, RankStart } from '../channels/channel.ts'
+import type { ChannelOptions, ControlChannel, RankEnd, RankEvent, RankStart } from '../channels/channel.ts'
 import { quoteCommand } from './command.ts'
 import { type ConsoleLine, readConsoleLine, returnedStatuses } from './console.ts'
 import { ConsoleLines, type ConsolePiece } from './console-lines.ts'
@@ -19,9 +19,8 @@ import { OsvInput } from './input.ts'
 import { OsvRefusal, type OsvRest } from './rest.ts'
 
 /** What a channel into an OSv guest is made with. */
-export interface OsvChannelOptions {
+export interface OsvChannelOptions extends ChannelOptions {
   readonly rest: OsvRest
-  readonly listener: RankListener
   readonly log: Log
   /** Whether programs run with the compatibility library. */
   readonly compat: boolean
@@ -89,7 +88,10 @@ interface Rank {
 
 /** Opens a channel. The guest must be ready; nothing is sent before `start`. */
 export function openOsvChannel(options: OsvChannelOptions): OsvChannel {
-  return new Channel(options)
+  const channel = new Channel(options)
+  const { guest } = options.rest.endpoint
+  options.scope.onEnd(`the channel to ${guest}`, (ending) => channel.close(ending))
+  return channel
 }
 
 class Channel implements OsvChannel {

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { silentLog } from '../../common/index.ts'
+import { Scope, silentLog } from '../../common/index.ts'
 import type { JobLayout } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import { openProcessManager } from '../../mpi-bridge/process-manager.ts'
@@ -48,7 +48,8 @@ export async function benchPmi(ranks: number, services: number): Promise<PmiFigu
     })),
     appnums: Array.from({ length: ranks }, () => 0),
   }
-  const managers = exchanges.map((exchange) => openProcessManager({ exchange, log: silentLog }))
+  const scope = Scope.open({ name: 'the bench', warn: (line) => console.error(line) })
+  const managers = exchanges.map((exchange) => openProcessManager({ scope, exchange, log: silentLog }))
   const clients = fork(fileURLToPath(new URL('pmi-clients.ts', import.meta.url)))
   try {
     const before = memory()
@@ -84,7 +85,7 @@ export async function benchPmi(ranks: number, services: number): Promise<PmiFigu
     }
   } finally {
     clients.kill()
-    for (const manager of managers) await manager.close()
+    await scope.end()
   }
 }
 

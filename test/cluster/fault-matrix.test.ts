@@ -12,14 +12,15 @@ import { describeLab } from './lab/describe.ts'
 /** Phases of a job, by the event that begins them. In `boot` guests are on their way. */
 const PHASES = ['image', 'boot', 'launch', 'run', 'stop'] as const
 type Phase = (typeof PHASES)[number]
-/** Whom a fault befalls: the controller on the first node, agent and hypervisor on the second; or Slurm cancels the job. */
-type Victim = 'controller' | 'agent' | 'qemu' | 'the job'
+/** Whom a fault befalls: the controller on the first node; agent, hypervisor and slurmd on the second; or Slurm cancels the job. */
+type Victim = 'controller' | 'agent' | 'qemu' | 'slurmd' | 'the job'
 type Blow = 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'scancel'
 
 const BLOWS: Readonly<Record<Victim, readonly Blow[]>> = {
   controller: ['SIGKILL', 'SIGTERM', 'SIGSTOP'],
   agent: ['SIGKILL', 'SIGTERM', 'SIGSTOP'],
   qemu: ['SIGKILL', 'SIGTERM', 'SIGSTOP'],
+  slurmd: ['SIGKILL', 'SIGTERM', 'SIGSTOP'],
   'the job': ['scancel'],
 }
 /** How the program ends that nothing befalls. */
@@ -40,7 +41,7 @@ function isThere(victim: Victim, phase: Phase, guests: boolean): boolean {
 /** What the job may come to, as Slurm tells it: `STATE status signal`. */
 function ends(victim: Victim, blow: Blow, phase: Phase): RegExp {
   const normal = `FAILED ${OWN} 0`
-  if (blow === 'SIGSTOP') return new RegExp(`^${normal}$`)
+  if (livesThrough(victim, blow)) return new RegExp(`^${normal}$`)
   const theirs =
     victim === 'the job'
       ? 'CANCELLED \\d+ \\d+'
@@ -54,6 +55,9 @@ function ends(victim: Victim, blow: Blow, phase: Phase): RegExp {
   // What comes when all is over, or just before, is none of the job's business.
   return new RegExp(`^(${phase === 'stop' ? `${theirs}|${normal}` : theirs})$`)
 }
+
+/** Whether the job goes on: who is continued is only late, and what slurmd has started does not need it. */
+const livesThrough = (victim: Victim, blow: Blow) => blow === 'SIGSTOP' || victim === 'slurmd'
 
 describeLab('faults of a whole allocation', () => {
   const site = useAllocations()
@@ -86,7 +90,7 @@ describeLab('faults of a whole allocation', () => {
         const began = performance.now()
         if (blow === 'scancel') await lab.scancel(job.id)
         else await strike(victim, blow)
-        if (blow !== 'SIGSTOP') {
+        if (!livesThrough(victim, blow)) {
           // Slurm frees the nodes a moment later, which is not the job's.
           const over = async () => !['RUNNING', 'PENDING'].includes((await lab.job(job.id)).state)
           const limits = { deadline: Deadline.after(END_MS) }
@@ -95,6 +99,12 @@ describeLab('faults of a whole allocation', () => {
           })
           took.push(performance.now() - began)
         } else survived++
+        if (victim === 'slurmd' && blow !== 'SIGSTOP') {
+          // The job does not need it, the node's next one does.
+          const over = async () => (await lab.job(job.id)).state !== 'RUNNING' || undefined
+          await poll(over, 100, { deadline: Deadline.after(120_000) }, { what: `the end of job ${job.id}` })
+          await lab.restartSlurmd('node2')
+        }
         const { state, exitStatus, signal } = await lab.waitJob(job.id)
         expect(`${state} ${exitStatus} ${signal}`, job.output()).toMatch(ends(victim, blow, phase))
         await site.reap('alice')
@@ -119,12 +129,16 @@ describeLab('faults of a whole allocation', () => {
   }
 
   async function strike(victim: Victim, blow: Exclude<Blow, 'scancel'>): Promise<void> {
-    const [host, process_] =
-      victim === 'controller'
-        ? (['node1', 'leet-mpirun'] as const)
-        : (['node2', victim === 'agent' ? 'leet-agent' : 'qemu'] as const)
-    const { uid } = site.lab.users.alice
-    const found = leetProcesses(site.lab, host, process_).filter((one) => one.uid === uid)
+    const { lab } = site
+    const { uid } = lab.users.alice
+    const ofJob = (host: string, what: Parameters<typeof leetProcesses>[2]) =>
+      leetProcesses(lab, host, what).filter((one) => one.uid === uid)
+    const found =
+      victim === 'slurmd'
+        ? lab.slurmd('node2')
+        : victim === 'controller'
+          ? ofJob('node1', 'leet-mpirun')
+          : ofJob('node2', victim === 'agent' ? 'leet-agent' : 'qemu')
     // It may just have ended by itself.
     for (const { pid } of found) {
       try {

@@ -27,6 +27,7 @@ import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { Disk, Nic } from '../../launcher/machines/spec.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
 import { describeWith } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 import { runOverSsh, type SshLogin } from './ssh-command.ts'
 
 const hasKernel = (() => {
@@ -47,6 +48,7 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
   const clientKey = makeSshKeyPair('client')
   let image: LinuxImage
   let journal: Journal
+  const scope = scopePerTest()
   let machine: Machine | undefined
 
   beforeAll(async () => {
@@ -70,7 +72,7 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
     journal = await Journal.open({ jobId: 'test', root: mkdtempSync(join(folder, 'root-')) })
   })
   afterEach(async () => {
-    await machine?.stop({ deadline: Deadline.after(5000) })
+    await scope().end()
     machine = undefined
     await journal.close()
   })
@@ -145,6 +147,7 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
       },
       {
         ...limits(),
+        scope: scope(),
         journal,
         log: silentLog,
         qemu: findQemu(),

@@ -1,5 +1,5 @@
 // A controller to be killed: starts two machines on a segment as a job does, says so on stdout, and waits.
-import { Deadline, silentLog } from '../../common/index.ts'
+import { Deadline, Scope, silentLog } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { startMachine } from '../../launcher/machines/machine.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
@@ -10,7 +10,8 @@ import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 const [root, kernel] = process.argv.slice(2) as [string, string]
 const limits = { deadline: Deadline.after(30_000) }
 const journal = await Journal.open({ jobId: 'killed', root })
-const { socketDirectory } = await startLocalSegment({ journal, guests: 2, ...limits })
+const scope = Scope.open({ name: 'the job', warn() {} })
+const { socketDirectory } = await startLocalSegment({ journal, scope, guests: 2, ...limits })
 const subnet = parseSubnet('10.77.0.0/16', 'subnet')
 const machines = await Promise.all(
   [0, 1].map((guest) =>
@@ -26,7 +27,7 @@ const machines = await Promise.all(
         shares: [],
         consoleFile: journal.path(`g${guest}.console`),
       },
-      { journal, log: silentLog, qemu: findQemu(), accelerator: 'tcg', ...limits },
+      { scope, journal, log: silentLog, qemu: findQemu(), accelerator: 'tcg', ...limits },
     ),
   ),
 )

@@ -11,6 +11,7 @@ import { type MachineContext, startMachine } from '../../launcher/machines/machi
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import type { MachineSpec, Nic } from '../../launcher/machines/spec.ts'
 import { describeWith } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 import { bootableKernel, bootScript } from './machine-payload.ts'
 
 describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
@@ -35,7 +36,9 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     rmSync(folder, { recursive: true })
   })
 
+  const scope = scopePerTest()
   const context = (): MachineContext => ({
+    scope: scope(),
     journal,
     log: silentLog,
     qemu: findQemu(),

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Scope } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { parseSubnet } from '../../launcher/networks/addresses.ts'
 import { inspectBridge } from '../../launcher/networks/bridge.ts'
@@ -13,10 +14,12 @@ const folder = process.argv[2] as string
 const journal = await Journal.open({ jobId: 'bridge', root: join(folder, 'root') })
 const subnet = parseSubnet('10.77.0.0/16', 'subnet')
 const { plug, node, address } = inspectBridge('br0', subnet)
-const lease = await leaseGuests(subnet, node, 2)
-const networks = lease.guests.map((guest) => bridgeNetwork({ subnet, node, guest, plug, controlPort: 22 }))
+const scope = Scope.open({ name: 'the job', warn() {} })
+const leased = await leaseGuests(subnet, node, 2, scope)
+const networks = leased.map((guest) => bridgeNetwork({ subnet, node, guest, plug, controlPort: 22 }))
 const portsOf = () => readdirSync('/sys/class/net/br0/brif')
-const reports = await meet(folder, journal, networks, [address])
+const reports = await meet(folder, scope, journal, networks, [address])
 const taps = portsOf().map((tap) => Number(readFileSync(`/sys/class/net/${tap}/mtu`, 'utf8')))
+await scope.end()
 await journal.close()
 console.log(JSON.stringify({ reports, taps, left: portsOf() }))

@@ -1,7 +1,7 @@
 // Two guests that find each other, for every network mode: each pings the other, reaches the node's service, and
 // answers on its control port.
 import { createConnection, createServer } from 'node:net'
-import { Deadline, poll, silentLog } from '../../common/index.ts'
+import { Deadline, poll, type Scope, silentLog } from '../../common/index.ts'
 import type { Journal } from '../../launcher/journal/journal.ts'
 import { startMachine } from '../../launcher/machines/machine.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
@@ -19,6 +19,7 @@ export interface GuestReport {
 /** Boots a guest on each of the networks; resolves when all were heard. `nodes` are addresses to be reached besides. */
 export async function meet(
   folder: string,
+  scope: Scope,
   journal: Journal,
   networks: readonly GuestNetwork[],
   nodes: readonly string[] = [],
@@ -62,7 +63,7 @@ export async function meet(
             consoleFile: journal.path(`${name}.console`),
           },
           {
-            journal,
+            ...{ scope, journal },
             log: silentLog,
             qemu: findQemu(),
             accelerator: 'tcg',

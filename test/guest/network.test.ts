@@ -10,9 +10,11 @@ import { parseSubnet } from '../../launcher/networks/addresses.ts'
 import { localNetwork } from '../../launcher/networks/guest-network.ts'
 import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 import { describeWith, isMet, isRoot } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 import { type GuestReport, meet } from './network-guests.ts'
 
 describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the network mode local', () => {
+  const scope = scopePerTest()
   let folder: string
   let journal: Journal
 
@@ -28,17 +30,17 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'busybox', 'cpio'], 'the netwo
   const limits = () => ({ deadline: Deadline.after(60_000) })
 
   it('joins two guests that the node reaches, and that reach the node', async () => {
-    const { socketDirectory } = await startLocalSegment({ journal, guests: 2, ...limits() })
+    const { socketDirectory } = await startLocalSegment({ journal, scope: scope(), guests: 2, ...limits() })
     expect(statSync(socketDirectory).mode & 0o777).toBe(0o700)
     const subnet = parseSubnet('10.77.0.0/16', 'subnet')
     const networks = [0, 1].map((guest) =>
       localNetwork({ subnet, node: 0, guest, socketDirectory, controlPort: 22 }),
     )
-    expectToHaveMet(await meet(folder, journal, networks), ['10.77.1.1', '10.77.1.2'])
+    expectToHaveMet(await meet(folder, scope(), journal, networks), ['10.77.1.1', '10.77.1.2'])
   })
 
   it('says that the switch is gone', async () => {
-    const segment = await startLocalSegment({ journal, guests: 2, ...limits() })
+    const segment = await startLocalSegment({ journal, scope: scope(), guests: 2, ...limits() })
     await journal.close()
     expect((await segment.ended).message).toContain('the switch of the guests (vde_switch) ended by SIGKILL')
   })

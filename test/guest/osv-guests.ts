@@ -26,6 +26,7 @@ import { osvSettings } from '../../mpi-bridge/osv/environment.ts'
 import { OsvRest } from '../../mpi-bridge/osv/rest.ts'
 import { openProcessManager } from '../../mpi-bridge/process-manager.ts'
 import { osvBuild } from '../support/needs.ts'
+import { openScope } from '../support/scope.ts'
 
 const SUBNET = parseSubnet('10.77.0.0/16', 'test')
 const limits = () => ({ deadline: Deadline.after(120_000) })
@@ -73,7 +74,7 @@ export class OsvBench {
   readonly store = new ImageStore(join(this.folder, 'store'))
   #base: OsvBase | undefined
   #journal: Journal | undefined
-  readonly #stops: (() => Promise<unknown>)[] = []
+  readonly #scope = openScope()
 
   static async open(): Promise<OsvBench> {
     const bench = new OsvBench()
@@ -101,7 +102,9 @@ export class OsvBench {
     { count = 1, cpus = 1, seeded = true, certificates }: BootOptions = {},
   ): Promise<RealGuest[]> {
     const journal = this.#journal as Journal
-    const segment = count > 1 ? await startLocalSegment({ journal, guests: count, ...limits() }) : undefined
+    const scope = this.#scope
+    const segment =
+      count > 1 ? await startLocalSegment({ journal, scope, guests: count, ...limits() }) : undefined
     return Promise.all(
       Array.from({ length: count }, async (_, guest) => {
         const network = segment
@@ -150,6 +153,7 @@ export class OsvBench {
             consoleFile: join(this.folder, `${name}.console`),
           },
           {
+            scope,
             journal,
             log: silentLog,
             qemu: findQemu(),
@@ -159,7 +163,6 @@ export class OsvBench {
           },
         )
         machine.console.watch((data) => channel?.consoleData(data))
-        this.#stops.push(() => machine.stop(limits()))
         const { nic, port } = network.control
         const rest = new OsvRest({
           guest: name,
@@ -174,6 +177,7 @@ export class OsvBench {
         })
         await rest.operatingSystem('version', limits())
         const opened = openOsvChannel({
+          scope,
           rest,
           listener: (event) => {
             events.push(event)
@@ -225,7 +229,9 @@ export class OsvBench {
     onReport: (report: RankReport) => void = () => {},
   ): Promise<{ readonly ends: Record<number, RankEvent>; readonly reports: readonly RankReport[] }> {
     const reports: RankReport[] = []
+    const scope = openScope()
     const manager = openProcessManager({
+      scope,
       exchange: createLocalExchange((report) => {
         reports.push(report)
         onReport(report)
@@ -273,13 +279,13 @@ export class OsvBench {
       )
       return { ends, reports }
     } finally {
-      await manager.close()
+      await scope.end()
     }
   }
 
   /** Stops all machines, and removes everything. */
   async close(): Promise<void> {
-    for (const stop of this.#stops.splice(0).reverse()) await stop()
+    await this.#scope.end()
     await this.#journal?.close()
     rmSync(this.folder, { recursive: true, force: true })
   }

@@ -32,6 +32,23 @@ for (const mpi of ['mpich', 'openmpi'] as const) {
   })
 }
 
+describe('leet-mpirun notes', () => {
+  const run = (env: NodeJS.ProcessEnv, ...argv: string[]) =>
+    leetMpirun(['--guest', 'host', '-n', '1', ...argv, 'true'], {
+      cwd: place.directory,
+      env: { ...place.env, ...env },
+    })
+
+  it('options of the command line that only shape guests, and passes over what variables say', async () => {
+    expect(await run({}, '--guest-memory', '1G', '--guest-cpus', '2')).toMatchObject({
+      status: 0,
+      stderr: 'leet: --guest-memory, --guest-cpus have no effect: there are no guests on the bare host\n',
+    })
+    const environment = { LEET_GUEST_MEMORY: '1G', LEET_MOUNTS: 'server:/data:/data', LEET_GUESTS: '3' }
+    expect(await run(environment)).toMatchObject({ status: 0, stderr: '' })
+  })
+})
+
 describe('leet-mpirun refuses', () => {
   const run = (...argv: string[]) => leetMpirun(argv, { cwd: place.directory, env: place.env })
 
@@ -49,6 +66,8 @@ describe('leet-mpirun refuses', () => {
     [['-n', '1', '--image', 'no-such-image', 'true']],
     [['-n', '1', '--kernel', '/no/kernel', 'true']],
     [['-n', '1', '--file', '/no/such/file', 'true']],
+    [['-n', '1', '--guest', 'host', '--mount', 'server:/data:/data', 'true']],
+    [['-n', '1', '--osv-base', 'base', 'true']],
     [[]],
   ])('%j with one sentence and status 2', async (argv) => {
     const { status, stdout, stderr } = await run(...argv)

@@ -14,6 +14,7 @@ import {
   type ProcessManagerOptions,
 } from '../../mpi-bridge/process-manager.ts'
 import { answerSpawn } from '../../mpi-bridge/spawn.ts'
+import { openScope } from '../support/scope.ts'
 
 /** A job to run. */
 export interface LocalJob {
@@ -65,8 +66,9 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
     if (what.kind === 'aborted' || what.kind === 'lost') killAll()
   }
   const exchanges = job.exchanges?.(report) ?? [createLocalExchange(report)]
+  const scope = openScope()
   const managers = exchanges.map((exchange) =>
-    openProcessManager({ exchange, log: silentLog, finalizeRescue: job.finalizeRescue }),
+    openProcessManager({ scope, exchange, log: silentLog, finalizeRescue: job.finalizeRescue }),
   )
   const agentOf = (guest: number) => guest % exchanges.length
   const addresses = new Map<number, ServiceAddress>()
@@ -152,7 +154,7 @@ export async function runLocalJob(job: LocalJob): Promise<LocalJobEnd> {
   } finally {
     killAll()
     names.close()
-    for (const manager of managers) await manager.close()
+    await scope.end()
   }
 }
 

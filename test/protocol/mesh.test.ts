@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { Deadline, waitFor } from '../../common/index.ts'
+import { Deadline, type Scope, waitFor } from '../../common/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { startLocalSegment } from '../../launcher/networks/local-segment.ts'
 import { joinMesh, type MeshCentre, type MeshPart, openMeshCentre } from '../../launcher/networks/mesh.ts'
 import { clientTls } from '../../launcher/networks/tls.ts'
 import { describeWith } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 
 const NODES = 3
 const BROADCAST = 'ffffffffffff'
@@ -24,25 +25,32 @@ describeWith(['vde_switch', 'vde_plug'], 'a mesh', () => {
   let switches: string[]
   let centre: MeshCentre
   let parts: MeshPart[]
+  /** Of the part of each node. */
+  let own: Scope[]
+  const scope = scopePerTest()
   const stations: ChildProcessWithoutNullStreams[] = []
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'lmesh-'))
     const nodes = Array.from({ length: NODES }, (_, node) => join(folder, String(node)))
     journals = await Promise.all(nodes.map((root) => Journal.open({ jobId: 'mesh', root })))
-    const segments = journals.map((journal) => startLocalSegment({ journal, guests: NODES, ...limits() }))
+    const segments = journals.map((journal) =>
+      startLocalSegment({ journal, scope: scope(), guests: NODES, ...limits() }),
+    )
     switches = (await Promise.all(segments)).map(({ socketDirectory }) => socketDirectory)
+    own = nodes.map((node) => scope().child(node))
     centre = await openMeshCentre(optionsOf(0), NODES - 1)
     const address = { addresses: ['127.0.0.1'], port: centre.port, node: 'node0' }
     parts = await Promise.all([1, 2].map((node) => joinMesh(address, optionsOf(node), limits())))
   })
   afterEach(async () => {
     for (const station of stations.splice(0)) station.kill('SIGKILL')
-    for (const part of [centre, ...parts]) part.close()
+    await Promise.all(own.map((part) => part.end()))
     await Promise.all(journals.map((journal) => journal.close()))
     rmSync(folder, { recursive: true })
   })
   const optionsOf = (node: number) => ({
+    scope: own[node] as Scope,
     journal: journals[node] as Journal,
     socketDirectory: switches[node] as string,
     key,
@@ -116,7 +124,7 @@ describeWith(['vde_switch', 'vde_plug'], 'a mesh', () => {
   })
 
   it('tells both ends when a cable is gone', async () => {
-    parts[0]?.close()
+    await own[1]?.end()
     const told = await waitFor(Promise.all([centre.ended, parts[0]?.ended]), limits(), { what: 'both ends' })
     expect(told).toEqual([
       expect.objectContaining({

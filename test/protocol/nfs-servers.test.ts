@@ -4,6 +4,7 @@ import { Deadline, type Log, poll } from '../../common/index.ts'
 import { findNfsServers, watchNfsServers } from '../../launcher/nfs/servers.ts'
 import type { PlanMount } from '../../launcher/plan/mounts.ts'
 import { type NullServer, startNullServer } from '../simulators/nfs-null.ts'
+import { openScope } from '../support/scope.ts'
 
 let server: NullServer
 beforeEach(async () => {
@@ -61,7 +62,8 @@ describe('while ranks run', () => {
     const said: string[] = []
     const log: Log = { note: (line) => said.push(line), warn: (line) => said.push(line), detail() {} }
     const found = await find([mount('localhost', [`port=${server.port}`])])
-    const watch = watchNfsServers(found, log, 20)
+    const scope = openScope()
+    watchNfsServers(found, log, scope, 20)
     const saw = (count: number) =>
       poll(
         () => said.length >= count || undefined,
@@ -81,7 +83,7 @@ describe('while ranks run', () => {
         { what: 'calls' },
       )
     } finally {
-      watch.stop()
+      await scope.end()
     }
     expect(said).toEqual([
       expect.stringMatching(/localhost .*does not answer .*wait/),

@@ -1,6 +1,8 @@
 // An OSv guest whose hypervisor hangs is booted again, with name, address and seed of before. QEMU is a simulated one, so that
 // there need be no OSv.
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -12,6 +14,7 @@ import { osvGuests } from '../../launcher/node/osv-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
 import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
 import { describeWith } from '../support/needs.ts'
+import { openScope } from '../support/scope.ts'
 
 describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () => {
   let folder: string
@@ -60,7 +63,6 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       network: {
         addresses: ['10.0.2.15'],
         open: async ({ port }) => ({ guests: [userNetwork(port)], ended: undefined }),
-        release() {},
       },
       placements: [],
       addresses: ['10.0.2.15'],
@@ -73,8 +75,10 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       },
       keep: true,
     })
+    const scope = openScope()
     try {
       const booted = await guests.boot(
+        scope,
         (_, state, detail) => states.push([state, detail].filter(Boolean).join(' ')),
         {
           deadline: Deadline.after(60_000),
@@ -82,7 +86,7 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       )
       return { names: booted.map(({ index }) => index), states }
     } finally {
-      await guests.stop({ deadline: Deadline.after(10_000) })
+      await scope.end(Deadline.after(10_000))
     }
   }
 
@@ -109,5 +113,24 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       code: 'LEET_E_GUEST_HUNG',
       message: expect.stringMatching(/hung in each of 2 boots/),
     })
+  })
+
+  it('is not asked any more when its hypervisor has ended', async () => {
+    const file = join(folder, 'port')
+    simulate(`[ -e ${file} ] || export LEET_SIMULATED_END=${file}`)
+    await expect(boot(0)).rejects.toMatchObject({ code: 'LEET_E_MACHINE' })
+    // Whoever still asks finds this in the place of the guest.
+    let asked = 0
+    const server = createServer((socket) => {
+      asked++
+      socket.destroy()
+    })
+    const listening = once(server, 'listening')
+    server.listen(Number(readFileSync(file, 'utf8')), '127.0.0.1')
+    await listening
+    // For as long as another guest needs to come up.
+    expect((await boot(0)).names).toEqual([0])
+    server.close()
+    expect(asked).toBe(0)
   })
 })

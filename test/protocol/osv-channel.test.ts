@@ -15,6 +15,7 @@ import { OsvRest } from '../../mpi-bridge/osv/rest.ts'
 import { openProcessManager } from '../../mpi-bridge/process-manager.ts'
 import { OsvGuest, type SimulatedGuest } from '../simulators/osv/guest.ts'
 import { describeWith } from '../support/needs.ts'
+import { openScope } from '../support/scope.ts'
 import { buildPrograms, type Programs } from './programs/build.ts'
 
 const NONCE = 'n0nce'
@@ -48,7 +49,9 @@ async function open(
     onEnd: () => channel?.guestEnded('QEMU has ended'),
   })
   const rest = new OsvRest({ guest: 'g0', host: '127.0.0.1', port: guest.port })
+  const scope = openScope()
   const opened = openOsvChannel({
+    scope,
     rest,
     listener: (event) => {
       events.push(event)
@@ -61,7 +64,7 @@ async function open(
     ...(startsBefore === undefined ? {} : { startsBefore }),
   })
   channel = opened
-  cleanups.push(() => opened.close(limits()).then(() => guest.remove()))
+  cleanups.push(() => scope.end().then(() => guest.remove()))
   return {
     guest,
     channel: opened,
@@ -357,11 +360,13 @@ describe('real MPI ranks in simulated OSv guests', () => {
     env: Record<string, string>,
   ) => {
     const reports: RankReport[] = []
+    const scope = openScope()
     const manager = openProcessManager({
+      scope,
       exchange: createLocalExchange((report) => reports.push(report)),
       log: silentLog,
     })
-    cleanups.push(() => manager.close())
+    cleanups.push(() => scope.end())
     const size = guests.flat().length
     const layout: JobLayout = {
       id: `leet-${randomBytes(8).toString('hex')}`,
@@ -444,6 +449,8 @@ describe('a thousand simulated guests', () => {
   it('start four ranks each', async () => {
     // No process is started: it is leet that is under test.
     const env = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`VARIABLE_${i}`, `value ${i}`]))
+    const scope = openScope()
+    cleanups.push(() => scope.end())
     let begun = 0
     let over = 0
     const all = await Promise.all(
@@ -457,6 +464,7 @@ describe('a thousand simulated guests', () => {
           onConsole: (data) => channel?.consoleData(data),
         })
         channel = openOsvChannel({
+          scope,
           rest: new OsvRest({ guest: `g${index}`, host: '127.0.0.1', port: guest.port }),
           listener: ({ kind }) => {
             if (kind === 'began') begun++

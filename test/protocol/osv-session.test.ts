@@ -13,13 +13,22 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Deadline, identify, type ProcessIdentity, poll, silentLog, waitFor } from '../../common/index.ts'
+import {
+  Deadline,
+  identify,
+  type ProcessIdentity,
+  poll,
+  type Scope,
+  silentLog,
+  waitFor,
+} from '../../common/index.ts'
 import { followFile } from '../../launcher/node/follow-file.ts'
 import { heldOsvGuests } from '../../launcher/node/held-osv-guests.ts'
 import type { NodeGuest, NodeGuests } from '../../launcher/node/node-guests.ts'
 import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
-import type { ControlChannel, RankEvent } from '../../mpi-bridge/index.ts'
+import { OsvRest, openOsvChannel, type RankEvent } from '../../mpi-bridge/index.ts'
 import { OsvGuest } from '../simulators/osv/guest.ts'
+import { openScope } from '../support/scope.ts'
 
 const limits = () => ({ deadline: Deadline.after(20_000) })
 const here = identify(process.pid) as ProcessIdentity
@@ -48,7 +57,11 @@ describe('an OSv guest of a session', () => {
     cleanups.push(() => guest.remove())
   })
 
-  const job = (ranks = 1, machine = here): NodeGuests => {
+  interface Job {
+    readonly guests: NodeGuests
+    readonly scope: Scope
+  }
+  const job = (ranks = 1, machine = here): Job => {
     const name = folder.split('/').at(-1) as string
     const one: GuestPlan = {
       index: 0,
@@ -76,12 +89,13 @@ describe('an OSv guest of a session', () => {
       },
       log: silentLog,
     })
-    cleanups.push(() => guests.stop(limits()))
-    return guests
+    const scope = openScope()
+    cleanups.push(() => scope.end())
+    return { guests, scope }
   }
 
-  const enter = async (guests: NodeGuests) => {
-    const [held] = (await guests.boot(() => {}, limits())) as [NodeGuest]
+  const enter = async ({ guests, scope }: Job) => {
+    const [held] = (await guests.boot(scope, () => {}, limits())) as [NodeGuest]
     const events: RankEvent[] = []
     const channel = await held.openChannel((event) => events.push(event), limits())
     const run = async (code: string) => {
@@ -96,42 +110,41 @@ describe('an OSv guest of a session', () => {
       events
         .flatMap((event) => (event.kind === 'output' ? [Buffer.from(event.data).toString()] : []))
         .join('')
-    return { held, channel, run, until, text }
+    return { held, run, until, text, leave: () => scope.end() }
   }
-  const leave = async (guests: NodeGuests, channel: ControlChannel) => {
-    await channel.close(limits())
-    await guests.stop(limits())
-  }
-
   it('serves one job after the other, with nothing of one in the next', async () => {
     for (const round of [1, 2]) {
-      const guests = job()
-      const { held, channel, run, until, text } = await enter(guests)
+      const { held, run, until, text, leave } = await enter(job())
       await run('ls; cat input; echo made > result; mkdir -p deep; echo more > deep/er; exit 3')
       expect(await until('ended')).toMatchObject({ end: { kind: 'exit', status: 3 } })
       expect(text()).toBe(round === 1 ? 'input\nof the node\n' : 'deep\ninput\nresult\nof the node\n')
       await held.collect?.(limits())
       expect(readFileSync(join(workDir, 'result'), 'utf8')).toBe('made\n')
-      await leave(guests, channel)
+      await leave()
     }
     expect(guest.starts).toBe(2)
   })
 
   it('is one job’s at a time', async () => {
-    const guests = job()
-    const { channel } = await enter(guests)
+    const { leave } = await enter(job())
     await expect(enter(job())).rejects.toMatchObject({ code: 'LEET_E_SESSION', message: /another job/ })
-    await leave(guests, channel)
+    await leave()
     await enter(job())
   })
 
   it('is refused while a program of a job that was killed runs in it', async () => {
-    const guests = job()
-    const { run, until } = await enter(guests)
-    await run('exec sleep 60')
-    await until('began')
-    // Without closing the channel, which would power the guest off.
-    await guests.stop(limits())
+    // Nobody of that job is left to close its channel, which would power the guest off.
+    const began = Promise.withResolvers<number>()
+    const scope = openScope()
+    cleanups.push(() => scope.end())
+    const channel = openOsvChannel({
+      ...{ scope, log: silentLog, compat: true, nonce: 'earlier' },
+      rest: new OsvRest({ guest: 'g0', host: '127.0.0.1', port: guest.port }),
+      listener: (event) => event.kind === 'began' && began.resolve(event.pid),
+    })
+    const argv = ['/bin/sh', '-c', 'exec sleep 60']
+    await channel.start([{ rank: 0, argv, env: {}, cwd: '/', stdin: false, terminal: false }])
+    appendFileSync(`${console}.starts`, `start\nthread ${await began.promise}\n`)
     await expect(enter(job())).rejects.toMatchObject({ message: /an earlier job still runs/ })
   })
 
@@ -139,7 +152,7 @@ describe('an OSv guest of a session', () => {
     appendFileSync(`${console}.starts`, 'start\n'.repeat(30))
     const tooMany = job(2)
     await expect(enter(tooMany)).rejects.toMatchObject({ code: 'LEET_E_OSV_STARTS' })
-    await tooMany.stop(limits())
+    await tooMany.scope.end()
     const { run, until } = await enter(job(1))
     await run('true')
     await until('ended')

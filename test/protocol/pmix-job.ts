@@ -8,6 +8,7 @@ import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { answerNames, createNameServer } from '../../mpi-bridge/names.ts'
 import { openProcessManager, type ProcessManager } from '../../mpi-bridge/process-manager.ts'
 import { answerSpawn, type SpawnCommand } from '../../mpi-bridge/spawn.ts'
+import { openScope } from '../support/scope.ts'
 import { Agents } from '../unit/mpi-bridge/pmix-world.ts'
 
 /** A job to run. */
@@ -64,7 +65,8 @@ export async function runPmixJob(job: PmixJob): Promise<PmixJobEnd> {
   answerNames(controller, names)
   const say = (line: string) => void log.push(line)
   const logged: Log = { note: say, warn: say, detail() {} }
-  const managers = agents.exchanges.map((exchange) => openProcessManager({ exchange, log: logged }))
+  const scope = openScope()
+  const managers = agents.exchanges.map((exchange) => openProcessManager({ scope, exchange, log: logged }))
 
   const start = async (layout: JobLayout, startOf: (rank: number) => Start) => {
     for (const manager of managers) manager.addJob(layout)
@@ -125,7 +127,7 @@ export async function runPmixJob(job: PmixJob): Promise<PmixJobEnd> {
   } finally {
     killAll()
     names.close()
-    for (const manager of managers) await manager.close()
+    await scope.end()
   }
 }
 

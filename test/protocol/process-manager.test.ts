@@ -1,13 +1,14 @@
 // The process manager on real sockets: who may connect, who may not, and what the controller hears of it.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { Deadline, poll, runCommand, silentLog } from '../../common/index.ts'
 import type { ServiceAddress } from '../../mpi-bridge/context.ts'
 import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import { openProcessManager, type ProcessManager } from '../../mpi-bridge/process-manager.ts'
 import { isMet, isRoot } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 
 const JOB: JobLayout = {
   id: 'leet-0123456789abcdef',
@@ -58,11 +59,13 @@ class Raw {
 
 describe('the process manager', () => {
   let reports: RankReport[]
+  const scope = scopePerTest()
   let manager: ProcessManager
   let addresses: ServiceAddress[]
   const open = async (options: { handshakeMs?: number; uids?: number[]; peer?: string } = {}) => {
     const { peer, ...rest } = options
     manager = openProcessManager({
+      scope: scope(),
       exchange: createLocalExchange((report) => reports.push(report)),
       log: silentLog,
       ...rest,
@@ -76,7 +79,6 @@ describe('the process manager', () => {
   beforeEach(() => {
     reports = []
   })
-  afterEach(() => manager.close())
 
   const port = (guest: number) => addresses[guest] as ServiceAddress
   const hello = (rank: number, address = port(0)) =>
@@ -164,7 +166,7 @@ describe('the process manager', () => {
     const client = new Raw(port(0)).write(`${hello(0)}cmd=abort exitcode=42 message=it is over\n`)
     await client.until('the end', ({ ended }) => ended)
     await heard({ kind: 'aborted', rank: 0, status: 42, message: 'it is over' })
-    await manager.close()
+    await scope().end()
     expect(reports.map(({ kind }) => kind)).toEqual(['connected', 'aborted'])
   })
 

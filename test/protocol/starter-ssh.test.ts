@@ -11,6 +11,7 @@ import type { RankEvent, RankStart } from '../../mpi-bridge/channels/channel.ts'
 import { openSshChannel, type SshChannelOptions } from '../../mpi-bridge/channels/ssh.ts'
 import { starterPath } from '../../mpi-bridge/starter/path.ts'
 import { describeAsRoot } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 
 const limits = (ms = 20_000) => ({ deadline: Deadline.after(ms) })
 
@@ -22,6 +23,8 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve))
   return port
 }
+
+const scope = scopePerTest()
 
 function parentOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -42,6 +45,7 @@ describe('an SSH server that never greets', () => {
         privateKey: '',
         hostKey: '',
         command: 'true',
+        scope: scope(),
         listener: () => {},
       },
       limits(300),
@@ -58,7 +62,7 @@ describe('an SSH server that never greets', () => {
 describeAsRoot(['dropbear', 'dropbearkey', 'ssh-keygen', 'unshare'], 'ranks over SSH', () => {
   let folder: string
   let server: ChildProcess
-  let options: Omit<SshChannelOptions, 'listener'>
+  let options: Omit<SshChannelOptions, 'scope' | 'listener'>
   let startServer: () => ChildProcess
 
   beforeAll(async () => {
@@ -96,7 +100,7 @@ describeAsRoot(['dropbear', 'dropbearkey', 'ssh-keygen', 'unshare'], 'ranks over
   async function open(change: Partial<SshChannelOptions> = {}) {
     const events: RankEvent[] = []
     const listener = (event: RankEvent) => void events.push(event)
-    const channel = await openSshChannel({ ...options, ...change, listener }, limits())
+    const channel = await openSshChannel({ ...options, ...change, scope: scope(), listener }, limits())
     const until = (what: string, test: () => boolean) =>
       poll(() => test() || undefined, 5, limits(), { what })
     return { channel, events, until }

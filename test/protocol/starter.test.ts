@@ -26,6 +26,7 @@ import type { ControlChannel, RankEnd, RankEvent, RankStart } from '../../mpi-br
 import { openLocalChannel } from '../../mpi-bridge/channels/local.ts'
 import { starterPath } from '../../mpi-bridge/starter/path.ts'
 import { isMet, isRoot } from '../support/needs.ts'
+import { scopePerTest } from '../support/scope.ts'
 
 const limits = () => ({ deadline: Deadline.after(20_000) })
 const PATH = process.env.PATH as string
@@ -52,6 +53,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+const scope = scopePerTest()
+
 /** A starter of this test and what its ranks did. */
 interface Watched {
   readonly channel: ControlChannel
@@ -71,6 +74,7 @@ async function watch(): Promise<Watched> {
   const channel = await openLocalChannel(
     {
       where: 'here',
+      scope: scope(),
       listener: (event) => events.push(event),
       spawn: ([command, ...args]) => {
         child = spawn(command, args, { stdio: 'pipe' })

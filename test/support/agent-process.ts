@@ -1,7 +1,7 @@
 // A process of its own with either end of the agents' links, for tests that kill or stop it: `agent` runs a simulated
 // node; `controller NODE…` prints its invitation and waits for agents. Each says what happens, a line at a time.
 import { pathToFileURL } from 'node:url'
-import { lineLog, silentLog } from '../../common/index.ts'
+import { lineLog, Scope, silentLog } from '../../common/index.ts'
 import { startHub } from '../../launcher/agents/hub.ts'
 import { encodeInvitation } from '../../launcher/agents/invitation.ts'
 import { agentMain } from '../../launcher/agents/main.ts'
@@ -34,6 +34,7 @@ async function agent(): Promise<void> {
 
 async function controller(nodes: readonly string[]): Promise<void> {
   const hub = await startHub({
+    scope: Scope.open({ name: 'the controller', warn() {} }),
     width: 32,
     nodes,
     version: VERSION,

@@ -16,7 +16,14 @@ import {
   usageError,
 } from '../../../common/index.ts'
 import { type CommandWords, type OptionSpec, parseCommandWords } from '../../../mpi-bridge/index.ts'
+import { rowsOf } from '../../config/row.ts'
 import type { JobEvent } from '../../job/events.ts'
+import { GUESTS } from '../../options/guests.ts'
+import { IMAGE } from '../../options/image.ts'
+import { OUTPUT, OUTPUT_GROUP } from '../../options/output.ts'
+import { PROGRAM } from '../../options/program.ts'
+import { RANKS } from '../../options/ranks.ts'
+import { SURROUNDINGS } from '../../options/surroundings.ts'
 import type { ProgramSettings } from '../../plan/settings.ts'
 import type { HoldOrder } from '../../session/hold.ts'
 import { shellAmong } from '../../session/shell.ts'
@@ -31,25 +38,28 @@ Boots guests and keeps them for the following leet-mpirun of this job, until \`l
 called this. The programs, with all that they need, are in the image of the guests.
 `
 
-/** Of what is not about guests: where they come from, and how many ranks they are made for. */
-const OTHERS = ['ranks', 'ppn', 'hostfile', 'hosts', 'scheduler', 'mpi', 'wdir', 'dry-run', 'verbose', 'help']
-const NOT_HERE = ['session', 'finalize-rescue']
+/** Where guests come from, and how many ranks they are made for. */
+const { ranks, ppn, hostfile, hosts, scheduler, mpi } = PROGRAM
+const NOT_HERE: readonly OptionSpec[] = [
+  GUESTS.session,
+  IMAGE.finalizeRescue,
+  // Each job carries its files by itself.
+  IMAGE.stageIn,
+  IMAGE.stageOut,
+]
+
+const FOREGROUND = rowsOf(OUTPUT_GROUP).flag({
+  key: 'foreground',
+  flags: 'foreground',
+  help: 'keep the guests in this process, until it is ended',
+})
 
 const UP_OPTIONS: readonly OptionSpec[] = [
-  ...OPTIONS.filter(
-    ({ key, group, noEffect, refused }) =>
-      noEffect === undefined &&
-      refused === undefined &&
-      (OTHERS.includes(key) || (group === 'Guests' && !NOT_HERE.includes(key))),
-  ),
-  {
-    key: 'foreground',
-    flags: ['foreground'],
-    takes: [],
-    scope: 'job',
-    group: 'Output and control',
-    help: 'keep the guests in this process, until it is ended',
-  },
+  ...[ranks, ppn, hostfile, hosts, scheduler, mpi, RANKS.workDir],
+  ...[GUESTS, SURROUNDINGS, IMAGE]
+    .flatMap((rows): OptionSpec[] => Object.values(rows))
+    .filter((option) => !NOT_HERE.includes(option)),
+  ...[OUTPUT.dryRun, OUTPUT.verbose, OUTPUT.help, FOREGROUND],
 ]
 
 /** Adds `leet up`. */
@@ -67,14 +77,15 @@ export function addUp(program: Command): void {
 
 async function leetUp(argv: readonly string[]): Promise<number> {
   const words = parseCommandWords(UP_OPTIONS, argv)
-  if (words.options.has('help')) {
+  if (words.options.has(OUTPUT.help.key)) {
     const { optionLines } = await import('../help.ts')
     print(`${USAGE}\n${optionLines(UP_OPTIONS, process.stdout.columns)}`)
     return 0
   }
   // The process that keeps the guests is this same command, and hears from the first one whom it is to end with.
   if (process.send) return keepFor(process.send.bind(process), words)
-  if (!words.options.has('foreground') && !words.options.has('dry-run')) return startKeeper(argv, words)
+  if (!words.options.has(FOREGROUND.key) && !words.options.has(OUTPUT.dryRun.key))
+    return startKeeper(argv, words)
   const order = await orderOf(words)
   return order ? hold(order, words) : 0
 }
@@ -88,6 +99,7 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
   const { inspectPrograms, planMountsOf, withProfiles } = await import('../programs.ts')
   const { findAllocation, ownNetworks, planNodes, thisUser } = await import('../../plan/facts.ts')
   const { planJob } = await import('../../plan/plan.ts')
+  const { circumstancesOf, notesOnMeaningless } = await import('../../options/without-meaning.ts')
   const { listSessions, sessionOfJob } = await import('../../session/find.ts')
   const [first, ...more] = words.programs
   if (more.length > 0 || !first) throw usageError('programs are named one after the other', 'leet up A B')
@@ -132,6 +144,8 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
     networks: ownNetworks(),
     planMounts: await planMountsOf(settings, programs, user.home, allocation),
   })
+  const job = circumstancesOf(settings, plan, { nodes: plan.nodes.length, directory: process.cwd() })
+  for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (settings.dryRun) {
     const { dryRunText } = await import('../dry-run.ts')
     process.stdout.write(await dryRunText(plan, settings))
@@ -155,7 +169,7 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
 // In this process, to its end.
 async function hold(order: KeptOrder, words: CommandWords): Promise<number> {
   const { holdSession } = await import('../../session/hold.ts')
-  const verbose = words.options.has('verbose')
+  const verbose = words.options.has(OUTPUT.verbose.key)
   const progress = new Progress(process.stderr, verbose)
   const cancel = new AbortController()
   const signals = watchSignals(cancel)
@@ -192,7 +206,7 @@ async function startKeeper(argv: readonly string[], words: CommandWords): Promis
   const { ownCommand } = await import('../../job/own-command.ts')
   const [command, ...args] = ownCommand('leet', 'up', ...argv)
   const shell = shellAmong(ancestors())
-  const verbose = words.options.has('verbose')
+  const verbose = words.options.has(OUTPUT.verbose.key)
   const progress = new Progress(process.stderr, verbose)
   const log = clearing(
     lineLog((text) => process.stderr.write(text), 'leet: ', verbose),

@@ -2,7 +2,7 @@
 // prints an OsvScaleResult.
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { Deadline, silentLog } from '../../../common/index.ts'
+import { Deadline, Scope, silentLog } from '../../../common/index.ts'
 import type { RankStart } from '../../../mpi-bridge/channels/channel.ts'
 import { type OsvChannel, openOsvChannel } from '../../../mpi-bridge/osv/channel.ts'
 import { OsvRest } from '../../../mpi-bridge/osv/rest.ts'
@@ -24,11 +24,13 @@ child.on('message', (message: FromGuests) => {
 })
 const ports = await booted.promise
 
+const scope = Scope.open({ name: 'the bench', warn: (line) => console.error(line) })
 let left = count * RANKS_PER_GUEST
 const over = Promise.withResolvers<void>()
 const idle = memoryNow()
 channels = ports.map((port, index) =>
   openOsvChannel({
+    scope,
     rest: new OsvRest({ guest: `g${index}`, host: '127.0.0.1', port }),
     listener: (event) => {
       if (event.kind === 'failed' || event.kind === 'lost') over.reject(event.error)
@@ -45,7 +47,7 @@ const started = performance.now() - begin
 await over.promise
 const ended = performance.now() - begin
 const memory = memoryNow() - idle
-await Promise.all(channels.map((channel) => channel.close({ deadline: Deadline.after(LIMIT_MS) })))
+await scope.end(Deadline.after(LIMIT_MS))
 child.disconnect()
 console.log(JSON.stringify({ guests: count, started, ended, memory } satisfies OsvScaleResult))
 

@@ -1,7 +1,7 @@
 // Many simulated agents in one process: `node agents.ts FIRST STEP AGENTS` is every STEPth of AGENTS nodes from FIRST on, and
 // reads the invitation from standard input.
 import { text } from 'node:stream/consumers'
-import { Deadline, silentLog } from '../../../common/index.ts'
+import { Deadline, Scope, silentLog } from '../../../common/index.ts'
 import { startAgent } from '../../../launcher/agents/agent.ts'
 import { decodeInvitation } from '../../../launcher/agents/invitation.ts'
 import type { NodeWorker, RankOrder, WorkerContext } from '../../../launcher/node/worker.ts'
@@ -72,9 +72,11 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
 
 const [first, step, agents] = process.argv.slice(2).map(Number) as [number, number, number]
 const invitation = decodeInvitation(await text(process.stdin))
+const scope = Scope.open({ name: 'the bench', warn: (line) => console.error(line) })
 const ends = await Promise.all(
   Array.from({ length: Math.ceil((agents - first) / step) }, async (_, i) => {
     const agent = await startAgent({
+      scope,
       invitation,
       version: VERSION,
       names: [],

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
-import { Deadline, silentLog } from '../../../common/index.ts'
+import { Deadline, Scope, silentLog } from '../../../common/index.ts'
 import { startHub } from '../../../launcher/agents/hub.ts'
 import { encodeInvitation } from '../../../launcher/agents/invitation.ts'
 import { createController } from '../../../launcher/job/controller.ts'
@@ -88,7 +88,9 @@ const until = async (what: string, wait: Promise<void>) => {
   clearTimeout(timer)
 }
 
+const scope = Scope.open({ name: 'the bench', warn: (line) => console.error(line) })
 const hub = await startHub({
+  scope,
   width: 32,
   nodes,
   version: VERSION,
@@ -185,7 +187,7 @@ await timed('teardown', async () => {
   await step('end')
   await over
   await controller.stop()
-  await hub.close()
+  await scope.end()
 })
 const result: ScaleResult = {
   agents,

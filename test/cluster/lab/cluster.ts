@@ -224,7 +224,10 @@ async function startServices(
     deadline: limits?.deadline ?? Deadline.after(COMMAND_MS),
     signal: limits?.signal,
   })
+  // By host and command: one that is started again is none that was left behind.
+  const services = new Set<string>()
   const service: StartService = (name, argv, options = {}) => {
+    services.add(`${name} ${argv.join(' ')}`)
     const log = openSync(join(directory, 'log', `${name}.${basename(argv[0] as string)}`), 'a')
     const child = spawnOn(host(name), argv, { ...options, cwd: '/' }, ['ignore', log, log])
     child.unref()
@@ -245,7 +248,9 @@ async function startServices(
   const watched = hosts.filter(({ name }) => name !== 'nfs')
   const layer = (name: string) => `/proc/${site.pid}/root${join(directory, 'layers', name, 'upper')}`
   const findings = () => watched.flatMap((one) => findingsOn(one, layer(one.name)))
-  const leftovers: Cluster['leftovers'] = () => findings().filter((finding) => !baseline.has(key(finding)))
+  const isService = ({ host: name, command }: Finding) => services.has(`${name} ${command}`)
+  const leftovers: Cluster['leftovers'] = () =>
+    findings().filter((finding) => !baseline.has(key(finding)) && !isService(finding))
 
   const nodes = hosts.map(({ name }) => name).filter((name) => name.startsWith('node'))
   const nfs = hosts.some(({ name }) => name === 'nfs') ? nfsService(host('nfs'), service, run) : undefined

@@ -18,6 +18,8 @@ export interface Finding {
   readonly host: string
   readonly kind: 'process' | 'interface' | 'lease' | 'mount' | 'file'
   readonly what: string
+  /** Of a process. */
+  readonly command?: string
 }
 
 /** Files of the lab's own daemons, which come and go. */
@@ -64,9 +66,10 @@ export function findingsOn(host: LabHost, layer: string): Finding[] {
   const changed = walk(layer, '').filter((path) => !existsAsDirectory(path))
   const files = [...changed, ...WATCHED_TMPFS.flatMap((top) => walk(root, top))]
   return [
-    ...processesOf(host).map(({ pid, startTime, argv }) =>
-      finding('process')(`${argv.join(' ')} [pid ${pid}, start ${startTime}]`),
-    ),
+    ...processesOf(host).map(({ pid, startTime, argv }) => {
+      const command = argv.join(' ')
+      return { ...finding('process')(`${command} [pid ${pid}, start ${startTime}]`), command }
+    }),
     ...readdirSync(join(root, 'sys/class/net')).map(finding('interface')),
     ...leasesIn(readFileSync(`/proc/${host.init.pid}/net/unix`, 'utf8')).map(finding('lease')),
     ...mounts.map(finding('mount')),

@@ -10,6 +10,7 @@ import {
   startCluster,
 } from './cluster.ts'
 import { labError } from './hosts.ts'
+import type { HostProcess } from './inspect.ts'
 import { cgroupConf, isOver, type JobState, parseJob, slurmConf } from './slurm.ts'
 
 /** A running lab with Slurm. */
@@ -26,6 +27,10 @@ export interface Lab extends Cluster {
     id: number,
     options?: { readonly signal?: string; readonly args?: readonly string[] },
   ): Promise<void>
+  /** The processes of a node's own slurmd. */
+  slurmd(node: string): readonly HostProcess[]
+  /** Starts the slurmd of a node again when it has ended. */
+  restartSlurmd(node: string): Promise<void>
 }
 
 const START_MS = 120_000
@@ -41,6 +46,8 @@ export async function startLab({
 }: LabOptions & { readonly confine?: boolean }): Promise<Lab> {
   const munge = await machineAccount('munge')
   const key = randomBytes(128)
+  const commandOf = (name: string) => ['slurmd', '-D', '-N', name]
+  let startSlurmd: (name: string) => void = () => {}
   const cluster = await startCluster(options, {
     async layHost(_host, all, files) {
       const [head, ...others] = all as [(typeof all)[0], ...typeof all]
@@ -61,7 +68,8 @@ export async function startLab({
         service(name, [...munged, '--socket=/run/munge/munge.socket.2'], { user: munge })
       }
       service('head', ['slurmctld', '-D'])
-      for (const name of nodes) service(name, ['slurmd', '-D', '-N', name])
+      startSlurmd = (name) => service(name, commandOf(name))
+      for (const name of nodes) startSlurmd(name)
       const idle = async () => {
         const { stdout } = await run('head', ['sinfo', '-h', '-N', '-o', '%t'])
         const states = stdout.split('\n').filter(Boolean)
@@ -77,9 +85,17 @@ export async function startLab({
     if (!state) throw labError(`scontrol said of job ${id}: ${text}`)
     return state
   }
+  const slurmd: Lab['slurmd'] = (name) =>
+    cluster.processes(name).filter(({ argv }) => argv.join(' ') === commandOf(name).join(' '))
   return {
     ...cluster,
     job,
+    slurmd,
+    async restartSlurmd(name) {
+      const ended = () => slurmd(name).length === 0 || undefined
+      await poll(ended, 50, { deadline: Deadline.after(START_MS) }, { what: `the end of slurmd on ${name}` })
+      startSlurmd(name)
+    },
     sbatch: async (script, options = {}) =>
       Number(await must(['sbatch', '--parsable', ...(options.options ?? [])], { ...options, input: script })),
     waitJob: (id, limits, wanted = isOver) => {

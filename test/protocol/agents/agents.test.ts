@@ -19,7 +19,7 @@ const track = <T extends { hub: ObservedHub }>(made: T): T => {
   hubs.push(made.hub)
   return made
 }
-afterEach(() => Promise.all(hubs.splice(0).map((hub) => hub.close())))
+afterEach(() => Promise.all(hubs.splice(0).map((hub) => hub.scope.end())))
 
 const until = (what: string, holds: () => boolean) =>
   poll(() => (holds() ? true : undefined), 5, limits(), { what })
@@ -432,7 +432,7 @@ describe('loss', () => {
     child.kill('SIGTERM')
     await until('the signal', () => hub.signals.length > 0)
     await hub.workers[0]?.stop()
-    await hub.close()
+    await hub.scope.end()
     expect(await end).toEqual({ kind: 'exit', status: 0 })
     expect(lines).toEqual(['working', 'stopped', 'status 0'])
     expect(hub.lost).toEqual([])

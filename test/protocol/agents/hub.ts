@@ -1,9 +1,10 @@
 // A controller's hub and agents with simulated nodes in this process, joined by real sockets over loopback.
-import { Deadline, type LeetError, silentLog } from '../../../common/index.ts'
+import { Deadline, type LeetError, type Scope, silentLog } from '../../../common/index.ts'
 import { type Agent, startAgent } from '../../../launcher/agents/agent.ts'
 import { type AgentHub, startHub } from '../../../launcher/agents/hub.ts'
 import type { NodeEvent } from '../../../launcher/node/worker.ts'
 import type { RankReport } from '../../../mpi-bridge/index.ts'
+import { openScope } from '../../support/scope.ts'
 import { type SimulatedWorker, simulateWorker } from '../../support/simulated-worker.ts'
 
 export const VERSION = '1.2.3'
@@ -12,6 +13,8 @@ export const never = new AbortController().signal
 
 /** A hub, and what it told. */
 export interface ObservedHub extends AgentHub {
+  /** With which it ends, and the agents that were connected to it. */
+  readonly scope: Scope
   readonly events: { node: number; event: NodeEvent }[]
   readonly reports: RankReport[]
   readonly lost: { node: number; error: LeetError }[]
@@ -23,7 +26,9 @@ export async function observedHub(nodes: readonly string[], width = 32): Promise
     ObservedHub,
     'events' | 'reports' | 'lost' | 'signals'
   >
+  const scope = openScope()
   const hub = await startHub({
+    scope: scope.child('the hub'),
     nodes,
     version: VERSION,
     log: silentLog,
@@ -34,7 +39,7 @@ export async function observedHub(nodes: readonly string[], width = 32): Promise
     addresses: ['127.0.0.1'],
     width,
   })
-  return { ...hub, ...seen }
+  return { ...hub, scope, ...seen }
 }
 
 /** An agent and its simulated node. */
@@ -50,6 +55,7 @@ export async function connectAgent(
 ): Promise<ObservedAgent> {
   let worker: SimulatedWorker | undefined
   const agent = await startAgent({
+    scope: openScope(),
     invitation: hub.invitation,
     version: VERSION,
     names,

@@ -1,11 +1,12 @@
 // Who is let in at a port for links: one that speaks up in time, counted in turns of the listener's own loop.
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { silentLog } from '../../../common/index.ts'
 import { connect } from '../../../launcher/agents/connect.ts'
 import { newJobKey } from '../../../launcher/agents/invitation.ts'
 import { Link } from '../../../launcher/agents/link.ts'
-import { type LinkListener, listenForLinks } from '../../../launcher/agents/listen.ts'
+import { listenForLinks } from '../../../launcher/agents/listen.ts'
 import type { Message } from '../../../launcher/agents/messages.ts'
+import { scopePerTest } from '../../support/scope.ts'
 import { limits } from './hub.ts'
 
 const TURN_MS = 10
@@ -15,14 +16,14 @@ const FIRST: Message = { kind: 'signalled', signal: 'SIGTERM' }
 const unheard = () => {}
 
 describe('a port for links', () => {
-  let listener: LinkListener
+  const scope = scopePerTest()
   const admitted = Promise.withResolvers<Message>()
-  afterEach(() => listener.close())
 
   /** Opens a port and connects to it; `closed` resolves with what the connecting end hears of its end. */
   const open = async () => {
     const key = newJobKey()
-    listener = await listenForLinks({
+    const listener = await listenForLinks({
+      scope: scope(),
       key,
       silenceMs: SILENCE_MS,
       log: silentLog,
@@ -33,7 +34,7 @@ describe('a port for links', () => {
       },
     })
     const to = { addresses: ['127.0.0.1'], port: listener.port, key }
-    const { socket, connection } = await connect(to, limits().deadline, 'the port')
+    const { socket, connection } = await connect(to, limits(), 'the port')
     const closed = Promise.withResolvers<string>()
     const link = new Link(socket, connection, SILENCE_MS, { message: unheard, closed: closed.resolve })
     return { link, closed: closed.promise }

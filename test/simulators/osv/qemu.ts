@@ -1,6 +1,8 @@
 // A QEMU whose guest is a simulated OSv: `qemu.ts ARGUMENTS`, the arguments being those that LEET gives to QEMU. It speaks
 // QMP and has the console where QEMU has them, leads a port of the host to the guest's REST server, and the guest has
-// applied the part of its seed that is its host name.
+// applied the part of its seed that is its host name. With LEET_SIMULATED_END=FILE it ends when its guest is first spoken to, and
+// writes the port at which that was into FILE.
+import { writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { CONSOLE_FD, QMP_FD } from '../../../launcher/machines/qemu-args.ts'
 import { OsvGuest } from './guest.ts'
@@ -19,6 +21,13 @@ if (!named.ok) throw new Error(await named.text())
 const forward = createServer((socket) => socket.pipe(connect(guest.port, '127.0.0.1')).pipe(socket))
 await new Promise<void>((resolve) => forward.listen(0, '127.0.0.1', () => resolve()))
 const hostPort = (forward.address() as AddressInfo).port
+const { LEET_SIMULATED_END: end } = process.env
+if (end) {
+  forward.on('connection', () => {
+    writeFileSync(end, String(hostPort))
+    process.exit(1)
+  })
+}
 
 // QEMU's own text of `info usernet`, as launcher/machines/usernet.ts reads it.
 const usernet = `Hub -1 (${nic}):\r\n  TCP[HOST_FORWARD]  10       127.0.0.1 ${hostPort}       10.0.2.15  ${guestPort}     0     0\r\n`

@@ -1,15 +1,17 @@
 // How a job ends whose ranks do not.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
+import { scopePerTest } from '../../support/scope.ts'
 import type { SimulatedWorker } from '../../support/simulated-worker.ts'
 import { callsOf, planOf, simulateJob } from './simulated-job.ts'
 
 const INTERRUPT = new LeetError({ code: 'LEET_E_SIGNAL', what: 'ended by SIGINT', exitCode: 130 })
 
 describe('a controller that ends its job', () => {
+  const scope = scopePerTest()
   let worker: SimulatedWorker
   const start = async () => {
-    const { controller, node } = simulateJob(planOf([[0, 1]]))
+    const { controller, node } = simulateJob(planOf([[0, 1]]), scope())
     worker = node(0)
     const cancel = new AbortController()
     const outcome = controller.run(cancel.signal)

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Deadline, LeetError } from '../../../common/index.ts'
 import type { Outcome } from '../../../mpi-bridge/index.ts'
 import { askSpawn } from '../../../mpi-bridge/spawn.ts'
+import { scopePerTest } from '../../support/scope.ts'
 import { callsOf, idOf, planOf, type SimulatedJob, simulateJob } from './simulated-job.ts'
 
 const LOST = new LeetError({
@@ -16,6 +17,7 @@ const KILLED = { kind: 'signal', signal: 15, core: false } as const
 /** More than a job may take that is being ended. */
 const LONG_MS = 60_000
 
+const scope = scopePerTest()
 beforeEach(() => {
   vi.useFakeTimers()
 })
@@ -37,7 +39,7 @@ const turn = () => vi.advanceTimersByTimeAsync(0)
 
 describe('input that comes early', () => {
   it('reaches its rank, and so does its end, once the node has the rank', async () => {
-    const job = simulateJob(planOf([[0]], { stdin: 0 }))
+    const job = simulateJob(planOf([[0]], { stdin: 0 }), scope())
     const worker = job.node(0)
     const handedOver = Promise.withResolvers<void>()
     worker.answers.start = () => handedOver.promise
@@ -54,7 +56,7 @@ describe('input that comes early', () => {
 
 describe('a job whose ranks cannot all be handed over', () => {
   it('ends when a node is lost before it knows of the job', async () => {
-    const job = simulateJob(planOf([[0], [1]]))
+    const job = simulateJob(planOf([[0], [1]]), scope())
     job.node(1).openJob = () => Promise.reject(LOST)
     const seen = run(job)
     job.controller.onNodeLost(1, LOST)
@@ -64,7 +66,7 @@ describe('a job whose ranks cannot all be handed over', () => {
   })
 
   it('ends when a node is lost while the others start theirs', async () => {
-    const job = simulateJob(planOf([[0], [1]]))
+    const job = simulateJob(planOf([[0], [1]]), scope())
     job.node(0).answers.start = () => new Promise(() => {})
     job.node(1).answers.start = () => Promise.reject(LOST)
     const seen = run(job)
@@ -75,7 +77,7 @@ describe('a job whose ranks cannot all be handed over', () => {
   })
 
   it('ends when spawned ranks are not started on all of their nodes, of which the caller hears', async () => {
-    const job = simulateJob(planOf([[0], [1]]))
+    const job = simulateJob(planOf([[0], [1]]), scope())
     const seen = run(job)
     await turn()
     for (const node of [0, 1]) job.tell(node, { kind: 'began', task: node, pid: 1 })
@@ -102,7 +104,7 @@ describe('a job whose ranks cannot all be handed over', () => {
 
 describe('a program of which nobody knew that it uses MPI', () => {
   it('does as soon as one of its ranks joins, which would wait for one that has ended for ever', async () => {
-    const job = simulateJob(planOf([[0, 1]], { mpi: 'none' }))
+    const job = simulateJob(planOf([[0, 1]], { mpi: 'none' }), scope())
     const seen = run(job)
     await turn()
     for (const task of [0, 1]) job.tell(0, { kind: 'began', task, pid: 1 })

@@ -1,4 +1,5 @@
 // A controller with nodes that start no process: a test tells what happens there.
+import type { Scope } from '../../../common/index.ts'
 import { type Controller, createController } from '../../../launcher/job/controller.ts'
 import type { NodeEvent } from '../../../launcher/node/worker.ts'
 import type { JobPlan, PlanProgram } from '../../../launcher/plan/plan.ts'
@@ -55,10 +56,10 @@ export function planOf(
 }
 
 /** Makes the job; nothing is started yet. */
-export function simulateJob(plan: JobPlan): SimulatedJob {
+export function simulateJob(plan: JobPlan, scope: Scope): SimulatedJob {
   const exchange = createLocalExchange((report) => controller.onReport(report))
   const workers = plan.nodes.map((_, node) =>
-    simulateWorker({ exchange, emit: (event) => controller.onNodeEvent(node, event) }),
+    simulateWorker({ scope, exchange, emit: (event) => controller.onNodeEvent(node, event) }),
   )
   const controller = createController({
     plan,

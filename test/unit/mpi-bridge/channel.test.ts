@@ -5,6 +5,7 @@ import { Deadline } from '../../../common/index.ts'
 import type { ControlChannel, RankEvent, RankStart } from '../../../mpi-bridge/channels/channel.ts'
 import { openStarterChannel } from '../../../mpi-bridge/channels/starter.ts'
 import { INPUT_WINDOW } from '../../../mpi-bridge/starter/codec.ts'
+import { openScope } from '../../support/scope.ts'
 
 function frame(type: number, rank: number, ...payload: readonly number[]): Buffer {
   const bytes = Buffer.alloc(9 + payload.length)
@@ -50,7 +51,11 @@ class Starter {
       this.events.push(event)
       for (const wake of this.#waiting) wake()
     }
-    return openStarterChannel(transport, listener, { deadline: Deadline.after(5_000) })
+    return openStarterChannel(
+      transport,
+      { scope: openScope(), listener },
+      { deadline: Deadline.after(5_000) },
+    )
   }
 
   async greet(): Promise<ControlChannel> {
@@ -113,7 +118,11 @@ describe('opening', () => {
     const starter = new Starter()
     const { input, output, errors, ended } = starter
     const transport = { where: 'g0', input, output, errors, ended, destroy: () => starter.die('destroyed') }
-    const opened = openStarterChannel(transport, () => {}, { deadline: Deadline.after(1) })
+    const opened = openStarterChannel(
+      transport,
+      { scope: openScope(), listener: () => {} },
+      { deadline: Deadline.after(1) },
+    )
     await expect(opened).rejects.toMatchObject({ code: 'LEET_E_DEADLINE' })
   })
 })

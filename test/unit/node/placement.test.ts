@@ -1,12 +1,11 @@
 // Where guests run on a node: as a function of its processors, and by what /proc and /sys say of them.
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
-import { silentLog } from '../../../common/index.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Scope, silentLog } from '../../../common/index.ts'
 import {
   describePlacement,
   hugePageFor,
   placeGuests,
-  type ReservedPlacement,
   reservePlacement,
 } from '../../../launcher/node/placement.ts'
 import type { GuestPlan } from '../../../launcher/plan/plan.ts'
@@ -65,9 +64,12 @@ describe('placeGuests', () => {
 describe('reservePlacement', () => {
   const GUESTS = [{ cpus: 2 }, { cpus: 1 }] as GuestPlan[]
   let tree: FakeRoot | undefined
-  const held: ReservedPlacement[] = []
-  afterEach(() => {
-    for (const one of held.splice(0)) one.release()
+  let scope: Scope
+  beforeEach(() => {
+    scope = Scope.open({ name: 'the node', warn() {} })
+  })
+  afterEach(async () => {
+    await scope.end()
     tree?.remove()
   })
   // Processors beyond those of this machine: no job of it has a name of theirs.
@@ -86,11 +88,8 @@ describe('reservePlacement', () => {
     })
     return tree.root
   }
-  const reserve = async (pinning: 'auto' | 'yes' | 'no', root: string, guests = GUESTS) => {
-    const reserved = await reservePlacement({ pinning }, guests, silentLog, root)
-    held.push(reserved)
-    return reserved.placements
-  }
+  const reserve = (pinning: 'auto' | 'yes' | 'no', root: string, guests = GUESTS) =>
+    reservePlacement({ pinning }, guests, { log: silentLog, scope, root })
 
   it('pins by itself only where the job has some of the processors', async () => {
     expect(await reserve('auto', node('9000-9007'))).toEqual([])

@@ -12,6 +12,7 @@ import { serveLines } from '../../../launcher/node/guest-lines.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
 import { connectLine, type LineOrder, openLines } from '../../../launcher/session/lines.ts'
 import { createLocalExchange } from '../../../mpi-bridge/index.ts'
+import { scopePerTest } from '../../support/scope.ts'
 
 const limits = () => ({ deadline: Deadline.after(10_000) })
 const plan = { guests: [{ node: 0 }, { node: 0 }] } as unknown as JobPlan
@@ -19,7 +20,7 @@ const plan = { guests: [{ node: 0 }, { node: 0 }] } as unknown as JobPlan
 let directory: string
 let guest: PassThrough
 let typed: string
-let lines: { close(): void }
+const scope = scopePerTest()
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'leet-lines-'))
   guest = new PassThrough()
@@ -36,10 +37,10 @@ beforeEach(async () => {
         }
       : undefined,
   )
-  lines = await openLines(directory, plan, exchange)
+  await openLines(directory, plan, exchange, scope())
 })
-afterEach(() => {
-  lines.close()
+afterEach(async () => {
+  await scope().end()
   rmSync(directory, { recursive: true })
 })
 
@@ -72,7 +73,7 @@ it('follows from the start or from now on, until the session ends', async () => 
   await says('after\n')
   await both
   const ended = new Promise((resolve) => later.once('close', resolve))
-  lines.close()
+  await scope().end()
   await ended
 })
 
