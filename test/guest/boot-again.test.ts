@@ -25,7 +25,7 @@ describeWith(GUEST_PARTS, 'guests that do not come up', () => {
     readFileSync(join(place.directory, file), 'utf8')
       .split('\n')
       .filter(Boolean)
-      .map((line): { event: string; state?: string; guest?: string } => JSON.parse(line))
+      .map((line): { event: string; state?: string; guest?: string; detail?: string } => JSON.parse(line))
 
   it('are replaced when their hypervisor stops at its start, and the job goes on', async () => {
     const options = throughScript(
@@ -79,8 +79,8 @@ describeWith(GUEST_PARTS, 'guests that do not come up', () => {
     for (const boots of [1, 2]) {
       // Its init has said something: the guest is amid its boot.
       const amid = () => {
-        const { length } = eventsOf('stops').filter(({ state }) => state === 'booting')
-        return length >= 2 * boots || undefined
+        const { length } = eventsOf('stops').filter(({ detail }) => detail?.startsWith('seed '))
+        return length >= boots || undefined
       }
       await poll(() => (readdirSync(place.directory).includes('stops') ? amid() : undefined), 5, limits(), {
         what: 'init of the guest to speak',
