@@ -38,6 +38,11 @@ export function usageError(what: string, hint?: string, where?: string): LeetErr
   return new LeetError({ code: 'LEET_E_USAGE', what, where, hint, exitCode: EXIT_USAGE })
 }
 
+/** The first few of many, for a message: `a, b, … (40 in all)`. */
+export function shortList(names: readonly string[], most = 8): string {
+  return names.slice(0, most).join(', ') + (names.length > most ? `, … (${names.length} in all)` : '')
+}
+
 /** An error as the user reads it: one paragraph with its code and, on a line of its own, what to try. */
 export function describeError(thrown: unknown): string {
   const error = isSystemError(thrown) ? systemError(thrown) : thrown

@@ -17,6 +17,7 @@ export {
   LeetError,
   type LeetErrorDetails,
   messageOf,
+  shortList,
   systemReason,
   usageError,
 } from './errors.ts'

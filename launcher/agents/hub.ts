@@ -1,6 +1,6 @@
 // The controller's side of its agents: listens while they come, knows which node each is on, and gives the controller one
 // worker per node and the exchange. Once all are there nobody else can connect.
-import { LeetError, type Log, type Scope, type WaitLimits, waitFor } from '../../common/index.ts'
+import { LeetError, type Log, type Scope, shortList, type WaitLimits, waitFor } from '../../common/index.ts'
 import type { Exchange, RankReport } from '../../mpi-bridge/index.ts'
 import { ownAddresses } from '../networks/own-addresses.ts'
 import type { NodeEvent, NodeWorker } from '../node/worker.ts'
@@ -176,11 +176,10 @@ export async function startHub(options: HubOptions): Promise<AgentHub> {
   // Why not all agents are there.
   function missing(): LeetError {
     const absent = nodes.filter((_, node) => !links.has(node))
-    const shown = absent.slice(0, 8).join(', ') + (absent.length > 8 ? `, … (${absent.length} in all)` : '')
     return new LeetError({
       code: 'LEET_E_AGENT',
-      what: `no agent came from ${shown}`,
-      why: strangers.length > 0 ? `agents came from ${strangers.slice(0, 8).join(', ')} instead` : undefined,
+      what: `no agent came from ${shortList(absent)}`,
+      why: strangers.length > 0 ? `agents came from ${shortList(strangers)} instead` : undefined,
       hint: `can these nodes reach port ${listener.port} of this one (${addresses.join(', ')})?`,
     })
   }

@@ -1,7 +1,7 @@
 // A job from its plan to its end: boots the guests, starts the ranks, watches them, ends all when one fails, and
 // tells what became of each. It knows nodes only as NodeWorkers, so one node and a thousand are the same to it.
 import { randomBytes } from 'node:crypto'
-import { abortReason, LeetError, messageOf, setTimer, type Timer } from '../../common/index.ts'
+import { abortReason, describeError, LeetError, messageOf, setTimer, type Timer } from '../../common/index.ts'
 import {
   answerNames,
   answerSpawn,
@@ -54,6 +54,9 @@ export interface ControllerContext {
   /** The job is being ended: output that nobody takes must not keep it. */
   readonly onEnding: () => void
 }
+
+/** Codes of errors that say where results are which did not come back. */
+const LOST_RESULTS: ReadonlySet<string> = new Set(['LEET_E_STAGING', 'LEET_E_RESULTS'])
 
 /** The controller of one leet-mpirun. */
 export interface Controller {
@@ -318,10 +321,12 @@ export function createController(context: ControllerContext): Controller {
   const readers = () =>
     [...state.tasks].filter((task) => task.job === 0 && readsInput(plan.stdin, task.rank) && !isOver(task))
 
-  // After a failure what can still be had is brought back, but the failure is what the user is told.
-  async function collect(signal: AbortSignal): Promise<void> {
-    const collected = Promise.all(workers.map((worker) => worker.collect(signal)))
-    await (state.ending ? collected.catch(() => {}) : collected)
+  // After a failure what can still be had is brought back. The failure is what the user is told, and where results still are.
+  async function collect(signal: AbortSignal): Promise<string[]> {
+    const collected = await Promise.allSettled(workers.map((worker) => worker.collect(signal)))
+    const failed = collected.flatMap((end) => (end.status === 'rejected' ? [asLeetError(end.reason)] : []))
+    if (!state.ending && failed[0]) throw failed[0]
+    return failed.filter(({ code }) => LOST_RESULTS.has(code)).map(describeError)
   }
 
   answerSpawn(exchange, spawn)
@@ -341,6 +346,7 @@ export function createController(context: ControllerContext): Controller {
       signal.throwIfAborted()
       const onAbort = () => happen({ kind: 'cancelled', error: asLeetError(abortReason(signal)) })
       signal.addEventListener('abort', onAbort, { once: true })
+      let lost: string[] = []
       try {
         onEvent({ event: 'phase', phase: 'launch', state: 'begin' })
         const ranks = plan.guests.map((guest) => guest.ranks)
@@ -350,17 +356,18 @@ export function createController(context: ControllerContext): Controller {
         onEvent({ event: 'phase', phase: 'launch', state: 'end' })
         onEvent({ event: 'phase', phase: 'run', state: 'begin' })
         await finished.promise
-        await collect(signal)
+        lost = await collect(signal)
         onEvent({ event: 'phase', phase: 'run', state: 'end' })
       } finally {
         signal.removeEventListener('abort', onAbort)
         clocks.stop()
       }
-      return outcomeOf({
+      const outcome = outcomeOf({
         ranks: [...state.tasks].map((task) => task.seen),
         ...(state.ending ? { stoppedAt: state.ending.at } : {}),
         ...(state.ending?.why ? { stoppedFor: state.ending.why } : {}),
       })
+      return { ...outcome, summary: [...outcome.summary, ...lost] }
     },
 
     onReport,

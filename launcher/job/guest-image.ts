@@ -16,6 +16,8 @@ export interface ImageOrder {
   readonly log: Log
   readonly onEvent: EventListener
   readonly cancel: AbortSignal
+  /** The guests stay for several jobs, with working directories that are not known yet. */
+  readonly keep?: boolean
 }
 
 /** The image of a job whose guests are virtual machines. */
@@ -67,7 +69,7 @@ async function diskImage(path: string, onEvent: EventListener): Promise<GuestIma
 }
 
 async function osvImage(
-  { plan, settings, log, onEvent }: ImageOrder,
+  { plan, settings, log, onEvent, keep }: ImageOrder,
   programs: readonly string[],
   limits: ComposeLimits,
 ): Promise<GuestImage> {
@@ -77,7 +79,7 @@ async function osvImage(
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
   const staged = plan.programs.map(({ workDir }) => workDir)
   const image = await composeOsvForPrograms(
-    { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged },
+    { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged, workDisk: !keep },
     limits,
   )
   log.detail(`image ${image.id}`)

@@ -73,6 +73,8 @@ export interface OsvImageWishes {
   readonly mountPoints: readonly string[]
   /** Directories that are carried into the guest. */
   readonly staged: readonly string[]
+  /** Whether they may come on a disk. */
+  readonly workDisk: boolean
 }
 
 /** Composes an OSv image, or finds that it is there already. */
@@ -91,6 +93,7 @@ export async function composeOsvForPrograms(
       base: await findOsvBase(store, wishes.base, log),
       mountPoints: wishes.mountPoints,
       staged: wishes.staged,
+      workDisk: wishes.workDisk,
       ...(wishes.compat ? {} : { compat: false as const }),
     },
     { store, log },

@@ -166,8 +166,8 @@ export class Journal {
   }
 
   /**
-   * Journals a file that is about to be made outside of the job's directory. It is removed when `gone` is called, when
-   * the journal closes, or by the reaper.
+   * Journals a file, or a directory with all in it, that is about to be made outside of the job's directory. It is removed when
+   * `gone` is called, when the journal closes, or by the reaper.
    */
   expectFile(path: string, what: string): { gone(): void } {
     if (this.#closing) throw new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })
@@ -177,7 +177,7 @@ export class Journal {
     this.#expected.set(id, { id, intent })
     return {
       gone: () => {
-        rmSync(path, { force: true })
+        rmSync(path, { force: true, recursive: true })
         if (this.#expected.delete(id)) this.#forget(id)
       },
     }

@@ -22,7 +22,7 @@ export const MARKER_VARIABLE = 'LEET_MARKER'
 export async function removeResource(resource: OpenResource, limits: WaitLimits): Promise<string[]> {
   const { intent, made } = resource
   if (intent.kind === 'file') {
-    await rm(intent.path, { force: true })
+    await rm(intent.path, { force: true, recursive: true })
     return [`removed ${intent.what}`]
   }
   const matching = made

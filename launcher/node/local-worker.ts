@@ -280,7 +280,10 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
     },
     async collect(signal) {
       const limits = { deadline: Deadline.after(COLLECT_MS), signal }
-      await Promise.all([...guests.values()].map((guest) => guest.collect?.(limits)))
+      // What one guest fails at is no reason to leave the results of another.
+      const ends = await Promise.allSettled([...guests.values()].map((guest) => guest.collect?.(limits)))
+      const failed = ends.find((end) => end.status === 'rejected')
+      if (failed) throw failed.reason
     },
 
     async stop() {

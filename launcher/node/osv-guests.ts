@@ -4,10 +4,13 @@ import { rmSync, writeFileSync } from 'node:fs'
 import {
   abortReason,
   atMost,
+  Deadline,
   identify,
   LeetError,
+  messageOf,
   pause,
   type Scope,
+  shortList,
   type WaitLimits,
   waitFor,
 } from '../../common/index.ts'
@@ -20,8 +23,16 @@ import {
   openOsvChannel,
   type RankListener,
   type StagePlan,
+  stageFilter,
 } from '../../mpi-bridge/index.ts'
-import { OSV_MACHINE_TYPE, OSV_REST_PORT, osvCommandLine, osvDisks } from '../images/osv/boot.ts'
+import {
+  OSV_MACHINE_TYPE,
+  OSV_REST_PORT,
+  type OsvBoot,
+  osvCommandLine,
+  osvDisks,
+} from '../images/osv/boot.ts'
+import { isOnDisk, WORK_MOUNT } from '../images/osv/stage-links.ts'
 import { type BootWatch, isProgress } from '../machines/boot-watch.ts'
 import type { Machine } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
@@ -31,12 +42,20 @@ import { isLoopback, type PlanMount, readsNfs } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan } from '../plan/plan.ts'
 import { type BootTry, bootAgain, type MachineParts } from './boot-again.ts'
+import type { BroughtBack } from './bring-back.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
 import { osvRestOf } from './osv-rest.ts'
 import { OsvStaging, planStaging } from './osv-staging.ts'
 import { describePlacement } from './placement.ts'
-import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
+import {
+  lastWords,
+  lostWith,
+  type MachinesContext,
+  prepareMachines,
+  withConsole,
+} from './virtual-machines.ts'
+import { WorkDisk } from './work-disk.ts'
 import type { GuestState, JobSecrets, OsvImageFiles, PemPair } from './worker.ts'
 
 /** What OSv guests are made with. */
@@ -45,6 +64,9 @@ export interface OsvGuestsContext extends MachinesContext {
   /** Whether a session keeps them, for the ranks of several jobs. */
   readonly keep: boolean
 }
+
+/** What libext says when all has been written (ext_vfsops.cc). */
+const UNMOUNTED = '[ext4] Unmounted'
 
 /** Paths in the guest. */
 const TLS_FILES = {
@@ -59,12 +81,17 @@ const SILENCE_MS = 10_000
 const TRY_PAUSE_MS = 20
 /** How long a guest whose REST server answers may take to apply its seed. */
 const SEED_MS = 60_000
+/** How long a guest may take to unmount its file systems and end, and what is left of it to be read, in milliseconds. */
+const SHUTDOWN_MS = 30_000
+const READ_MS = 600_000
 /** How long a mount may take to show the server's entries; that it failed is said on the console. */
 const MOUNT_MS = 60_000
 
 /** The OSv guests of this node; nothing is started yet. */
 export function osvGuests(context: OsvGuestsContext): NodeGuests {
   const { guests, journal, log } = context
+  // Of two guests with the same file the second is to see the first's.
+  const inTurn = oneByOne()
   return {
     async boot(scope, onState, limits) {
       const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
@@ -77,7 +104,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
       const parts = { journal, log, qemu, accelerator, driver }
       return scope.each(guests, nameOf, async (plan, own, index) => {
         const guest = new OsvGuest(
-          context,
+          { ...context, inTurn },
           plan,
           network.guests[index] as GuestNetwork,
           context.placements[index],
@@ -96,6 +123,18 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
 
 const nameOf = ({ name }: GuestPlan) => name
 
+/** Runs tasks one after the other, whatever becomes of each. */
+type InTurn = <T>(task: () => Promise<T>) => Promise<T>
+
+function oneByOne(): InTurn {
+  let last: Promise<unknown> = Promise.resolve()
+  return (task) => {
+    const mine = last.then(task)
+    last = mine.catch(() => {})
+    return mine
+  }
+}
+
 class OsvGuest implements NodeGuest {
   readonly index: number
   readonly serviceHost = '127.0.0.1'
@@ -103,7 +142,7 @@ class OsvGuest implements NodeGuest {
   readonly switchesUser = false
   // The channel tells the end of the guest, since an exit there may be the end of a rank.
   readonly channelExplains = true
-  readonly #context: OsvGuestsContext
+  readonly #context: OsvGuestsContext & { readonly inTurn: InTurn }
   readonly #guest: GuestPlan
   readonly #network: GuestNetwork
   readonly #placement: Placement | undefined
@@ -114,14 +153,16 @@ class OsvGuest implements NodeGuest {
   readonly #whyEmulated: string | undefined
   readonly #nonce = randomBytes(8).toString('hex')
   #scope: Scope | undefined
+  #unmounted = false
   #staging: OsvStaging | undefined
+  #disk: WorkDisk | undefined
   #machine: Machine | undefined
   #accelerator = ''
   #rest: OsvRest | undefined
   #channel: OsvChannel | undefined
 
   constructor(
-    context: OsvGuestsContext,
+    context: OsvGuestsContext & { readonly inTurn: InTurn },
     guest: GuestPlan,
     network: GuestNetwork,
     placement: Placement | undefined,
@@ -147,6 +188,11 @@ class OsvGuest implements NodeGuest {
   async boot(parts: MachineParts, scope: Scope, limits: WaitLimits): Promise<void> {
     const { plan, image, journal, keep, log } = this.#context
     if (!keep) this.#staging = this.#stagingOf()
+    const onDisk = this.#stagesOf('disk')
+    if (onDisk.length > 0) {
+      const own = { journal, scope, guest: this.#guest.name }
+      this.#disk = await WorkDisk.make(onDisk, own, scope.within(limits))
+    }
     const carried = await this.#staging?.seed()
     const seed = osvSeedOf(this.#context, this.#guest, this.#network, this.#servers, carried)
     const seedFile = journal.path(`g${this.index}.seed.iso`)
@@ -170,7 +216,9 @@ class OsvGuest implements NodeGuest {
     removeSeed()
     // What its console said of the end the channel knows, and tells apart from what was said at boot.
     machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
-    await this.#staging?.stageIn(this.#rest as OsvRest, this.scope.within(limits))
+    const own = this.scope.within(limits)
+    if (this.#disk) await this.#checkDisk(own)
+    await this.#staging?.stageIn(this.#rest as OsvRest, own)
     this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
   }
 
@@ -186,12 +234,13 @@ class OsvGuest implements NodeGuest {
     if (image.kernel === undefined) {
       const { makeOsvLayer } = await import('./osv-disk.ts')
       const own = { disk: image.disk, format: image.format ?? 'raw' }
-      await makeOsvLayer(layer, own, (root) => commandLineOf(image, seed, root), limits)
+      await makeOsvLayer(layer, own, (root) => commandLineOf(image, seed, { root }), limits)
     }
     const spec = osvMachine(this.#guest, this.#network, image, seed, {
       seed: seedFile,
       console: journal.path(`g${this.index}.console`),
       layer,
+      work: this.#disk?.path,
     })
     const serving = Promise.withResolvers<void>()
     const machine = await start(this.#placement ? { ...spec, placement: this.#placement } : spec, {
@@ -200,6 +249,7 @@ class OsvGuest implements NodeGuest {
         if (isProgress(line)) watch.progress()
         if (isSeedFailure(line)) scope.fail(this.#error('did not apply its seed', line))
         if (isServing(line)) serving.resolve()
+        if (line.startsWith(UNMOUNTED)) this.#unmounted = true
       },
     })
     machine.console.watch((data) => this.#channel?.consoleData(data))
@@ -232,7 +282,7 @@ class OsvGuest implements NodeGuest {
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
     this.#channel = openOsvChannel({
-      ...{ scope: this.scope, listener },
+      ...{ scope: this.scope, listener, unmounts: this.#disk !== undefined },
       rest: this.#rest as OsvRest,
       log: this.#context.log,
       compat: this.#context.image.compat,
@@ -264,7 +314,71 @@ class OsvGuest implements NodeGuest {
   }
 
   async collect(limits: WaitLimits): Promise<void> {
-    await this.#staging?.collect(this.#rest as OsvRest, limits)
+    try {
+      await this.#staging?.collect(this.#rest as OsvRest, limits)
+    } finally {
+      if (this.#disk) await this.#readDisk(this.#disk)
+    }
+  }
+
+  // A mount that fails OSv only prints.
+  async #checkDisk(limits: WaitLimits): Promise<void> {
+    const names = await (this.#rest as OsvRest).listDirectory(WORK_MOUNT, limits)
+    if (names.length > 0) return
+    const said = lastWords(this.#machine as Machine)
+    throw this.#error('has not mounted the disk with the working directory', said)
+  }
+
+  // However the job ended: what the ranks wrote is not to be lost with it.
+  async #readDisk(disk: WorkDisk): Promise<void> {
+    const { plan, log } = this.#context
+    const { name } = this.#guest
+    const clean = await this.#shutDown()
+    if (!clean) {
+      log.warn(
+        `${name} ended before its file systems were unmounted: what its ranks wrote last may be missing`,
+      )
+    }
+    const wants = (directory: string) => stageFilter(plan.staging.out, directory, '--stage-out').wants
+    let results: BroughtBack[]
+    try {
+      const limits = { deadline: Deadline.after(READ_MS) }
+      results = await this.#context.inTurn(() => disk.bringBack(wants, clean, limits))
+    } catch (error) {
+      throw new LeetError({
+        code: 'LEET_E_STAGING',
+        where: name,
+        what: 'results were not all brought back',
+        why: messageOf(error),
+        hint: `they are on the disk ${disk.keptAt}: debugfs -R "rdump / DIR" ${disk.keptAt}`,
+        cause: error,
+      })
+    }
+    for (const { directory, brought, removed } of results) {
+      log.detail(`${name}: ${brought.length} files brought back to ${directory}`)
+      if (removed.length > 0)
+        log.note(`${name}: its ranks removed ${shortList(removed)}: kept in ${directory}`)
+    }
+    const conflicts = results.flatMap((result) => result.conflicts)
+    if (conflicts.length === 0) return
+    throw new LeetError({
+      code: 'LEET_E_RESULTS',
+      where: name,
+      what: `its ranks changed what was changed elsewhere, too: ${shortList(conflicts.map(({ path }) => path))}`,
+      hint: `both are kept, those of the guest as ${shortList(conflicts.map(({ kept }) => kept))}`,
+    })
+  }
+
+  /** Ends the guest so that its file systems are whole; false when it was gone, or had to be killed. */
+  async #shutDown(): Promise<boolean> {
+    const machine = this.#machine as Machine
+    const limits = { deadline: Deadline.after(SHUTDOWN_MS) }
+    await this.#channel?.close(limits)
+    await (this.#rest as OsvRest).shutDown(limits).catch(() => {})
+    const subject = { what: 'the guest to unmount its file systems' }
+    const ended = await waitFor(machine.exited, limits, subject).catch(() => undefined)
+    if (!ended) await machine.stop({ deadline: Deadline.after(0) })
+    return ended?.reason === 'shutdown' && this.#unmounted
   }
 
   get #readsNfs(): boolean {
@@ -323,13 +437,19 @@ class OsvGuest implements NodeGuest {
     return { host: '127.0.0.1', port: machine.forwardedPort(control.nic, control.port) }
   }
 
+  /** The working directories that are carried in on a disk, or into the guest's memory. */
+  #stagesOf(where: 'disk' | 'memory'): readonly StagePlan[] {
+    const { image, keep } = this.#context
+    if (keep || this.#readsNfs) return []
+    return this.#stages.filter(({ directory }) => isOnDisk(image.links, directory) === (where === 'disk'))
+  }
+
   #stagingOf(): OsvStaging {
     const { plan, image, log } = this.#context
     if (this.#readsNfs) {
       log.detail(`${this.#guest.name}: the working directory is read over NFS by its one rank`)
     }
-    const stages = this.#readsNfs ? [] : this.#stages
-    return new OsvStaging({ plan, stages, image, log, guest: this.#guest })
+    return new OsvStaging({ plan, stages: this.#stagesOf('memory'), image, log, guest: this.#guest })
   }
 
   #error(what: string, why?: string): LeetError {
@@ -371,10 +491,16 @@ export function osvMachine(
   { nics }: GuestNetwork,
   image: Pick<OsvImageFiles, 'kernel' | 'disk' | 'format' | 'mountTool'>,
   seed: Seed,
-  files: { readonly seed: string; readonly console: string; readonly layer?: string },
+  files: {
+    readonly seed: string
+    readonly console: string
+    readonly layer?: string
+    readonly work?: string | undefined
+  },
 ): MachineSpec {
   const { kernel, disk, format = 'raw' } = image
-  const [root, ...more] = osvDisks(disk, files.seed) as [Disk, ...Disk[]]
+  const workMount = files.work === undefined ? undefined : WORK_MOUNT
+  const [root, ...more] = osvDisks(disk, files.seed, files.work) as [Disk, ...Disk[]]
   const base = { path: disk, format }
   return {
     name,
@@ -388,7 +514,10 @@ export function osvMachine(
             ...more,
           ],
         }
-      : { kernel: { image: kernel, commandLine: commandLineOf(image, seed) }, disks: [root, ...more] }),
+      : {
+          kernel: { image: kernel, commandLine: commandLineOf(image, seed, { workMount }) },
+          disks: [root, ...more],
+        }),
     nics,
     shares: [],
     consoleFile: files.console,
@@ -398,11 +527,11 @@ export function osvMachine(
 function commandLineOf(
   { mountTool }: Pick<OsvImageFiles, 'mountTool'>,
   seed: Seed,
-  root?: readonly string[],
+  more: Pick<OsvBoot, 'root' | 'workMount'>,
 ): string {
   const { commandLine } = osvSeed(seed, mountTool)
   const tls = seed.files.some(({ path }) => path === TLS_FILES.key) ? { tls: TLS_FILES } : {}
-  return osvCommandLine({ network: commandLine, ...(root ? { root } : {}), ...tls })
+  return osvCommandLine({ network: commandLine, ...more, ...tls })
 }
 
 /** The server's part of TLS, where the seed may put files: in the guest's memory. */

@@ -84,7 +84,7 @@ async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
     if (!record || guests.allLost) over.abort(error)
   }
   try {
-    const image = await findImage({ ...order, log, cancel: ending })
+    const image = await findImage({ ...order, log, cancel: ending, keep: true })
     const secrets = await makeSecrets(plan, image, log)
     const limits = { deadline: Deadline.after(plan.limits.boot), signal: ending }
     const nodes = await openNodes(

@@ -28,6 +28,8 @@ export interface OsvChannelOptions extends ChannelOptions {
   readonly nonce: string
   /** False for ranks that read NFS directly: one rank a guest, and one run a boot. True unless told. */
   readonly newProgram?: boolean
+  /** Whether the guest has file systems that must be unmounted for nothing to be lost. */
+  readonly unmounts?: boolean
   /** Starts that the guest has seen since it booted, and who hears of each one more before it is made. */
   readonly startsBefore?: number
   readonly onStart?: () => void
@@ -65,6 +67,8 @@ const CRASH_LINE = 1000
 /** A guest that is about to end says no more than this, in bytes, and does so within this time, in milliseconds. */
 const LAST_WORDS = 256 << 10
 const LAST_WORDS_MS = 1000
+/** How long a guest may take to unmount its file systems when its ranks must end, in milliseconds. */
+const SHUTDOWN_MS = 5000
 const NEWLINE = Buffer.from('\n')
 
 interface LastWord {
@@ -513,11 +517,21 @@ class Channel implements OsvChannel {
   async #powerOff(limits: WaitLimits): Promise<void> {
     this.#closing = true
     try {
-      await this.#options.rest.powerOff(limits)
+      if (!(await this.#shutsDown(limits))) await this.#options.rest.powerOff(limits)
     } catch (error) {
       this.#options.log.detail(`${this.#guest}: power off: ${messageOf(error)}`)
     }
     for (const rank of this.#running()) this.#ended(rank, KILLED)
+  }
+
+  /** Has the guest unmount its file systems and end, if it has any that matter; false when it did not. */
+  async #shutsDown({ deadline, signal }: WaitLimits): Promise<boolean> {
+    const { rest, unmounts } = this.#options
+    if (!unmounts) return false
+    return rest.shutDown({ deadline: deadline.within(SHUTDOWN_MS), signal }).then(
+      () => true,
+      () => false,
+    )
   }
 
   #say(event: HeldEvent): void {

@@ -234,10 +234,19 @@ export class OsvRest {
     await this.#json('POST', '/os/hostname', { name }, limits)
   }
 
-  /** OSv closes the connection without a reply; QEMU exits. */
-  async powerOff(limits: WaitLimits): Promise<void> {
+  /** Ends the guest at once. OSv closes the connection without a reply; QEMU exits. */
+  powerOff(limits: WaitLimits): Promise<void> {
+    return this.#lastRequest('/os/poweroff', limits)
+  }
+
+  /** Stops all programs, unmounts the file systems and ends the guest. OSv closes the connection without a reply; QEMU exits. */
+  shutDown(limits: WaitLimits): Promise<void> {
+    return this.#lastRequest('/os/shutdown', limits)
+  }
+
+  async #lastRequest(path: string, limits: WaitLimits): Promise<void> {
     try {
-      await this.#json('POST', '/os/poweroff', {}, limits)
+      await this.#json('POST', path, {}, limits)
     } catch (error) {
       if (
         !(

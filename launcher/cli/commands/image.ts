@@ -159,6 +159,7 @@ async function composeOsv(programs: readonly string[], flags: ComposeFlags): Pro
       compat: flags.osvCompat,
       mountPoints: flags.mountPoint.map((path) => checkMountPoint(path)),
       staged: [],
+      workDisk: false,
     },
     { log, deadline: Deadline.after(COMPOSE_MS) },
   )

@@ -59,6 +59,11 @@ export interface ImportedBase {
   readonly lacks: readonly string[]
 }
 
+/** Whether guests of a base read and write ext4 file systems. */
+export function readsExt4({ entries }: Pick<OsvBase, 'entries'>): boolean {
+  return entries.some(({ guest }) => guest === LIBEXT)
+}
+
 /** Options of `importOsvBase`. */
 export interface ImportOptions {
   /** From `osvStore`. */
@@ -74,6 +79,7 @@ export function osvStore(env: Environment): ImageStore {
 
 const KERNELS = ['loader-stripped.elf', 'loader.elf']
 const REST_SERVER = '/libhttpserver-api.so'
+const LIBEXT = '/usr/lib/fs/libext.so'
 const PLUGINS = '/usr/mgmt/plugins/libhttpserver-api_'
 /** Where files of the build machine are looked for whose directory is a variable that nobody gave. */
 const LIBRARY_DIRECTORIES = [
@@ -116,7 +122,7 @@ export async function importOsvBase(
       where: build,
       what: 'cannot be a base for OSv guests',
       why: fatal.join('; '),
-      hint: 'build OSv with fs=rofs image=httpserver-api.fg,cloud-init,nfs',
+      hint: 'build OSv with fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext',
     })
   }
   const id = await store.place(BASES, (folder) =>
@@ -332,6 +338,11 @@ function check(
     !libraries.some(({ name }) => /^lib(ssl|crypto)\.so/.test(name))
   if (!tls) lacks.push('libssl is missing: the REST server cannot be protected by TLS')
   const nfs = has('/usr/lib/fs/nfs.so') ? mountTool : undefined
+  if (!has(LIBEXT)) {
+    lacks.push(
+      `${LIBEXT} is missing: the working directory is carried into the memory of guests, file by file, and not on a disk (libext in image=…)`,
+    )
+  }
   return { abilities: { tls, cloudInit, ...(nfs === undefined ? {} : { nfs }) }, lacks, fatal }
 }
 

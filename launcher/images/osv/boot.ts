@@ -10,19 +10,27 @@ export const OSV_REST_PORT = 8000
 
 /**
  * The disks of an OSv guest in the order that it needs: the root is vblk0, the seed the first of vblk1 to vblk10 that
- * cloud-init looks at. None has a boot index, because the kernel is loaded by QEMU, which keeps index 0 for that.
+ * cloud-init looks at, and the one with the working directories comes after it. None has a boot index, because the kernel is loaded by QEMU, which keeps index 0 for that.
  */
-export function osvDisks(image: string, seed: string | undefined): Disk[] {
-  const root: Disk = { serial: 'leet-image', path: image, readonly: true }
-  return seed === undefined ? [root] : [root, { serial: 'leet-seed', path: seed, readonly: true }]
+export function osvDisks(image: string, seed: string | undefined, work?: string): Disk[] {
+  return [
+    { serial: 'leet-image', path: image, readonly: true },
+    ...(seed === undefined ? [] : [{ serial: 'leet-seed', path: seed, readonly: true }]),
+    ...(work === undefined ? [] : [{ serial: 'leet-work', path: work, readonly: false }]),
+  ]
 }
+
+/** Where OSv has the disk of the working directories, beside a seed. */
+const WORK_DEVICE = '/dev/vblk2'
 
 /** What an OSv guest is told on its command line, which every user of the node can read: no secrets. */
 export interface OsvBoot {
   /** Addresses and gateway in OSv's words, as `osvSeed` of contextualise writes them: `--ip=eth0,10.77.0.12,255.255.0.0`. */
   readonly network: readonly string[]
+  /** Where the disk with the working directories is to be mounted; without one, undefined. */
+  readonly workMount?: string | undefined
   /** Of the root file system; `--rootfs=rofs`, as composed images have it, unless told. */
-  readonly root?: readonly string[]
+  readonly root?: readonly string[] | undefined
   /** Variables of the REST server and of all programs. */
   readonly env?: Readonly<Record<string, string>>
   /** A file of the guest that takes what programs write, instead of the serial console; readable over REST. */
@@ -39,12 +47,14 @@ export interface OsvBoot {
 export function osvCommandLine({
   network,
   root = ['--rootfs=rofs'],
+  workMount,
   env = {},
   redirect,
   tls,
 }: OsvBoot): string {
   const words = [
     ...root,
+    ...(workMount === undefined ? [] : [`--mount-fs=ext,${WORK_DEVICE},${workMount}`]),
     '--verbose',
     '--power-off-on-abort',
     ...network,

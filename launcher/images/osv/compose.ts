@@ -23,10 +23,10 @@ import { layoutRofs, type RofsEntry, writeRofsDisk } from '../rofs.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
 import { ImageTree, stampOf } from '../tree.ts'
 import { addNeeded } from './add-needed.ts'
-import type { OsvBase } from './base.ts'
+import { type OsvBase, readsExt4 } from './base.ts'
 import { type GuestObjects, guestObjects } from './guest-objects.ts'
 import { readOsvKernel } from './kernel.ts'
-import { type StageLink, stageLinks } from './stage-links.ts'
+import { leadsToDisk, type StageLink, stageLinks, WORK_MOUNT } from './stage-links.ts'
 
 /** What an OSv image is to be made of. */
 export interface OsvImageRequest {
@@ -44,8 +44,10 @@ export interface OsvImageRequest {
    * that lie below one on this host would be hidden by the mount and are kept in `/leet/hidden` instead.
    */
   readonly mountPoints?: readonly string[]
-  /** Directories of this host that are carried into the guest's memory, and are to be found under their own paths. */
+  /** Directories of this host that are carried into the guest, and are to be found under their own paths. */
   readonly staged?: readonly string[]
+  /** Whether they may come on a disk of the guest's own, if the base can read it; else they come into its memory. */
+  readonly workDisk?: boolean
   /**
    * Components of Open MPI: all that can work in OSv, or the smallest set that ran everything in the trials (no MPI-IO,
    * no topologies), which starts faster.
@@ -213,7 +215,7 @@ function placeBeside({ mountPoints = [], staged = [] }: OsvImageRequest): (path:
 
 /** The links to staged directories, beside everything else in the image. */
 function linksOf(
-  { base, files = [], staged = [], mountPoints = [], directory }: OsvImageRequest,
+  { base, files = [], staged = [], workDisk, mountPoints = [], directory }: OsvImageRequest,
   parts: readonly Part[],
   place: (path: string) => string,
 ): readonly StageLink[] {
@@ -234,7 +236,7 @@ function linksOf(
   return stageLinks(
     staged.filter((path) => !isMounted(path)),
     used,
-    STAGE_ROOT,
+    workDisk && readsExt4(base) ? WORK_MOUNT : STAGE_ROOT,
   )
 }
 
@@ -314,6 +316,7 @@ function fill(
   }
   addFiles(tree, request)
   for (const path of request.mountPoints ?? []) tree.directory(path)
+  if (links.some(leadsToDisk)) tree.directory(WORK_MOUNT)
   for (const { path, target } of links) tree.symlink(path, target)
   const entries = [...tree.entries].map(([path, entry]): RofsEntry => {
     if (entry.kind !== 'file') return { ...entry, path }

@@ -1,6 +1,9 @@
-// How a working directory that is carried into a guest's memory is found there under its own path: the image has a symbolic
-// link in the place of one of its parents. It is the highest that nothing else in the image lies below, so that all cases of
-// a user share one image. Pure.
+// How a working directory that is carried into a guest is found there under its own path: the image has a symbolic link in the
+// place of one of its parents, which leads to where the guest has it, in memory or on a disk. It is the highest that nothing
+// else in the image lies below, so that all cases of a user share one image. Pure.
+
+/** Where the disk with the working directories is mounted in a guest that has one. */
+export const WORK_MOUNT = '/leet/work'
 
 /** A symbolic link of the image. */
 export interface StageLink {
@@ -25,9 +28,19 @@ export function stageLinks(
   return [...new Set(links)].sort().map((path) => ({ path, target: `${root}${path}` }))
 }
 
+/** Whether a link is for directories that come on a disk. */
+export function leadsToDisk({ target }: StageLink): boolean {
+  return target.startsWith(`${WORK_MOUNT}/`)
+}
+
 /** Whether `path` is reached through one of the links. */
 export function isLinked(links: readonly StageLink[], path: string): boolean {
   return links.some((link) => path === link.path || path.startsWith(`${link.path}/`))
+}
+
+/** Whether `path` is reached through one of the links on a disk. */
+export function isOnDisk(links: readonly StageLink[], path: string): boolean {
+  return isLinked(links.filter(leadsToDisk), path)
 }
 
 /** `/a`, `/a/b`, `/a/b/c` of `/a/b/c`. */

@@ -119,7 +119,7 @@ async function prepareByHand(work: string, line: readonly string[]): Promise<() 
   const { composeOsvForPrograms } = await import('../../../launcher/job/image.ts')
   const limits = { deadline: Deadline.after(LIMIT_MS), log: silentLog }
   const composed = await composeOsvForPrograms(
-    { programs: ['true'], files: [], base, compat: true, mountPoints: [], staged: [work] },
+    { programs: ['true'], files: [], base, compat: true, mountPoints: [], staged: [work], workDisk: true },
     limits,
   )
   const image = { kernel: composed.kernel, disk: composed.disk, mountTool: composed.base.nfs }

@@ -1,0 +1,205 @@
+// Results brought from a guest's copy of a directory back into the directory itself. No byte of the user's is ever lost: a file
+// comes back only where the ranks changed it, it is whole when it appears, and what somebody else changed meanwhile, on the
+// node or in another guest, is never overwritten: then both are kept.
+import { constants } from 'node:fs'
+import {
+  chmod,
+  copyFile,
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+} from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { LeetError } from '../../common/index.ts'
+
+/** A file of the directory as it was when it was copied. */
+export interface FileBefore {
+  /** Bytes. */
+  readonly size: number
+  /** Of its last change, in milliseconds since 1970, with fractions. */
+  readonly modified: number
+}
+
+/** What was copied, and when. */
+export interface CopiedDirectory {
+  /** Files by their paths relative to the directory. */
+  readonly files: ReadonlyMap<string, FileBefore>
+  /** When the copy was begun, in milliseconds since 1970. */
+  readonly at: number
+}
+
+/** What is to be brought back, and whose it is. */
+export interface BringBackOptions {
+  readonly before: CopiedDirectory
+  /** The guest's name: a file that cannot take its place is kept beside it as `NAME.GUEST`. */
+  readonly guest: string
+  /** Whether a file, by its relative path, is to come back. */
+  readonly wants: (path: string) => boolean
+}
+
+/** What became of a directory's files; paths are relative to it, unless they are absolute. */
+export interface BroughtBack {
+  readonly directory: string
+  readonly brought: readonly string[]
+  /** Somebody else changed `path`, too: what the guest has is at `kept`. */
+  readonly conflicts: readonly { readonly path: string; readonly kept: string }[]
+  /** The ranks removed them; they are still there. */
+  readonly removed: readonly string[]
+}
+
+/** Of file systems that know seconds only, and of clocks that differ: what is as young as that is compared by its bytes. */
+const YOUNG_MS = 2_000
+const PIECE = 1 << 20
+
+/** Brings what is new or changed in `copy` back into `directory`. Both are directories of this node. */
+export async function bringBack(
+  copy: string,
+  directory: string,
+  { before, guest, wants }: BringBackOptions,
+): Promise<BroughtBack> {
+  const brought: string[] = []
+  const conflicts: { path: string; kept: string }[] = []
+  const seen = new Set<string>()
+
+  async function visit(path: string): Promise<void> {
+    for (const name of (await readdir(join(copy, path))).sort()) {
+      const inner = path === '' ? name : `${path}/${name}`
+      const from = join(copy, inner)
+      const stats = await lstat(from)
+      seen.add(inner)
+      if (stats.isDirectory()) {
+        if (wants(inner)) await mkdir(join(directory, inner), { recursive: true })
+        await visit(inner)
+      } else if (wants(inner) && (stats.isFile() || stats.isSymbolicLink())) {
+        const outcome = stats.isFile()
+          ? await bringFile(from, inner)
+          : await bringLink(await readlink(from), inner)
+        if (outcome === 'brought') brought.push(inner)
+        else if (outcome !== 'unchanged') conflicts.push({ path: inner, kept: outcome.kept })
+      }
+    }
+  }
+
+  async function bringFile(from: string, path: string): Promise<Outcome> {
+    const was = before.files.get(path)
+    const now = await stat(from)
+    const seconds = (ms: number) => Math.floor(ms / 1000)
+    if (
+      was?.size === now.size &&
+      seconds(was.modified) === seconds(now.mtimeMs) &&
+      was.modified < before.at - YOUNG_MS
+    ) {
+      return 'unchanged'
+    }
+    // A link of the user's leads to the file that is meant.
+    const target = await realpath(join(directory, path)).catch(() => join(directory, path))
+    const there = await stat(target).catch(() => undefined)
+    if (there?.isFile() && (await sameBytes(from, target))) return 'unchanged'
+    await mkdir(dirname(target), { recursive: true })
+    const temporary = `${target}.${guest}.part`
+    try {
+      await rm(temporary, { force: true })
+      await copyWhole(from, temporary)
+      // Guests run as root and know nothing of the user's permissions.
+      await chmod(temporary, there?.isFile() ? there.mode & 0o7777 : now.mode & 0o777 & ~process.umask())
+      await utimes(temporary, now.atime, now.mtime)
+      const mine = there?.isFile() && was?.size === there.size && was.modified === there.mtimeMs
+      if (mine) {
+        await rename(temporary, target)
+        return 'brought'
+      }
+      if (!there && (await appear(temporary, target))) return 'brought'
+      if (await sameBytes(from, target).catch(() => false)) return 'unchanged'
+      return { kept: await keepBeside(temporary, target, from) }
+    } finally {
+      await rm(temporary, { force: true })
+    }
+  }
+
+  async function bringLink(to: string, path: string): Promise<Outcome> {
+    const target = join(directory, path)
+    await mkdir(dirname(target), { recursive: true })
+    try {
+      await symlink(to, target)
+      return 'brought'
+    } catch (error) {
+      if (!isThere(error)) throw error
+    }
+    if ((await readlink(target).catch(() => undefined)) === to) return 'unchanged'
+    const kept = `${path}.${guest}`
+    await rm(join(directory, kept), { force: true })
+    await symlink(to, join(directory, kept))
+    return { kept }
+  }
+
+  /** The name under which a file is kept that cannot take its own. */
+  async function keepBeside(temporary: string, target: string, from: string): Promise<string> {
+    for (let number = 0; ; number++) {
+      const kept = `${target}.${guest}${number === 0 ? '' : `.${number}`}`
+      if (await appear(temporary, kept)) return kept
+      if (await sameBytes(from, kept).catch(() => false)) return kept
+    }
+  }
+
+  await visit('')
+  const removed = [...before.files.keys()].filter((path) => wants(path) && !seen.has(path))
+  return { directory, brought, conflicts, removed }
+}
+
+type Outcome = 'brought' | 'unchanged' | { readonly kept: string }
+
+const isThere = (error: unknown) => (error as NodeJS.ErrnoException).code === 'EEXIST'
+
+/** Gives a file its name unless something has it: then false. */
+async function appear(temporary: string, target: string): Promise<boolean> {
+  try {
+    await link(temporary, target)
+    return true
+  } catch (error) {
+    if (isThere(error)) return false
+  }
+  // File systems without hard links: nobody else is likely to make the same name in this moment.
+  if (await lstat(target).catch(() => undefined)) return false
+  await rename(temporary, target)
+  return true
+}
+
+async function copyWhole(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  const [source, made] = [await stat(from), await stat(to)]
+  if (source.size === made.size) return
+  throw new LeetError({
+    code: 'LEET_E_STAGING',
+    where: to,
+    what: `has ${made.size} of the ${source.size} bytes that the guest has`,
+  })
+}
+
+/** Whether two files have the same bytes. */
+async function sameBytes(one: string, other: string): Promise<boolean> {
+  const files: FileHandle[] = []
+  try {
+    for (const path of [one, other]) files.push(await open(path))
+    const [first, second] = files as [FileHandle, FileHandle]
+    if ((await first.stat()).size !== (await second.stat()).size) return false
+    const [a, b] = [Buffer.alloc(PIECE), Buffer.alloc(PIECE)]
+    for (;;) {
+      const { bytesRead } = await first.read(a, 0, PIECE)
+      if (bytesRead === 0) return true
+      const read = await second.read(b, 0, bytesRead)
+      if (read.bytesRead !== bytesRead || a.compare(b, 0, bytesRead, 0, bytesRead) !== 0) return false
+    }
+  } finally {
+    for (const file of files) await file.close()
+  }
+}

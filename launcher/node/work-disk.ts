@@ -1,0 +1,198 @@
+// Working directories as one disk of a guest's own: an ext4 file system that e2fsprogs make and read without root and
+// without the guest. Files travel at the speed of a disk, and what ranks wrote is there when their guest is gone.
+import { accessSync, constants } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, open, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { type CommandResult, LeetError, runCommand, type Scope, type WaitLimits } from '../../common/index.ts'
+import type { StagePlan } from '../../mpi-bridge/index.ts'
+import type { Journal } from '../journal/journal.ts'
+import { type BroughtBack, bringBack, type CopiedDirectory, type FileBefore } from './bring-back.ts'
+
+/** What a disk is made with. */
+export interface WorkDiskContext {
+  readonly journal: Journal
+  /** With which the disk is removed, unless something on it was not read. */
+  readonly scope: Scope
+  /** The guest, for names and messages. */
+  readonly guest: string
+}
+
+/** What libext of OSv writes as well as it reads: it has neither a journal nor checksums. */
+const FEATURES = '^has_journal,^metadata_csum,^64bit'
+/** Bytes of the file system itself, and the least that ranks get to write. */
+const OWN_ROOM = 64 << 20
+/** Most that ranks get to write: the file of the disk grows only as they do. */
+const MOST_ROOM = 64 * 2 ** 30
+/** Bytes that a file takes at least. */
+const BLOCK = 4096
+
+/** The working directories of one guest, on a disk. */
+export class WorkDisk {
+  /** Path of the raw disk. */
+  readonly path: string
+  readonly #folder: string
+  readonly #context: WorkDiskContext
+  readonly #copied: ReadonlyMap<string, CopiedDirectory>
+  #keep = false
+
+  private constructor(
+    folder: string,
+    context: WorkDiskContext,
+    copied: ReadonlyMap<string, CopiedDirectory>,
+  ) {
+    this.path = join(folder, 'work.ext4')
+    this.#folder = folder
+    this.#context = context
+    this.#copied = copied
+  }
+
+  /**
+   * Copies the planned files onto a new disk, each directory at its own path. `LEET_E_STAGING` when there is no room, or no
+   * e2fsprogs.
+   */
+  static async make(
+    stages: readonly StagePlan[],
+    context: WorkDiskContext,
+    limits: WaitLimits,
+  ): Promise<WorkDisk> {
+    const { journal, scope, guest } = context
+    const folder = await mkdtemp(join(tmpdir(), 'leet-work-'))
+    const { gone } = journal.expectFile(folder, `the working directory's disk of ${guest}`)
+    const copied = new Map<string, CopiedDirectory>()
+    const disk = new WorkDisk(folder, context, copied)
+    scope.onEnd(`the working directory's disk of ${guest}`, async () => {
+      if (disk.#keep) await disk.#putAside()
+      gone()
+    })
+    const size = await roomFor(stages, folder)
+    const tree = join(folder, 'tree')
+    for (const stage of stages) copied.set(stage.directory, await copyStage(stage, tree, limits.signal))
+    const file = await open(disk.path, 'wx', 0o600)
+    await file.truncate(size)
+    await file.close()
+    const { status, stderr } = await e2fs(
+      ['mke2fs', '-q', '-F', '-t', 'ext4', '-m', '0', '-O', FEATURES, '-d', tree, disk.path],
+      limits,
+    )
+    if (status !== 0) throw stagingError(disk.path, 'mke2fs cannot make the disk', stderr.trim())
+    await rm(tree, { recursive: true })
+    return disk
+  }
+
+  /**
+   * Brings back what ranks wrote, from a disk that nobody has any more; `clean` tells that its guest has unmounted it. Until
+   * all has been read the disk stays, whatever else ends. Gives what became of each directory.
+   */
+  async bringBack(
+    wants: (directory: string) => (path: string) => boolean,
+    clean: boolean,
+    limits: WaitLimits,
+  ): Promise<BroughtBack[]> {
+    this.#keep = true
+    const copy = join(this.#folder, 'back')
+    await mkdir(copy)
+    // Without a journal what a guest had half written when it was killed must be put in order first.
+    if (!clean) await e2fs(['e2fsck', '-fy', this.path], limits)
+    const { status, stderr } = await e2fs(['debugfs', '-R', 'rdump / .', this.path], limits, copy)
+    // It says its version there, and that it cannot make files root's.
+    const complaint = stderr
+      .split('\n')
+      .filter((line) => line.trim() !== '' && !/^debugfs \d|while changing ownership/.test(line))
+    if (status !== 0 || complaint.length > 0) {
+      throw stagingError(this.path, 'not all of it can be read', complaint.slice(0, 5).join('; '))
+    }
+    const back: BroughtBack[] = []
+    for (const [directory, before] of this.#copied) {
+      const own = { before, guest: this.#context.guest, wants: wants(directory) }
+      back.push(await bringBack(join(copy, directory), directory, own))
+    }
+    this.#keep = false
+    return back
+  }
+
+  /** Where the disk will be if the job ends before all was read. */
+  get keptAt(): string {
+    return `${this.#folder}.ext4`
+  }
+
+  async #putAside(): Promise<void> {
+    await rename(this.path, this.keptAt)
+  }
+}
+
+/** How large the disk may become; refused when not even the files have room. */
+async function roomFor(stages: readonly StagePlan[], folder: string): Promise<number> {
+  const blocks = (bytes: number) => Math.ceil(bytes / BLOCK + 1) * BLOCK
+  const content = stages.flatMap(({ entries }) => entries).reduce((sum, { size }) => sum + blocks(size), 0)
+  const { bavail, bsize } = await statfs(folder)
+  // For a moment the files are there twice, as copies and on the disk.
+  const left = bavail * bsize - 2 * content
+  if (left < OWN_ROOM) {
+    throw stagingError(
+      folder,
+      `has no room for a disk with the ${Math.ceil(content / 2 ** 20)} MiB of the working directory`,
+      `${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free there`,
+      'set TMPDIR to a directory with room, or --stage-in to carry less',
+    )
+  }
+  return content + OWN_ROOM + Math.min(MOST_ROOM, left)
+}
+
+async function copyStage(
+  { directory, entries }: StagePlan,
+  tree: string,
+  signal: AbortSignal | undefined,
+): Promise<CopiedDirectory> {
+  const at = Date.now()
+  const root = join(tree, directory)
+  const files = new Map<string, FileBefore>()
+  await mkdir(root, { recursive: true })
+  for (const { path, kind } of entries) {
+    signal?.throwIfAborted()
+    const to = join(root, path)
+    await mkdir(kind === 'directory' ? to : dirname(to), { recursive: true })
+    if (kind === 'directory') continue
+    const from = join(directory, path)
+    const { size, mtimeMs, atime, mtime } = await stat(from)
+    await copyFile(from, to, constants.COPYFILE_FICLONE)
+    // Programs look whether their input was changed since they began.
+    await utimes(to, atime, mtime)
+    files.set(path, { size, modified: mtimeMs })
+  }
+  return { files, at }
+}
+
+/** Where administrators' programs are that a user's PATH may not have. */
+const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
+
+async function e2fs(
+  [name, ...args]: readonly [string, ...string[]],
+  limits: WaitLimits,
+  cwd?: string,
+): Promise<CommandResult> {
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...SYSTEM_FOLDERS]
+  const program = folders.map((folder) => join(folder, name)).find(isProgram)
+  if (program === undefined) {
+    throw stagingError(
+      name,
+      'is not on PATH: the working directory cannot be given to OSv guests as a disk',
+      undefined,
+      'apt-get install e2fsprogs (Debian)',
+    )
+  }
+  return runCommand([program, ...args], { ...limits, ...(cwd === undefined ? {} : { cwd }) })
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function stagingError(where: string, what: string, why?: string, hint?: string): LeetError {
+  return new LeetError({ code: 'LEET_E_STAGING', where, what, ...(why ? { why } : {}), hint })
+}
