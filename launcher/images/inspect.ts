@@ -3,7 +3,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { isSystemError, LeetError, systemReason } from '../../common/index.ts'
-import { isElf, MACHINE_X86_64, withFile } from './elf.ts'
+import { isElf, MACHINE_X86_64, withFile } from './formats/index.ts'
 import { hostLoaderSettings, LinkMap, type LoaderSettings, type MissingLibrary } from './loader.ts'
 import { findMpi, type MpiFacts } from './mpi.ts'
 

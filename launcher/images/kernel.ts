@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { EXIT_USAGE, LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
 import { decompress } from './decompress.ts'
-import { isElf } from './elf.ts'
+import { isElf } from './formats/index.ts'
 import { loadOrder, type ModuleIndex, readModuleIndex } from './modules.ts'
 
 /** A kernel and its modules. */

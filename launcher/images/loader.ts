@@ -2,7 +2,7 @@
 // more when a library dlopens a plug-in. Rules as in glibc's elf/dl-load.c; musl's simpler ones for programs linked with it.
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type Elf, readElf, withFile } from './elf.ts'
+import { type Elf, readElf, withFile } from './formats/index.ts'
 import { type CachedLibrary, parseLdCache, searchLdCache, writeLdCache } from './ldcache.ts'
 
 /** What the search depends on beside the objects themselves. */

@@ -5,9 +5,9 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
+import { stampOf } from './formats/index.ts'
 import type { ImageProgram, LinuxImageRequest } from './image.ts'
 import type { MpiFacts } from './mpi.ts'
-import { stampOf } from './tree.ts'
 
 /** What is kept of one compose. */
 export interface Remembered {

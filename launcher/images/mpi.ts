@@ -1,7 +1,7 @@
 // Which MPI a program uses, read from what the program links: the library's own symbols and version strings decide,
 // not its file name, because libmpi.so.12 may be MPICH, Intel MPI or MVAPICH and libmpi.so.40 any Open MPI since 2.
 import { basename } from 'node:path'
-import { definesSymbol, textOfSymbol, withFile } from './elf.ts'
+import { definesSymbol, textOfSymbol, withFile } from './formats/index.ts'
 import type { LinkMap, LoadedObject } from './loader.ts'
 
 /** The MPI of a program. */

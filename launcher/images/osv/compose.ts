@@ -7,6 +7,7 @@ import { basename, join, resolve } from 'node:path'
 import { Deadline, LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
 import { STAGE_ROOT } from '../../../mpi-bridge/index.ts'
 import { compiled } from '../compiled.ts'
+import { layoutRofs, type RofsEntry, stampOf, writeRofsDisk } from '../formats/index.ts'
 import type { ImageFile, ImageProgram } from '../image.ts'
 import {
   type Environment,
@@ -19,9 +20,8 @@ import {
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
 import type { MpiFacts } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
-import { layoutRofs, type RofsEntry, writeRofsDisk } from '../rofs.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
-import { ImageTree, stampOf } from '../tree.ts'
+import { ImageTree } from '../tree.ts'
 import { addNeeded } from './add-needed.ts'
 import type { OsvBase } from './base.ts'
 import { type GuestObjects, guestObjects } from './guest-objects.ts'

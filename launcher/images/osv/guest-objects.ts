@@ -1,7 +1,7 @@
 // Which of a program's libraries and plug-ins go into an OSv image: all but what the kernel supplies and what could not
 // work there, judged by the symbols that are to be had in the guest.
 import { basename } from 'node:path'
-import { dynamicSymbols, type Elf, readElf, withFile } from '../elf.ts'
+import { dynamicSymbols, type Elf, readElf, withFile } from '../formats/index.ts'
 import type { LinkMap, LoadedObject } from '../loader.ts'
 import type { OsvKernel } from './kernel.ts'
 

@@ -13,7 +13,7 @@ import {
   readElf,
   textOfSymbol,
   withFile,
-} from '../../../launcher/images/elf.ts'
+} from '../../../launcher/images/formats/index.ts'
 import { describeWith } from '../../support/needs.ts'
 
 /** Everything the reader can do with these bytes; only a LeetError may come out of nonsense. */

@@ -4,14 +4,14 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { bufferSource } from '../../../launcher/images/elf.ts'
 import {
+  bufferSource,
   hostContent,
   layoutRofs,
   type RofsEntry,
   readRofs,
   writeRofsDisk,
-} from '../../../launcher/images/rofs.ts'
+} from '../../../launcher/images/formats/index.ts'
 
 let folder: string
 beforeEach(() => {

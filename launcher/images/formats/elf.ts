@@ -1,36 +1,8 @@
 // ELF as the loader sees it: what a 64-bit little-endian program or library needs and offers at run time (System V
 // gABI chapters 4 and 5, and the GNU extensions in glibc's elf.h). Only program headers and the dynamic section are
 // read, as ld.so does; section headers may be missing. Input is untrusted: every offset is checked before it is used.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { LeetError } from '../../common/index.ts'
-
-/** Bytes that can be read at any place: a file or a buffer. `read` may return fewer bytes at the end, never more. */
-export interface ByteSource {
-  readonly size: number
-  read(offset: number, length: number): Buffer
-}
-
-/** A buffer as a ByteSource. */
-export function bufferSource(bytes: Uint8Array): ByteSource {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return { size: buffer.length, read: (offset, length) => buffer.subarray(offset, offset + length) }
-}
-
-/** Opens a file as a ByteSource, gives it to `use`, and closes it. Errors of the file system pass through. */
-export function withFile<T>(path: string, use: (source: ByteSource) => T): T {
-  const fd = openSync(path, 'r')
-  try {
-    return use({
-      size: fstatSync(fd).size,
-      read(offset, length) {
-        const buffer = Buffer.allocUnsafe(length)
-        return buffer.subarray(0, readSync(fd, buffer, 0, length, offset))
-      },
-    })
-  } finally {
-    closeSync(fd)
-  }
-}
+import { LeetError } from '../../../common/index.ts'
+import type { ByteSource } from './byte-source.ts'
 
 /** e_machine of x86-64, the one kind of guest so far. */
 export const MACHINE_X86_64 = 62

@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { abortReason, LeetError, type WaitLimits } from '../../common/index.ts'
-import { type FileContent, stampOf, type TreeEntry } from './tree.ts'
+import { abortReason, LeetError, type WaitLimits } from '../../../common/index.ts'
+import { type FileContent, stampOf, type TreeEntry } from './tree-entry.ts'
 
 const BLOCK = 4096
 const MAGIC = 0xe0f5e1e2

@@ -7,8 +7,8 @@
 // UTF-8: both of OSv's and Capstan's writers count characters and garble other names.
 import { closeSync, fdatasync, openSync, read, readSync, statSync, write, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
-import { LeetError } from '../../common/index.ts'
-import type { ByteSource } from './elf.ts'
+import { LeetError } from '../../../common/index.ts'
+import type { ByteSource } from './byte-source.ts'
 
 /** What stands at one path of a file system. Paths are absolute and normal; parent directories need not be given. */
 export type RofsEntry =
