@@ -123,19 +123,6 @@ export class Collectives {
     }
   }
 
-  /** The job is over: nothing of it stays. */
-  removeJob(nspace: string): void {
-    for (const tracker of [...this.trackers.values()].flat()) {
-      if (tracker.set.members.some((member) => member.job.job.id === nspace))
-        this.end(tracker, Status.NOT_FOUND)
-    }
-    for (const [key, set] of this.sets) {
-      if (set.members.some((member) => member.job.job.id === nspace)) this.sets.delete(key)
-    }
-    for (const key of this.begun.keys()) if (key.includes(` ${nspace}:`)) this.begun.delete(key)
-    this.lost.delete(nspace)
-  }
-
   close(): void {
     for (const tracker of [...this.trackers.values()].flat()) this.end(tracker, Status.UNREACHABLE)
   }

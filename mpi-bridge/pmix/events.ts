@@ -95,11 +95,6 @@ export class Events {
     this.registrations.delete(listener)
   }
 
-  /** The job is over: its events are of no interest any more. */
-  removeJob(nspace: string): void {
-    this.kept = this.kept.filter(({ event }) => event.source.nspace !== nspace)
-  }
-
   /** Tells all clients of this agent whom the event concerns, and keeps it for those to come. */
   deliver(event: PmixEvent): void {
     const told = new WeakSet<Listener>()
@@ -134,17 +129,8 @@ export class Events {
   }
 }
 
-/**
- * The event that ends a rank by its MPI library's own hand: any error does for the default handler of Open MPI 4.1,
- * Open MPI 5.0 asks for this one. `culprit` is who failed.
- */
-export function endingEvent(culprit: Proc, guest: number): PmixEvent {
-  const affected: Info = { key: Attribute.AFFECTED_PROC, flags: 0, type: Type.PROC, data: culprit }
-  return { status: Status.PROC_ABORTED, source: culprit, guest, range: Range.NAMESPACE, infos: [affected] }
-}
-
 /** The message with tag 0 that tells a client of an event. */
-export function encodeEvent(event: PmixEvent, format: Format): Buffer {
+function encodeEvent(event: PmixEvent, format: Format): Buffer {
   const writer = new Writer(format).pack(Type.COMMAND).u8(Command.NOTIFY)
   writer.pack(Type.STATUS).i32(event.status)
   writeProc(writer.pack(Type.PROC), event.source)

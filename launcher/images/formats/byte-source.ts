@@ -1,16 +1,10 @@
-// Where the readers of formats take their bytes from: a file or a buffer, read piece by piece at any place.
+// Where the readers of formats take their bytes from, piece by piece at any place.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
-/** Bytes that can be read at any place: a file or a buffer. `read` may return fewer bytes at the end, never more. */
+/** Bytes that can be read at any place. `read` may return fewer bytes at the end, never more. */
 export interface ByteSource {
   readonly size: number
   read(offset: number, length: number): Buffer
-}
-
-/** A buffer as a ByteSource. */
-export function bufferSource(bytes: Uint8Array): ByteSource {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return { size: buffer.length, read: (offset, length) => buffer.subarray(offset, offset + length) }
 }
 
 /** Opens a file as a ByteSource, gives it to `use`, and closes it. Errors of the file system pass through. */

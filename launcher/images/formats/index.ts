@@ -1,9 +1,8 @@
 // File formats, which know nothing of images or guests: each file has one, read or written as its specification says. The
 // folder's only door.
-export { type ByteSource, bufferSource, withFile } from './byte-source.ts'
+export { type ByteSource, withFile } from './byte-source.ts'
 export { type CpioEntry, writeCpio } from './cpio.ts'
 export {
-  copyRelocations,
   definesSymbol,
   dynamicSymbols,
   type Elf,
@@ -14,11 +13,8 @@ export {
 } from './elf.ts'
 export { writeErofs } from './erofs.ts'
 export {
-  hostContent,
   layoutRofs,
   type RofsEntry,
-  type RofsNode,
-  readRofs,
   writeRofsDisk,
 } from './rofs.ts'
 export { type FileContent, stampOf, type TreeEntry } from './tree-entry.ts'
