@@ -25,6 +25,7 @@ export {
   ancestors,
   type ChildEnd,
   type CommandResult,
+  commandMissing,
   endOf,
   environmentOf,
   gatherText,

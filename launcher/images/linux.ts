@@ -10,12 +10,12 @@ import { isElf, stampOf, withFile, writeCpio, writeErofs } from './formats/index
 import { guestInitPath } from './guest-init.ts'
 import { addModules, addSettings, addSkeleton, addTools, moduleList, TOOL_DIRECTORIES } from './guest-root.ts'
 import type { ImageProgram, LinuxImage, LinuxImageRequest } from './image.ts'
-import { findProgram, type OpenedProgram, openProgram, refuseMissingLibraries } from './inspect.ts'
+import { findProgram, missingOf, type OpenedProgram, openProgram, refuseMissingLibraries } from './inspect.ts'
 import { findKernel, KERNEL_DIRECTORIES, type Kernel, ROOT_MODULES, readKernel } from './kernel.ts'
 import { hostLoaderSettings, LD_CACHE } from './loader.ts'
 import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
-import { findMpi, type MpiFacts } from './mpi.ts'
+import { findMpi, mpiOfAll } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
 import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
 import { ImageTree } from './tree.ts'
@@ -50,7 +50,7 @@ export async function composeLinuxImage(
   const programs = opened.map(
     ({ path, map }, i): ImageProgram => ({ name: request.programs[i] as string, path, mpi: findMpi(map) }),
   )
-  const mpi = onlyMpi(programs)
+  const mpi = mpiOfAll(programs)
   await addTools(tree, request.starter.path, context)
   await addModules(tree, kernel, context)
   addSettings(tree)
@@ -76,7 +76,7 @@ export async function composeLinuxImage(
   await store.remember('requests', key, JSON.stringify({ stamps, image, programs, mpi } satisfies Remembered))
   const files = imageOf(store, image)
   if (!files) {
-    throw new LeetError({ code: 'LEET_E_IMAGE_FILE', where: store.root, what: 'the new image is gone' })
+    throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
   }
   await store.remember(IMAGES, files.id, image)
   return { ...files, programs, mpi, composed: boot.made || disk.made }
@@ -117,7 +117,7 @@ function openPrograms({ programs, env, directory }: LinuxImageRequest): OpenedPr
   const settings = hostLoaderSettings(env, directory)
   return programs.map((name) => {
     const opened = openProgram(findProgram(name, env, directory), env, settings)
-    refuseMissingLibraries(opened)
+    refuseMissingLibraries({ path: opened.path, missing: missingOf(opened) })
     return opened
   })
 }
@@ -167,19 +167,6 @@ function sharedObjects(tree: ImageTree): string[] {
     const { path } = entry.content
     if (!/\.so(\.[\d.]+)?$/.test(path)) return []
     return withFile(path, (source) => isElf(source.read(0, 4))) ? [path] : []
-  })
-}
-
-/** One MPI for all programs of an image, else none of them could talk to the others. */
-function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
-  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
-  if (!first) return { flavour: 'none' }
-  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
-  if (!other) return first.mpi
-  throw new LeetError({
-    code: 'LEET_E_PROGRAM',
-    what: 'the programs use different MPI libraries',
-    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
   })
 }
 

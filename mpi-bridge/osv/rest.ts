@@ -4,7 +4,14 @@
 import { openAsBlob } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { LeetError, type LeetErrorDetails, messageOf, setTimer, type WaitLimits } from '../../common/index.ts'
+import {
+  abortReason,
+  LeetError,
+  type LeetErrorDetails,
+  messageOf,
+  setTimer,
+  type WaitLimits,
+} from '../../common/index.ts'
 
 /** Where a guest's REST server is. */
 export interface OsvEndpoint {
@@ -420,11 +427,7 @@ export class OsvRest {
         hint: 'see the console log of the guest',
       })
     }
-    if (signal?.aborted) {
-      return signal.reason instanceof LeetError
-        ? signal.reason
-        : new LeetError({ code: 'LEET_E_CANCELLED', what: 'cancelled', cause: signal.reason })
-    }
+    if (signal?.aborted) return abortReason(signal)
     return new LeetError({
       code: 'LEET_E_OSV_UNREACHABLE',
       where: this.endpoint.guest,

@@ -8,6 +8,7 @@
 import { closeSync, fdatasync, openSync, read, readSync, write, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { LeetError } from '../../../common/index.ts'
+import { changedFile } from './tree-entry.ts'
 
 /** What stands at one path of a file system. Paths are absolute and normal; parent directories need not be given. */
 export type RofsEntry =
@@ -153,17 +154,17 @@ function treeOf(entries: readonly RofsEntry[]): Node {
       !entry.path.startsWith('/') ||
       names.some((n) => n === '' || n === '.' || n === '..' || n.includes('\0'))
     ) {
-      throw rofsError(`"${entry.path}" is not an absolute, normal path`)
+      throw rofsError(entry.path, 'is not an absolute, normal path')
     }
     let parent = root
     for (const [depth, name] of names.entries()) {
       if (parent.entry.kind !== 'directory') {
-        throw rofsError(`${parent.entry.path} is a ${parent.entry.kind} and cannot hold ${entry.path}`)
+        throw rofsError(entry.path, `lies below a ${parent.entry.kind}, ${parent.entry.path}`)
       }
       const known = parent.children.get(name)
       const last = depth === names.length - 1
       if (last && known && !(known.entry.kind === 'directory' && entry.kind === 'directory')) {
-        throw rofsError(`there are two things at ${entry.path}`)
+        throw rofsError(entry.path, 'is there twice')
       }
       const next: Node = known ?? {
         entry: last ? entry : { kind: 'directory', path: `/${names.slice(0, depth + 1).join('/')}` },
@@ -178,7 +179,7 @@ function treeOf(entries: readonly RofsEntry[]): Node {
 
 function lengthPrefixed(text: string, where: string): Buffer {
   const bytes = Buffer.from(text)
-  if (bytes.length > MAX_NAME) throw rofsError(`a name in ${where} is longer than ${MAX_NAME} bytes`)
+  if (bytes.length > MAX_NAME) throw rofsError(where, `has a name of more than ${MAX_NAME} bytes`)
   const length = Buffer.alloc(2)
   length.writeUInt16LE(bytes.length)
   return Buffer.concat([length, bytes])
@@ -228,7 +229,7 @@ class DiskWriter {
         const length = isSmall
           ? readSync(fd, buffer, 0, wanted, at)
           : (await readAsync(fd, buffer, 0, wanted, at)).bytesRead
-        if (length === 0) throw rofsError(`${host} became shorter while it was read`)
+        if (length === 0) throw changedFile(host)
         if (isSmall) this.write(buffer.subarray(0, length), position + at)
         else await this.#writeLater(buffer.subarray(0, length), position + at)
         at += length
@@ -263,6 +264,6 @@ class DiskWriter {
   }
 }
 
-function rofsError(why: string): LeetError {
-  return new LeetError({ code: 'LEET_E_ROFS', what: 'no ROFS image', why })
+function rofsError(where: string, what: string): LeetError {
+  return new LeetError({ code: 'LEET_E_IMAGE_FILE', where, what })
 }

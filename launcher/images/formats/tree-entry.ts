@@ -1,5 +1,6 @@
 // What a file system holds before it is written: directories, files and symbolic links, without their paths.
 import type { Stats } from 'node:fs'
+import { LeetError } from '../../../common/index.ts'
 
 /** Where the bytes of a file come from. A host file is known by what stat(2) said when it was added. */
 export type FileContent =
@@ -27,4 +28,14 @@ export type TreeEntry =
 /** What tells whether a file has changed, without reading it. */
 export function stampOf(stats: Stats): string {
   return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`
+}
+
+/** What is said of a file that is not what it was when it was listed. */
+export function changedFile(path: string): LeetError {
+  return new LeetError({
+    code: 'LEET_E_IMAGE_CHANGED',
+    where: path,
+    what: 'changed while the image was made of it',
+    hint: 'start again when nothing writes to it',
+  })
 }

@@ -13,12 +13,13 @@ import {
   type Environment,
   factsOf,
   findProgram,
+  missingOf,
   type OpenedProgram,
   openProgram,
   refuseMissingLibraries,
 } from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
-import type { MpiFacts } from '../mpi.ts'
+import { type MpiFacts, mpiOfAll } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
 import { ImageTree } from '../tree.ts'
@@ -123,7 +124,7 @@ export async function composeOsvImage(
       mpi: factsOf(program).mpi,
     }),
   )
-  const mpi = onlyMpi(programs)
+  const mpi = mpiOfAll(programs)
   const id = fingerprint(request, parts, links, compat)
   const known = await readWarnings(store, id)
   if (known === undefined) {
@@ -179,21 +180,8 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
         exitCode: 126,
       })
     }
-    refuseMissingLibraries(program)
+    refuseMissingLibraries({ path: program.path, missing: missingOf(program) })
     return { program, ...loadPlugins(program.map, env) }
-  })
-}
-
-/** One MPI for all programs of an image, else none of them could talk to the others. */
-function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
-  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
-  if (!first) return { flavour: 'none' }
-  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
-  if (!other) return first.mpi
-  throw new LeetError({
-    code: 'LEET_E_PROGRAM',
-    what: 'the programs use different MPI libraries',
-    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
   })
 }
 
