@@ -68,7 +68,7 @@ export async function composeLinuxImage(
     ...searched,
     ...tree.sources,
     // Another version of this program may make something else of the same.
-    ...readdirSync(dirname(import.meta.filename)).map((name) => join(dirname(import.meta.filename), name)),
+    ...ownFiles(),
   ])
   const boot = await makeBoot(store, kernel, init, context)
   const disk = await makeDisk(store, tree, context)
@@ -158,6 +158,12 @@ function addPrograms(
   }
   opened.forEach(add)
   return searched
+}
+
+/** The files of this folder, or of the bundle that it is a part of. */
+function ownFiles(): string[] {
+  const folder = dirname(import.meta.filename)
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name))
 }
 
 /** Host paths of the tree's files that are shared objects by name and content. */
