@@ -54,7 +54,7 @@ export async function composeLinuxImage(
   await addTools(tree, request.starter.path, context)
   await addModules(tree, kernel, context)
   addSettings(tree)
-  // Taken before anything is read for good: what changes from here on makes the image a new one next time.
+  // Before contents are read: a file that changes while the image is made counts as changed at the next job.
   const stamps = stampsOf([
     ...[
       init,
@@ -142,10 +142,10 @@ function addPrograms(
   const searched: string[] = []
   const add = ({ path, kind, map, interpreters }: OpenedProgram) => {
     tree.host(path)
-    // A mounted directory's files are not in the tree, but decide what else is.
+    // Files below a mounted directory are not in the tree. But what they need is, so a change of them counts.
     searched.push(path, ...map.objects.map((object) => object.path))
     if (kind === 'script') return interpreters.forEach(add)
-    // What the user adds, a program may load: extensions of an interpreter, say, with what those need.
+    // A program may load libraries that the user adds, such as extensions of an interpreter: they bring what they need.
     for (const library of map.program.elf.dynamic ? libraries : []) {
       const missing = map.openPlugin(library, map.program)
       if (missing) log.warn(`${library} is in the image, but not ${missing.name}, which it needs`)

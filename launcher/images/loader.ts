@@ -180,7 +180,10 @@ export class LinkMap {
     return undefined
   }
 
-  /** DT_RPATH of the object, of what loaded it and of the program, unless it has DT_RUNPATH; LD_LIBRARY_PATH; DT_RUNPATH. */
+  /**
+   * In their order: DT_RPATH of the object, of what loaded it and of the program, unless the object has DT_RUNPATH; then
+   * LD_LIBRARY_PATH; then DT_RUNPATH of the object.
+   */
   private directories(by: LoadedObject): string[] {
     const directories: string[] = []
     if (by.elf.runpath.length === 0) {

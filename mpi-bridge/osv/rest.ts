@@ -495,8 +495,8 @@ function restError(what: string): LeetError {
 }
 
 /**
- * The one form that OSv's parser takes (connection.cc): it subtracts the length of what surrounds the content from
- * Content-Length, and counts on one part with two header lines, as curl sends it.
+ * The one form that OSv's parser takes (connection.cc): one part with two header lines, as curl sends it. The parser gets
+ * the length of the content from Content-Length, less what it expects around the content.
  */
 function multipart(content: Blob): { type: string; body: Blob } {
   const boundary = `leet${crypto.randomUUID().replaceAll('-', '')}`
@@ -513,7 +513,7 @@ function multipart(content: Blob): { type: string; body: Blob } {
   }
 }
 
-// A view of a shared buffer is no part of a Blob.
+// A Blob does not take views of shared memory.
 function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)
 }

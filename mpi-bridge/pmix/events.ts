@@ -1,5 +1,5 @@
-// Events: what one process tells others that asked to hear it, and how ranks are told to end. PMIx standard 4.1,
-// chapter "Event notification"; src/event of OpenPMIx 4.2.2.
+// Events: what one process tells others that asked to hear it. PMIx standard 4.1, chapter "Event notification"; src/event of
+// OpenPMIx 4.2.2.
 import { Attribute, Command, DEFAULT_HANDLER, Range, Status } from './constants.ts'
 import {
   type Info,
@@ -57,7 +57,7 @@ export class Events {
   private readonly registrations = new Map<Listener, Registration>()
   private kept: Kept[] = []
 
-  /** A client wants to hear of these codes; none: of all that have no handler of their own. Gives a status. */
+  /** A client wants to hear of these codes, or with no code of all that it has no other handler for. Gives a status. */
   register(listener: Listener, codes: readonly number[], directives: readonly Info[]): number {
     const registration = this.registrations.get(listener) ?? { codes: new Set(), affected: new Map() }
     const wanted = codes.length > 0 ? codes : [DEFAULT_HANDLER]

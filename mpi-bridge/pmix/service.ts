@@ -289,7 +289,7 @@ class Service implements WireUpService {
 
   private abort(session: Session, tag: number, request: Extract<Request, { command: 'abort' }>): Answer {
     const { status, message, procs } = request
-    // Any rank of the own job stands for all of it: MPI allows that, and no job goes on without one of its ranks.
+    // Whichever rank of its own job is to be aborted, all are: MPI allows that, and no job goes on without one of its ranks.
     if (procs.length > 0 && !procs.some((proc) => proc.nspace === session.proc.nspace)) {
       return Status.NOT_SUPPORTED
     }

@@ -256,7 +256,7 @@ class DiskWriter {
     this.#unflushed += length
     if (this.#unflushed < FLUSH_BYTES || this.#flushing) return
     this.#unflushed = 0
-    // An error of the disk is told by the last flush, too.
+    // An error of the disk need not be told here: the last flush meets it, too.
     const over = () => {
       this.#flushing = undefined
     }

@@ -188,7 +188,7 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
 /** What OSv itself mounts over the image at boot. */
 const OWN_MOUNTS = ['/dev', '/proc', '/sys', '/tmp']
 
-/** Where the image's own libraries are: nothing of it can become a link to staged files. */
+/** Directories of the image's own: none of them can become a link to staged files. */
 const SYSTEM = ['/bin', '/etc', '/lib', '/lib64', '/opt', '/sbin', '/usr']
 
 /** The path in the guest of a path of this host: its own, unless a mount or a staged directory will hide it. */
@@ -359,7 +359,7 @@ function addLibrary(tree: ImageTree, object: LoadedObject, placed: string): void
   }
 }
 
-/** A library of the closure whose name the compatibility library takes: OSv has no devices for it to list. */
+/** libudev lists devices, of which OSv has none: the compatibility library stands in for it, under its name. */
 function standIn(tree: ImageTree, { kept }: GuestObjects): string {
   const name = 'libudev.so.1'
   if (!kept.some((object) => object.elf.soname === name)) return 'it runs without the compatibility library'

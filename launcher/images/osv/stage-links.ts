@@ -1,6 +1,6 @@
 // How a working directory that is carried into a guest's memory is found there under its own path: the image has a symbolic
-// link in the place of one of its parents. It is the highest that nothing else in the image lies below, so that all cases of
-// a user share one image. Pure.
+// link in the place of one of its parents. That is the highest parent below which the image has nothing else, so that one
+// image does for all cases of a user. Pure.
 
 /** A symbolic link of the image. */
 export interface StageLink {
