@@ -26,6 +26,7 @@ export {
   ancestors,
   type ChildEnd,
   type CommandResult,
+  commandMissing,
   endOf,
   environmentOf,
   gatherText,

@@ -181,16 +181,21 @@ export async function runCommand(
     return { status: end.kind === 'exit' ? end.status : 128, stdout: stdout(), stderr: stderr() }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new LeetError({
-        code: 'LEET_E_COMMAND_MISSING',
-        what: `the command ${command} is not on PATH`,
-        hint: `install the package that has ${command}`,
-        cause: error,
-      })
+      throw commandMissing(command, error)
     }
     throw error
   } finally {
     timer.cancel()
     options.signal?.removeEventListener('abort', onAbort)
   }
+}
+
+/** What is said of a command that PATH does not lead to. */
+export function commandMissing(command: string, cause?: unknown): LeetError {
+  return new LeetError({
+    code: 'LEET_E_COMMAND_MISSING',
+    what: `the command ${command} is not on PATH`,
+    hint: `install the package that has ${command}`,
+    cause,
+  })
 }

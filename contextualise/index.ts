@@ -1,7 +1,5 @@
 // What a guest is told at first boot: one typed seed, its two dialects (cloud-config for Linux, OSv's own), the NoCloud
 // disk that carries it, the job's SSH keys, and the NFS mounts that make paths mean the same in a guest as on its node.
-export { type CloudConfigFiles, cloudConfig } from './cloud-config.ts'
-export { type IsoFile, type IsoOptions, writeIso } from './iso9660.ts'
 export {
   type MountInfo,
   mountOf,
@@ -12,16 +10,15 @@ export {
   parseNfsMount,
 } from './nfs.ts'
 export { type OsvMountTool, type OsvSeed, osvSeed } from './osv.ts'
-export {
-  checkSeed,
-  type HostsEntry,
-  type Ipv4Address,
-  type Seed,
-  type SeedFile,
-  type SeedInterface,
-  type SeedMount,
-  type SeedSsh,
-  type SeedUser,
+export type {
+  HostsEntry,
+  Ipv4Address,
+  Seed,
+  SeedFile,
+  SeedInterface,
+  SeedMount,
+  SeedSsh,
+  SeedUser,
 } from './seed.ts'
 export { type SeedDialect, seedIso } from './seed-iso.ts'
 export { makeSshKeyPair, type SshKeyPair } from './ssh-keys.ts'

@@ -68,8 +68,6 @@ export interface ServiceContext {
 export interface WireUpService {
   /** Before any rank of the job starts. Pairs of `preput` are for PMI only. */
   addJob(job: JobLayout, preput: readonly Preput[]): void
-  /** After the job's last rank has ended: nothing of it stays in memory. */
-  removeJob(job: JobLayout): void
   /**
    * Takes over a paused socket whose first bytes, `first`, are of this protocol. The process manager closes it when
    * no claim was made before its handshake deadline; errors of the socket are already handled (its 'close' follows).

@@ -102,9 +102,6 @@ export {
 export { openProcessManager, type ProcessManager } from './process-manager.ts'
 export {
   answerSpawn,
-  decodeJob,
-  encodeJob,
-  JOB_TOPIC,
   type SpawnCommand,
   type SpawnRequest,
   type SpawnResult,

@@ -10,10 +10,8 @@ import type { RankReport } from './job.ts'
 /** Who may see a name: the publishing rank, its guest, its job, or everybody in the session. */
 export type NameRange = 'process' | 'guest' | 'job' | 'session'
 
-/**
- * When a name goes by itself: after its first lookup, with its rank, with its job, or with the session.
- */
-export type NamePersistence = 'first-read' | 'process' | 'job' | 'session'
+/** When a name goes by itself: after its first lookup, with its rank, or with the session. */
+export type NamePersistence = 'first-read' | 'process' | 'session'
 
 /** A rank that publishes, looks up or unpublishes. */
 export interface NameParty {
@@ -72,8 +70,6 @@ export interface NameService {
 export interface NameServer extends NameService {
   /** Lets names go with their rank, and waiting lookups of a rank that has ended. */
   observe(report: RankReport): void
-  /** Lets names go with their job. */
-  jobEnded(job: string): void
   /** Ends waiting lookups: they find what there is. */
   close(): void
 }
@@ -198,13 +194,6 @@ export function createNameServer(limits: NameLimits = DEFAULT_LIMITS): NameServe
       const same = (by: NameParty) => by.job === report.job && by.rank === report.rank
       removeWhere((entry) => entry.persistence === 'process' && same(entry.by))
       for (const lookup of waiting) if (same(lookup.by)) finish(lookup, 'timeout')
-    },
-
-    jobEnded(job) {
-      removeWhere(
-        (entry) => entry.by.job === job && (entry.persistence === 'job' || entry.persistence === 'process'),
-      )
-      for (const lookup of waiting) if (lookup.by.job === job) finish(lookup, 'timeout')
     },
 
     close() {

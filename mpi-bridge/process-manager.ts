@@ -48,8 +48,6 @@ export interface ListenOptions {
 export interface ProcessManager {
   /** Makes a job known, before the environment of its ranks is asked for and before they start. */
   addJob(layout: JobLayout, preput?: readonly Preput[]): void
-  /** Forgets a job whose ranks have all ended. */
-  removeJob(id: string): void
   /**
    * Opens the port of guest `guest` on the numeric address `host` of this machine. `LEET_E_SERVICE_ADDRESS` when
    * that cannot be.
@@ -57,11 +55,6 @@ export interface ProcessManager {
   listen(guest: number, host: string, options?: ListenOptions): Promise<ServiceAddress>
   /** The variables of PMI and PMIx that lead a local rank to `address`, which is how the guest sees the port. */
   environment(job: string, rank: number, address: ServiceAddress): Record<string, string>
-  /**
-   * Tells the local ranks of a job to end because rank `culprit` has failed, as far as their protocol has words for
-   * it (PMIx); gives how many were told. For guests in which nothing can be signalled.
-   */
-  endRanks(id: string, culprit: number): number
 }
 
 const EMPTY = Buffer.alloc(0)
@@ -207,15 +200,6 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
       for (const service of services) service.addJob(layout, preput)
     },
 
-    removeJob(id) {
-      const job = jobs.get(id)
-      if (!job) return
-      jobs.delete(id)
-      for (const guest of job.guestOf.values()) pendingOf(guest).ranks--
-      for (const rank of job.ranks.values()) rank.replace()
-      for (const service of services) service.removeJob(job.layout)
-    },
-
     async listen(guest, host, { peer } = {}) {
       const pending = pendingOf(guest)
       const server = createServer((socket) => accept(socket, guest, pending, peer))
@@ -247,11 +231,6 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
         throw new LeetError({ code: 'LEET_E_JOB', what: `rank ${rank} is not served by this node` })
       }
       return Object.assign({}, ...services.map((service) => service.environment(job.layout, rank, address)))
-    },
-
-    endRanks(id, culprit) {
-      const job = jobs.get(id)
-      return job ? pmix.endRanks(job.layout, culprit) : 0
     },
   }
 

@@ -1,9 +1,7 @@
-// MPI_Comm_spawn: what a rank asks of the launcher, what it is told, and how a new job is announced to the agents.
-// The words travel as JSON between parts of one job; every field is checked where it arrives.
+// MPI_Comm_spawn: what a rank asks of the launcher, and what it is told. The words travel as JSON between parts of one job; every field is checked where it arrives.
 import { LeetError, type WaitLimits } from '../common/index.ts'
 import type { Preput } from './context.ts'
 import { CONTROLLER, type Exchange } from './exchange.ts'
-import type { GuestRanks, JobLayout } from './job.ts'
 
 /** One command of MPI_Comm_spawn_multiple. */
 export interface SpawnCommand {
@@ -33,17 +31,8 @@ export interface SpawnResult {
   readonly errcodes: readonly number[]
 }
 
-/** What all agents are told before the ranks of a job start (broadcast topic `job`). */
-export interface JobAnnouncement {
-  readonly layout: JobLayout
-  readonly preput: readonly Preput[]
-}
-
 /** Topic of spawn questions to the controller. */
 const SPAWN_TOPIC = 'spawn'
-/** Topic under which the controller broadcasts a `JobAnnouncement`. */
-export const JOB_TOPIC = 'job'
-
 /** Asks the controller to start more ranks. */
 export async function askSpawn(
   exchange: Exchange,
@@ -61,17 +50,6 @@ export function answerSpawn(
   start: (request: SpawnRequest) => Promise<SpawnResult>,
 ): void {
   exchange.answer(SPAWN_TOPIC, async (message) => encode(await start(spawnRequest(decode(message)))))
-}
-
-/** The bytes of a broadcast with topic `job`. */
-export function encodeJob(announcement: JobAnnouncement): Uint8Array {
-  return encode(announcement)
-}
-
-/** Reads a broadcast with topic `job`; a malformed one is `LEET_E_MESSAGE`. */
-export function decodeJob(message: Uint8Array): JobAnnouncement {
-  const fields = object(decode(message), 'job')
-  return { layout: jobLayout(fields.layout), preput: list(fields.preput, 'preput', preputPair) }
 }
 
 function spawnRequest(value: unknown): SpawnRequest {
@@ -92,33 +70,6 @@ function spawnCommand(value: unknown): SpawnCommand {
     ...(fields.cwd === undefined ? {} : { cwd: text(fields.cwd, 'cwd') }),
     env: texts(fields.env, 'env'),
     info: texts(fields.info, 'info'),
-  }
-}
-
-function jobLayout(value: unknown): JobLayout {
-  const fields = object(value, 'layout')
-  const spawnedBy = fields.spawnedBy === undefined ? undefined : object(fields.spawnedBy, 'spawnedBy')
-  return {
-    id: text(fields.id, 'id'),
-    size: whole(fields.size, 'size'),
-    guests: list(fields.guests, 'guests', guestRanks),
-    appnums: list(fields.appnums, 'appnums', whole),
-    ...(fields.universeSize === undefined
-      ? {}
-      : { universeSize: whole(fields.universeSize, 'universeSize') }),
-    ...(spawnedBy
-      ? { spawnedBy: { job: text(spawnedBy.job, 'job'), rank: whole(spawnedBy.rank, 'rank') } }
-      : {}),
-  }
-}
-
-function guestRanks(value: unknown): GuestRanks {
-  const fields = object(value, 'guest')
-  return {
-    guest: whole(fields.guest, 'guest'),
-    name: text(fields.name, 'name'),
-    agent: whole(fields.agent, 'agent'),
-    ranks: list(fields.ranks, 'ranks', whole),
   }
 }
 

@@ -92,16 +92,6 @@ export type NodeStart =
 /** The argument vector of the process on a node; `node` is undefined when one command starts it on several. */
 export type NodeCommand = (node: string | undefined) => readonly [string, ...string[]]
 
-/** What the scheduler does to a job that is cancelled or out of time. */
-export interface CancelSemantics {
-  /** Signals that processes can act on, in their order. */
-  readonly signals: readonly NodeJS.Signals[]
-  /** Seconds from the first of them to SIGKILL at usual settings; 0 when it may follow at once, undefined when none follows. */
-  readonly killAfter?: number
-  /** What else is known, as a sentence. */
-  readonly note: string
-}
-
 /** One batch system. */
 export interface SchedulerAdapter {
   readonly name: SchedulerName
@@ -126,5 +116,6 @@ export interface SchedulerAdapter {
   readonly tellsExitStatus: boolean
   /** Where it is not: the largest status of its processes by what the start command wrote. */
   statusFrom?(said: string): number
-  readonly cancel: CancelSemantics
+  /** What it does to a job that is cancelled or out of time, as a sentence. */
+  readonly atCancel: string
 }

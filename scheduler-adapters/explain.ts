@@ -7,7 +7,7 @@ import { adapterOf } from './resolve.ts'
 /** Lines of plain text: source, nodes with their slots, and the origin of each figure. */
 export function explainAllocation(allocation: Allocation): string[] {
   const { nodes, jobId, deadline, workDir, scratchDir, origins, scheduler } = allocation
-  const { title, cancel, neverRun } = adapterOf(scheduler)
+  const { title, atCancel, neverRun } = adapterOf(scheduler)
   const slots = nodes.reduce((sum, node) => sum + node.slots, 0)
   return [
     `scheduler   ${title}${jobId ? `, job ${jobId}` : ''}${neverRun ? ' (adapter never run on the real thing)' : ''}`,
@@ -18,7 +18,7 @@ export function explainAllocation(allocation: Allocation): string[] {
     `scratch     ${scratchDir}`,
     'why',
     ...origins.map(({ what, from }) => `  ${what}: ${from}`),
-    `at cancel   ${cancel.note}`,
+    `at cancel   ${atCancel}`,
   ]
 }
 

@@ -46,11 +46,8 @@ export const flux: SchedulerAdapter = {
   forwardsEnvironment: false,
   tellsExitStatus: true,
 
-  cancel: {
-    signals: ['SIGTERM'],
-    killAfter: 5,
-    note: 'flux cancel and the time limit send TERM, KILL after kill-timeout (5 s unless the site says otherwise)',
-  },
+  atCancel:
+    'flux cancel and the time limit send TERM, KILL after kill-timeout (5 s unless the site says otherwise)',
 }
 
 /** A resource set of RFC 20, version 1: nodes by broker rank with their cores, and when they expire (seconds since 1970). */

@@ -49,11 +49,8 @@ export const gridengine: SchedulerAdapter = {
   forwardsEnvironment: true,
   tellsExitStatus: true,
 
-  cancel: {
-    signals: ['SIGUSR2'],
-    killAfter: 0,
-    note: 'qdel kills at once; a job submitted with -notify, as leet submit does, gets USR2 first, as long before as the queue says (60 s)',
-  },
+  atCancel:
+    'qdel kills at once; a job submitted with -notify, as leet submit does, gets USR2 first, as long before as the queue says (60 s)',
 }
 
 /** Lines of sge_pe(5): `HOST SLOTS QUEUE PROCESSORS`; a host stands once per queue that it gives slots from. */

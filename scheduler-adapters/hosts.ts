@@ -125,10 +125,7 @@ export const hostfile: SchedulerAdapter = {
     })),
   forwardsEnvironment: false,
   tellsExitStatus: true,
-  cancel: {
-    signals: ['SIGINT', 'SIGTERM', 'SIGHUP'],
-    note: 'nothing but the user ends such a job; a closed SSH connection tells the other nodes',
-  },
+  atCancel: 'nothing but the user ends such a job; a closed SSH connection tells the other nodes',
 }
 
 /** This host alone: no batch system, no list of hosts. */
@@ -145,7 +142,7 @@ export const local: SchedulerAdapter = {
   start: () => [],
   forwardsEnvironment: true,
   tellsExitStatus: true,
-  cancel: { signals: ['SIGINT', 'SIGTERM', 'SIGHUP'], note: 'nothing but the user ends such a job' },
+  atCancel: 'nothing but the user ends such a job',
 }
 
 /** The host's own name, or `localhost` when it is none that others could use. */

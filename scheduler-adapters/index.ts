@@ -4,7 +4,6 @@ export {
   type AdapterInputs,
   type AllocatedNode,
   type Allocation,
-  type CancelSemantics,
   type NodeCommand,
   type NodeStart,
   type Origin,
@@ -13,8 +12,6 @@ export {
   type SchedulerName,
 } from './adapter.ts'
 export { explainAllocation } from './explain.ts'
-export { checkHostName } from './host-name.ts'
-export { expandHostlist, foldHostlist, type HostlistDialect } from './hostlist.ts'
 export { parseHostfile, parseHostOption, parseHostSequence } from './hosts.ts'
 export { startEnvironment } from './nodes.ts'
 export { type AllocationRequest, adapterOf, nodeOfThisProcess, resolveAllocation } from './resolve.ts'

@@ -45,11 +45,8 @@ export const lsf: SchedulerAdapter = {
   forwardsEnvironment: false,
   tellsExitStatus: false,
 
-  cancel: {
-    signals: ['SIGINT', 'SIGTERM'],
-    killAfter: 20,
-    note: 'bkill and limits send INT, TERM and KILL, JOB_TERMINATE_INTERVAL (10 s unless the site says otherwise) apart',
-  },
+  atCancel:
+    'bkill and limits send INT, TERM and KILL, JOB_TERMINATE_INTERVAL (10 s unless the site says otherwise) apart',
 }
 
 async function mentioned(inputs: AdapterInputs): Promise<{ mentions: [string, number][]; from: string }> {

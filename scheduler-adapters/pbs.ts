@@ -108,11 +108,8 @@ export const torque: SchedulerAdapter = {
   refuseTask,
   ...family,
   allocation: (inputs) => allocation(inputs, 'torque'),
-  cancel: {
-    signals: ['SIGTERM'],
-    killAfter: 0,
-    note: 'qdel was seen to send TERM to the first node only, KILL following at once; agents elsewhere notice that the controller is gone',
-  },
+  atCancel:
+    'qdel was seen to send TERM to the first node only, KILL following at once; agents elsewhere notice that the controller is gone',
 }
 
 export const openpbs: SchedulerAdapter = {
@@ -122,9 +119,6 @@ export const openpbs: SchedulerAdapter = {
   refuseTask,
   ...family,
   allocation: (inputs) => allocation(inputs, 'openpbs'),
-  cancel: {
-    signals: ['SIGTERM'],
-    killAfter: 10,
-    note: 'qdel sends TERM to the script and to tasks on all nodes, KILL after kill_delay (10 s unless the site says otherwise; a job was seen to run on for 13 s)',
-  },
+  atCancel:
+    'qdel sends TERM to the script and to tasks on all nodes, KILL after kill_delay (10 s unless the site says otherwise; a job was seen to run on for 13 s)',
 }

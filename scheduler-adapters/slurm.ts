@@ -114,11 +114,8 @@ export const slurm: SchedulerAdapter = {
   forwardsEnvironment: true,
   tellsExitStatus: true,
 
-  cancel: {
-    signals: ['SIGCONT', 'SIGTERM'],
-    killAfter: 30,
-    note: 'scancel and the time limit send CONT and TERM to every process of every step at once, KILL after KillWait (30 s unless the site says otherwise)',
-  },
+  atCancel:
+    'scancel and the time limit send CONT and TERM to every process of every step at once, KILL after KillWait (30 s unless the site says otherwise)',
 }
 
 /**

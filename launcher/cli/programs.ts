@@ -2,9 +2,9 @@
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { LeetError, type Log, usageError } from '../../common/index.ts'
+import { type Log, usageError } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
-import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { inspectProgram, type ProgramFacts, refuseMissingLibraries } from '../images/inspect.ts'
 import type { MountPlanner } from '../plan/mounts.ts'
 import type { InspectedProgram, MpiFlavour } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
@@ -30,16 +30,7 @@ export async function inspectPrograms(settings: Settings): Promise<InspectedProg
       const workDir = checkedWorkDirectory(program.workDir ?? process.cwd())
       // As mpirun does: a relative path starts from the working directory of the ranks.
       const facts = await inspectOrTrust(program.argv[0], settings, workDir)
-      if (settings.image.name === undefined && facts.missing.length > 0) {
-        const names = facts.missing.map((library) => library.name)
-        throw new LeetError({
-          code: 'LEET_E_PROGRAM',
-          what: `needs ${names.join(', ')}, which cannot be found`,
-          where: facts.path,
-          hint: 'install the library, or name its directory in LD_LIBRARY_PATH',
-          exitCode: 127,
-        })
-      }
+      if (settings.image.name === undefined) refuseMissingLibraries(facts)
       return {
         facts,
         plan: {

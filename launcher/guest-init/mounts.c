@@ -22,7 +22,7 @@
 #include "modules.h"
 #include "report.h"
 
-// The image's label in the EROFS superblock (images/erofs.ts).
+// The image's label in the EROFS superblock (images/formats/erofs.ts).
 enum { ROOT_LABEL_OFFSET = 1024 + 64 };
 static const char root_label[] = "leet-root";
 

@@ -3,7 +3,7 @@
 // qemu-img do with such a name is more than reading (CVE-2024-4467): whatever names another file is refused.
 import { LeetError } from '../../common/index.ts'
 import type { DiskFormat } from '../machines/spec.ts'
-import { withFile } from './elf.ts'
+import { withFile } from './formats/index.ts'
 
 /** A disk image that refers to no other file. */
 export interface DiskImage {

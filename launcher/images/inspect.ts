@@ -3,7 +3,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { isSystemError, LeetError, systemReason } from '../../common/index.ts'
-import { isElf, MACHINE_X86_64, withFile } from './elf.ts'
+import { isElf, MACHINE_X86_64, withFile } from './formats/index.ts'
 import { hostLoaderSettings, LinkMap, type LoaderSettings, type MissingLibrary } from './loader.ts'
 import { findMpi, type MpiFacts } from './mpi.ts'
 
@@ -61,13 +61,12 @@ export function factsOf(opened: OpenedProgram): ProgramFacts {
 }
 
 /** Refuses a program that could not start on this host, hence in no guest either: `LEET_E_LIBRARY` names what is missing. */
-export function refuseMissingLibraries(opened: OpenedProgram): void {
-  const missing = missingOf(opened)
+export function refuseMissingLibraries({ path, missing }: Pick<ProgramFacts, 'path' | 'missing'>): void {
   const [first] = missing
   if (!first) return
   throw new LeetError({
     code: 'LEET_E_LIBRARY',
-    where: opened.path,
+    where: path,
     what: `${missing.map(({ name }) => name).join(', ')} cannot be found`,
     why: `${first.neededBy} needs ${first.name}`,
     hint: 'set LD_LIBRARY_PATH as for a run on this host, or load the module that has it',
@@ -80,7 +79,7 @@ function filesOf({ path, map, interpreters }: OpenedProgram): string[] {
 }
 
 /** Libraries that an opened program, or a script's interpreters, would not find. */
-function missingOf({ map, interpreters }: OpenedProgram): MissingLibrary[] {
+export function missingOf({ map, interpreters }: OpenedProgram): MissingLibrary[] {
   return [...map.missing, ...interpreters.filter((i) => i.map !== map).flatMap(missingOf)]
 }
 

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { EXIT_USAGE, LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
 import { decompress } from './decompress.ts'
-import { isElf } from './elf.ts'
+import { isElf } from './formats/index.ts'
 import { loadOrder, type ModuleIndex, readModuleIndex } from './modules.ts'
 
 /** A kernel and its modules. */
@@ -27,8 +27,8 @@ const OTHER_MODULES = ['af_packet', 'virtio_rng', 'isofs']
 const SHARE_MODULES = ['9p', '9pnet_virtio']
 
 /**
- * The sets of modules on the disk, by the name under which the guest's init asks for them: what is not there for a
- * seed's mount makes that mount fail, and init says so.
+ * The sets of modules on the disk, by the names that the guest's init asks for. When a module is missing, the mount that
+ * needs it fails, and init says so.
  */
 export const MODULE_SETS: Readonly<Record<string, readonly string[]>> = {
   base: [...NETWORK_MODULES, ...OTHER_MODULES],

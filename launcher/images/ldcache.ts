@@ -26,8 +26,8 @@ export function parseLdCache(bytes: Uint8Array, where: string): CachedLibrary[] 
 }
 
 /**
- * What tells the paths that a cache has for a name, in its order. Of thousands of libraries only those asked for are
- * read: a program is looked at before every start.
+ * Gives a function that finds the paths of a library in a cache, in the cache's order. A cache has thousands of libraries,
+ * and a program is looked at before every start: only what is asked for is read.
  */
 export function searchLdCache(bytes: Uint8Array, where: string): (name: string) => string[] {
   const { cache, entries, library } = openLdCache(bytes, where)

@@ -6,21 +6,19 @@ import { readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
-import { writeCpio } from './cpio.ts'
-import { isElf, withFile } from './elf.ts'
-import { writeErofs } from './erofs.ts'
+import { isElf, stampOf, withFile, writeCpio, writeErofs } from './formats/index.ts'
 import { guestInitPath } from './guest-init.ts'
 import { addModules, addSettings, addSkeleton, addTools, moduleList, TOOL_DIRECTORIES } from './guest-root.ts'
 import type { ImageProgram, LinuxImage, LinuxImageRequest } from './image.ts'
-import { findProgram, type OpenedProgram, openProgram, refuseMissingLibraries } from './inspect.ts'
+import { findProgram, missingOf, type OpenedProgram, openProgram, refuseMissingLibraries } from './inspect.ts'
 import { findKernel, KERNEL_DIRECTORIES, type Kernel, ROOT_MODULES, readKernel } from './kernel.ts'
 import { hostLoaderSettings, LD_CACHE } from './loader.ts'
 import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
-import { findMpi, type MpiFacts } from './mpi.ts'
+import { findMpi, mpiOfAll } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
 import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
-import { ImageTree, stampOf } from './tree.ts'
+import { ImageTree } from './tree.ts'
 
 /** Where images are kept and who is told. */
 export interface ComposeContext extends WaitLimits {
@@ -52,11 +50,11 @@ export async function composeLinuxImage(
   const programs = opened.map(
     ({ path, map }, i): ImageProgram => ({ name: request.programs[i] as string, path, mpi: findMpi(map) }),
   )
-  const mpi = onlyMpi(programs)
+  const mpi = mpiOfAll(programs)
   await addTools(tree, request.starter.path, context)
   await addModules(tree, kernel, context)
   addSettings(tree)
-  // Taken before anything is read for good: what changes from here on makes the image a new one next time.
+  // Before contents are read: a file that changes while the image is made counts as changed at the next job.
   const stamps = stampsOf([
     ...[
       init,
@@ -70,7 +68,7 @@ export async function composeLinuxImage(
     ...searched,
     ...tree.sources,
     // Another version of this program may make something else of the same.
-    ...readdirSync(dirname(import.meta.filename)).map((name) => join(dirname(import.meta.filename), name)),
+    ...ownFiles(),
   ])
   const boot = await makeBoot(store, kernel, init, context)
   const disk = await makeDisk(store, tree, context)
@@ -78,7 +76,7 @@ export async function composeLinuxImage(
   await store.remember('requests', key, JSON.stringify({ stamps, image, programs, mpi } satisfies Remembered))
   const files = imageOf(store, image)
   if (!files) {
-    throw new LeetError({ code: 'LEET_E_IMAGE_FILE', where: store.root, what: 'the new image is gone' })
+    throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
   }
   await store.remember(IMAGES, files.id, image)
   return { ...files, programs, mpi, composed: boot.made || disk.made }
@@ -119,7 +117,7 @@ function openPrograms({ programs, env, directory }: LinuxImageRequest): OpenedPr
   const settings = hostLoaderSettings(env, directory)
   return programs.map((name) => {
     const opened = openProgram(findProgram(name, env, directory), env, settings)
-    refuseMissingLibraries(opened)
+    refuseMissingLibraries({ path: opened.path, missing: missingOf(opened) })
     return opened
   })
 }
@@ -144,10 +142,10 @@ function addPrograms(
   const searched: string[] = []
   const add = ({ path, kind, map, interpreters }: OpenedProgram) => {
     tree.host(path)
-    // A mounted directory's files are not in the tree, but decide what else is.
+    // Files below a mounted directory are not in the tree. But what they need is, so a change of them counts.
     searched.push(path, ...map.objects.map((object) => object.path))
     if (kind === 'script') return interpreters.forEach(add)
-    // What the user adds, a program may load: extensions of an interpreter, say, with what those need.
+    // A program may load libraries that the user adds, such as extensions of an interpreter: they bring what they need.
     for (const library of map.program.elf.dynamic ? libraries : []) {
       const missing = map.openPlugin(library, map.program)
       if (missing) log.warn(`${library} is in the image, but not ${missing.name}, which it needs`)
@@ -162,6 +160,12 @@ function addPrograms(
   return searched
 }
 
+/** The files of this folder, or of the bundle that it is a part of. */
+function ownFiles(): string[] {
+  const folder = dirname(import.meta.filename)
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name))
+}
+
 /** Host paths of the tree's files that are shared objects by name and content. */
 function sharedObjects(tree: ImageTree): string[] {
   return [...tree.entries.values()].flatMap((entry) => {
@@ -169,19 +173,6 @@ function sharedObjects(tree: ImageTree): string[] {
     const { path } = entry.content
     if (!/\.so(\.[\d.]+)?$/.test(path)) return []
     return withFile(path, (source) => isElf(source.read(0, 4))) ? [path] : []
-  })
-}
-
-/** One MPI for all programs of an image, else none of them could talk to the others. */
-function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
-  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
-  if (!first) return { flavour: 'none' }
-  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
-  if (!other) return first.mpi
-  throw new LeetError({
-    code: 'LEET_E_PROGRAM',
-    what: 'the programs use different MPI libraries',
-    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
   })
 }
 

@@ -2,7 +2,7 @@
 // more when a library dlopens a plug-in. Rules as in glibc's elf/dl-load.c; musl's simpler ones for programs linked with it.
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type Elf, readElf, withFile } from './elf.ts'
+import { type Elf, readElf, withFile } from './formats/index.ts'
 import { type CachedLibrary, parseLdCache, searchLdCache, writeLdCache } from './ldcache.ts'
 
 /** What the search depends on beside the objects themselves. */
@@ -180,7 +180,10 @@ export class LinkMap {
     return undefined
   }
 
-  /** DT_RPATH of the object, of what loaded it and of the program, unless it has DT_RUNPATH; LD_LIBRARY_PATH; DT_RUNPATH. */
+  /**
+   * In their order: DT_RPATH of the object, of what loaded it and of the program, unless the object has DT_RUNPATH; then
+   * LD_LIBRARY_PATH; then DT_RUNPATH of the object.
+   */
   private directories(by: LoadedObject): string[] {
     const directories: string[] = []
     if (by.elf.runpath.length === 0) {

@@ -1,13 +1,12 @@
 // What an image was made of, so that the next job with the same programs finds it in a few milliseconds: every file and
 // directory that had a part in the outcome, by what lstat(2) says of it. When any of them has changed, or one that was
-// not there has appeared, nothing is remembered and the image is composed as if it were new (most often with the
-// result that it is the same).
+// not there has appeared, the image is composed as if it were new; most often it comes out the same.
 import { createHash } from 'node:crypto'
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
+import { stampOf } from './formats/index.ts'
 import type { ImageProgram, LinuxImageRequest } from './image.ts'
 import type { MpiFacts } from './mpi.ts'
-import { stampOf } from './tree.ts'
 
 /** What is kept of one compose. */
 export interface Remembered {

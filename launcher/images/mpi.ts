@@ -1,7 +1,8 @@
 // Which MPI a program uses, read from what the program links: the library's own symbols and version strings decide,
 // not its file name, because libmpi.so.12 may be MPICH, Intel MPI or MVAPICH and libmpi.so.40 any Open MPI since 2.
 import { basename } from 'node:path'
-import { definesSymbol, textOfSymbol, withFile } from './elf.ts'
+import { LeetError } from '../../common/index.ts'
+import { definesSymbol, textOfSymbol, withFile } from './formats/index.ts'
 import type { LinkMap, LoadedObject } from './loader.ts'
 
 /** The MPI of a program. */
@@ -24,6 +25,22 @@ export function findMpi(map: LinkMap): MpiFacts {
     if (facts) return facts
   }
   return mpiInside(map.program.path)
+}
+
+/**
+ * The one MPI of the programs of an image: with different ones none could talk to the others, which is `LEET_E_LIBRARY`.
+ * Programs without any are no matter.
+ */
+export function mpiOfAll(programs: readonly { readonly path: string; readonly mpi: MpiFacts }[]): MpiFacts {
+  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
+  if (!first) return { flavour: 'none' }
+  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
+  if (!other) return first.mpi
+  throw new LeetError({
+    code: 'LEET_E_LIBRARY',
+    what: 'the programs use different MPI libraries',
+    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
+  })
 }
 
 /** The MPI that this library is; undefined for Fortran or C++ wrappers and anything else. */

@@ -3,7 +3,7 @@
 // paths their build compiled in) and looked for beside them, so that any installation prefix works.
 import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { withFile } from './elf.ts'
+import { withFile } from './formats/index.ts'
 import type { Environment } from './inspect.ts'
 import type { LinkMap, LoadedObject } from './loader.ts'
 

@@ -4,29 +4,7 @@
 import { lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { LeetError } from '../../common/index.ts'
-
-/** Where the bytes of a file come from. A host file is known by what stat(2) said when it was added. */
-export type FileContent =
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  | {
-      readonly kind: 'host'
-      readonly path: string
-      /** Device, inode, size, mtime and ctime: equal while the content is. */
-      readonly stamp: string
-    }
-
-/** One entry of a tree. Modes are permission bits. */
-export type TreeEntry =
-  | { readonly kind: 'directory'; readonly mode: number }
-  | {
-      readonly kind: 'file'
-      readonly mode: number
-      readonly size: number
-      /** Seconds since 1970; of files made here 0. */
-      readonly mtime: number
-      readonly content: FileContent
-    }
-  | { readonly kind: 'symlink'; readonly target: string }
+import { stampOf, type TreeEntry } from './formats/index.ts'
 
 const MAX_LINKS = 40
 const MAX_ENTRIES = 1_000_000
@@ -183,11 +161,6 @@ export class ImageTree {
     }
     return at
   }
-}
-
-/** What tells whether a file has changed, without reading it. */
-export function stampOf(stats: Stats): string {
-  return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`
 }
 
 function statOf(path: string, follow = false): Stats {

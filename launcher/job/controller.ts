@@ -225,7 +225,7 @@ export function createController(context: ControllerContext): Controller {
 
   async function spawn(request: SpawnRequest): Promise<SpawnResult> {
     if (!numbers.has(request.job)) {
-      throw new LeetError({ code: 'LEET_E_SPAWN', what: 'an unknown job asked for more ranks' })
+      throw new LeetError({ code: 'LEET_E_COMM_SPAWN', what: 'an unknown job asked for more ranks' })
     }
     const caller = plan.programs[0] as PlanProgram
     const programs = spawnedPrograms(request.commands, caller)

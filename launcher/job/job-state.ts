@@ -397,4 +397,4 @@ class Course {
   }
 }
 
-const ENDING = new LeetError({ code: 'LEET_E_SPAWN', what: 'the job is ending' })
+const ENDING = new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })

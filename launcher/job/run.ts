@@ -14,14 +14,14 @@ import {
 import type { Allocation } from '../../scheduler-adapters/index.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
-import {
-  type BootOrder,
-  type DiskImageFile,
-  type GuestImage,
-  type HeldGuest,
-  type JobSecrets,
-  noSecrets,
-  type OsvImageFiles,
+import type {
+  BootOrder,
+  DiskImageFile,
+  GuestAccess,
+  GuestImage,
+  HeldGuest,
+  JobSecrets,
+  OsvImageFiles,
 } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import { environmentOf, settingsFor } from '../plan/rank-environment.ts'
@@ -40,7 +40,7 @@ export interface HeldGuests {
   /** In the order of the plan. `address`: by which the other guests know it. */
   readonly guests: readonly (HeldGuest & { readonly address: string })[]
   /** What leads into them. */
-  readonly secrets: JobSecrets
+  readonly access: GuestAccess
   /** A distribution's own image, where they booted one. */
   readonly disk?: DiskImageFile
   /** The image of OSv guests. */
@@ -97,9 +97,13 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
   let controller: Controller | undefined
   const boots = plan.guestKind !== 'host' && !order.session
   const programs = plan.programs.map(({ argv }) => argv[0])
-  const image = boots ? await findImage({ ...order, programs }) : imageOf(order.session)
-  const secrets = boots ? await makeSecrets(plan, image, log) : (order.session?.secrets ?? noSecrets)
-  const held = order.session && heldGuestsOf(order.session)
+  let image = imageOf(order.session)
+  let secrets: JobSecrets = { kind: 'host' }
+  if (boots) {
+    image = await findImage({ ...order, programs })
+    secrets = await makeSecrets(plan, image, log)
+  }
+  const held = order.session && { access: order.session.access, guests: heldGuestsOf(order.session) }
   const { signal, onAgentSignal } = endSignal(order)
   const nodes = await openNodes(
     {
@@ -145,7 +149,11 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
       ...(held ? { held } : {}),
     }),
     ...(held
-      ? { addresses: plan.guests.map(({ name }) => (held[name] as HeldGuests['guests'][number]).address) }
+      ? {
+          addresses: plan.guests.map(
+            ({ name }) => (held.guests[name] as HeldGuests['guests'][number]).address,
+          ),
+        }
       : {}),
     environmentOf: (program, guest, addresses) =>
       environmentOf(

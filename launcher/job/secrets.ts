@@ -1,43 +1,49 @@
-// The secrets of a job, made anew for each.
+// The secrets of a job, made anew for each, and what of them leads into its guests.
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../../common/index.ts'
-import { type GuestImage, type JobSecrets, noSecrets } from '../node/worker.ts'
+import type { GuestAccess, GuestImage, GuestSecrets } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 
 /** Keys and certificates for guests that boot this image, and for what joins their nodes. */
-export async function makeSecrets(
-  plan: JobPlan,
-  image: GuestImage | undefined,
-  log: Log,
-): Promise<JobSecrets> {
+export async function makeSecrets(plan: JobPlan, image: GuestImage, log: Log): Promise<GuestSecrets> {
   const ofGuests = await guestSecrets(plan, image, log)
   return plan.network.mode === 'mesh'
     ? { ...ofGuests, mesh: randomBytes(32).toString('base64url') }
     : ofGuests
 }
 
+/** What leads into guests with these secrets, and nothing that only they need. */
+export function accessOf(secrets: GuestSecrets): GuestAccess {
+  if (secrets.kind === 'linux') {
+    const { clientKey, hostKey } = secrets
+    return { kind: 'linux', clientKey, hostKey: { publicKey: hostKey.publicKey } }
+  }
+  const { tls } = secrets
+  return { kind: 'osv', ...(tls ? { tls: { ca: tls.ca, client: tls.client } } : {}) }
+}
+
 async function guestSecrets(
   { jobId, guests, network }: JobPlan,
-  image: GuestImage | undefined,
+  image: GuestImage,
   log: Log,
-): Promise<JobSecrets> {
-  if (image?.kind === 'osv') {
+): Promise<GuestSecrets> {
+  if (image.kind === 'osv') {
     if (!image.tls) {
       log.warn(
         network.mode === 'bridge'
           ? `the OSv base has no TLS: whoever reaches the bridge ${network.bridge} may control the guests; OSv built with libssl would be protected`
           : 'the OSv base has no TLS: every user of this node may control the guests by the ports that lead to them; prefer --network bridge=NAME, which has none, or OSv built with libssl',
       )
-      return noSecrets
+      return { kind: 'osv' }
     }
     const { makeJobCertificates } = await import('../../mpi-bridge/index.ts')
     const { ca, client, server } = makeJobCertificates()
-    return { ...noSecrets, osv: { ca, client, servers: guests.map(({ name }) => server(name)) } }
+    return { kind: 'osv', tls: { ca, client, servers: guests.map(({ name }) => server(name)) } }
   }
   const { makeSshKeyPair } = await import('../../contextualise/index.ts')
   const pair = (comment: string) => {
     const key = makeSshKeyPair(comment)
     return { privateKey: key.private, publicKey: key.public }
   }
-  return { hostKey: pair(`leet-host-${jobId}`), clientKey: pair(`leet-${jobId}`) }
+  return { kind: 'linux', hostKey: pair(`leet-host-${jobId}`), clientKey: pair(`leet-${jobId}`) }
 }

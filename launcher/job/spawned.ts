@@ -94,5 +94,5 @@ function guestsNamed({ guests, nodes }: JobPlan, hosts: readonly string[] | unde
 }
 
 function refused(what: string, cause?: unknown): LeetError {
-  return new LeetError({ code: 'LEET_E_SPAWN', what, cause })
+  return new LeetError({ code: 'LEET_E_COMM_SPAWN', what, cause })
 }

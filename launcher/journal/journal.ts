@@ -21,6 +21,7 @@ import { rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { delimiter, join } from 'node:path'
 import {
+  commandMissing,
   Deadline,
   identify,
   LeetError,
@@ -277,9 +278,5 @@ function resolveCommand(command: string, env: NodeJS.ProcessEnv): string {
       return path
     } catch {}
   }
-  throw new LeetError({
-    code: 'LEET_E_COMMAND_MISSING',
-    what: `the command ${command} is not on PATH`,
-    hint: `install the package that has ${command}`,
-  })
+  throw commandMissing(command)
 }

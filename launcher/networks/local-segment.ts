@@ -69,7 +69,7 @@ function startSwitch(journal: Journal, directory: string, guests: number): Journ
   } catch (cause) {
     if (!(cause instanceof LeetError && cause.code === 'LEET_E_COMMAND_MISSING')) throw cause
     throw new LeetError({
-      code: 'LEET_E_NETWORK',
+      code: 'LEET_E_COMMAND_MISSING',
       what: 'more than one guest on a node needs vde_switch, which is not on PATH',
       hint: 'apt-get install vde2 vde-switch (Debian), or a single guest',
       cause,

@@ -156,7 +156,7 @@ function spawnGanesha(journal: Journal, argv: readonly string[]): ChildProcess {
   } catch (cause) {
     if (!(cause instanceof LeetError && cause.code === 'LEET_E_COMMAND_MISSING')) throw cause
     throw new LeetError({
-      code: 'LEET_E_EXPORT',
+      code: 'LEET_E_COMMAND_MISSING',
       what: 'nfs-ganesha, which serves the directory, is not installed on this node',
       hint: 'apt-get install nfs-ganesha nfs-ganesha-vfs (Debian)',
       cause,

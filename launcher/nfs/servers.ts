@@ -103,7 +103,7 @@ async function resolveServer(mount: NfsMount, limits: WaitLimits): Promise<NfsSe
   } catch (cause) {
     if (cause instanceof LeetError && cause.code !== 'LEET_E_DEADLINE') throw cause
     throw new LeetError({
-      code: 'LEET_E_NFS_SERVER',
+      code: 'LEET_E_NFS_ADDRESS',
       where: mount.server,
       what: `the NFS server of ${mount.path} has no IPv4 address on this node`,
       why: messageOf(cause),

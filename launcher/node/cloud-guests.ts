@@ -12,12 +12,11 @@ import { machineShares } from '../nfs/seed-mounts.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import { cloudInitFailure, explainingMissing, isWithoutSeed, mountFailure } from './cloud-words.ts'
 import type { NodeGuests } from './node-guests.ts'
-import { sshAccess, sshGuests } from './ssh-guests.ts'
-import type { MachinesContext } from './virtual-machines.ts'
+import { type SshGuestsContext, sshAccess, sshGuests } from './ssh-guests.ts'
 import type { DiskImageFile } from './worker.ts'
 
 /** The guests of this node; nothing is started yet. */
-export function cloudGuests(context: MachinesContext & { readonly image: DiskImageFile }): NodeGuests {
+export function cloudGuests(context: SshGuestsContext & { readonly image: DiskImageFile }): NodeGuests {
   const { plan, image, secrets, journal, log } = context
   let tools: GuestTools | undefined
   return sshGuests(context, {

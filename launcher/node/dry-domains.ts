@@ -17,7 +17,7 @@ import { cloudMachine } from './cloud-guests.ts'
 import { linuxMachine } from './linux-guests.ts'
 import { osvMachine, osvSeedOf } from './osv-guests.ts'
 import { SSH_PORT } from './ssh-guests.ts'
-import { type DiskImageFile, noSecrets } from './worker.ts'
+import type { DiskImageFile } from './worker.ts'
 
 /** The description of each guest's domain, by the name of the guest; `image` is what `--image` names. */
 export function dryDomains(plan: JobPlan, image: string | undefined): Readonly<Record<string, string>> {
@@ -78,7 +78,7 @@ function machineOf(
   const disk = diskOf(image)
   if (plan.guestKind === 'osv') {
     const about = { plan: { ...plan, mounts: [] }, addresses: plan.guests.map(() => network.address) }
-    const said = osvSeedOf({ ...about, secrets: noSecrets }, guest, network, [])
+    const said = osvSeedOf({ ...about, secrets: { kind: 'osv' } }, guest, network, [])
     const parts =
       disk === undefined
         ? { kernel: `${composed}/KERNEL`, disk: `${composed}/DISK`, mountTool: undefined }

@@ -5,30 +5,30 @@ import type { GuestPlan } from '../plan/plan.ts'
 import { explainingMissing } from './cloud-words.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { openGuestChannel } from './ssh-guests.ts'
-import type { HeldGuest, JobSecrets } from './worker.ts'
+import type { HeldGuest, LinuxAccess } from './worker.ts'
 
 /** What `heldGuests` is told. */
 export interface HeldGuestsContext {
   /** The guests of this node that the job uses. */
   readonly guests: readonly GuestPlan[]
   readonly held: Readonly<Record<string, HeldGuest>>
-  /** Those of the session, as far as they lead into its guests. */
-  readonly secrets: JobSecrets
+  /** What leads into the guests of the session. */
+  readonly access: LinuxAccess
   /** They booted a distribution's own image. */
   readonly ownImage: boolean
   readonly log: Log
 }
 
 /** The guests of a session on this node; they are ready. */
-export function heldGuests({ guests, held, secrets, ownImage, log }: HeldGuestsContext): NodeGuests {
+export function heldGuests({ guests, held, access, ownImage, log }: HeldGuestsContext): NodeGuests {
   return {
     boot(scope, onState) {
       return scope.each(
         guests,
         ({ name }) => name,
         async (guest, own): Promise<NodeGuest> => {
-          const access = held[guest.name]
-          if (!access) {
+          const known = held[guest.name]
+          if (!known) {
             throw new LeetError({
               code: 'LEET_E_SESSION',
               what: 'it is not of the session',
@@ -40,18 +40,14 @@ export function heldGuests({ guests, held, secrets, ownImage, log }: HeldGuestsC
             index: guest.index,
             scope: own,
             serviceHost: '127.0.0.1',
-            serviceAddress: access.serviceAddress,
+            serviceAddress: known.serviceAddress,
             switchesUser: true,
             // The session knows why a guest of its own is gone; here the channel breaks.
             lost: new Promise(() => {}),
             channelExplains: true,
             openChannel: (listener, limits) => {
               const told = ownImage ? explainingMissing(listener, guest.name, log) : listener
-              return openGuestChannel(
-                guest,
-                { port: access.port, secrets, scope: own, listener: told },
-                limits,
-              )
+              return openGuestChannel(guest, { port: known.port, access, scope: own, listener: told }, limits)
             },
           }
         },

@@ -21,7 +21,7 @@ import { followFile } from './follow-file.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { osvRestOf } from './osv-rest.ts'
 import { OsvStaging, planStaging } from './osv-staging.ts'
-import type { GuestState, HeldGuest, JobSecrets, OsvImageFiles } from './worker.ts'
+import type { GuestState, HeldGuest, OsvAccess, OsvImageFiles } from './worker.ts'
 
 /** What `heldOsvGuests` is told. */
 export interface HeldOsvGuestsContext {
@@ -29,8 +29,8 @@ export interface HeldOsvGuestsContext {
   /** The guests of this node that the job uses. */
   readonly guests: readonly GuestPlan[]
   readonly held: Readonly<Record<string, HeldGuest>>
-  /** Those of the session. */
-  readonly secrets: JobSecrets
+  /** What leads into the guests of the session. */
+  readonly access: OsvAccess
   /** Which the guests booted. */
   readonly image: OsvImageFiles
   readonly log: Log
@@ -49,11 +49,11 @@ export function heldOsvGuests(context: HeldOsvGuestsContext): NodeGuests {
   return {
     boot(scope, onState, limits) {
       return scope.each(context.guests, nameOf, async (plan, own) => {
-        const access = context.held[plan.name]?.osv && context.held[plan.name]
-        if (!access) {
+        const known = context.held[plan.name]?.osv && context.held[plan.name]
+        if (!known) {
           throw new LeetError({ code: 'LEET_E_SESSION', what: 'it is not of the session', where: plan.name })
         }
-        const guest = new HeldOsvGuest(context, plan, access, own)
+        const guest = new HeldOsvGuest(context, plan, known, own)
         await guest.take((state) => onState(guest.index, state), own.within(limits))
         return guest
       })
@@ -79,16 +79,15 @@ class HeldOsvGuest implements NodeGuest {
   #gone = false
   #poweredOff = false
 
-  constructor(context: HeldOsvGuestsContext, guest: GuestPlan, access: HeldGuest, scope: Scope) {
-    const { secrets } = context
-    const { host = '127.0.0.1', port, serviceAddress, osv } = access
+  constructor(context: HeldOsvGuestsContext, guest: GuestPlan, known: HeldGuest, scope: Scope) {
+    const { host = '127.0.0.1', port, serviceAddress, osv } = known
     this.index = guest.index
     this.scope = scope
     this.serviceAddress = serviceAddress
     this.#context = context
     this.#guest = guest
     this.#osv = osv as NonNullable<HeldGuest['osv']>
-    this.#rest = osvRestOf(guest.name, { host, port }, secrets)
+    this.#rest = osvRestOf(guest.name, { host, port }, context.access)
     this.#starts = new StartsFile(`${this.#osv.console}.starts`)
   }
 

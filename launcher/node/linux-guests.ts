@@ -9,8 +9,7 @@ import { machineShares } from '../nfs/seed-mounts.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { NodeGuests } from './node-guests.ts'
 import { guestProcessors } from './processors.ts'
-import { type BootingGuest, openGuestChannel, sshGuests } from './ssh-guests.ts'
-import type { MachinesContext } from './virtual-machines.ts'
+import { type BootingGuest, openGuestChannel, type SshGuestsContext, sshGuests } from './ssh-guests.ts'
 import type { GuestState, LinuxImageFiles } from './worker.ts'
 
 /** Steps of init that tell the user how far a guest is. */
@@ -20,7 +19,7 @@ const STATE_OF_STEP: Readonly<Record<string, GuestState>> = { seed: 'booting', s
 const MOUNT_MS = 40_000
 
 /** The small Linux guests of this node; nothing is started yet. */
-export function linuxGuests(context: MachinesContext & { readonly image: LinuxImageFiles }): NodeGuests {
+export function linuxGuests(context: SshGuestsContext & { readonly image: LinuxImageFiles }): NodeGuests {
   const { plan, image, secrets } = context
   return sshGuests(context, {
     seeds: ['cloud-config'],
@@ -32,7 +31,8 @@ export function linuxGuests(context: MachinesContext & { readonly image: LinuxIm
         onLine: (line) => init.onLine(line),
         async ready(port) {
           await init.ready
-          return (listener, limits) => openGuestChannel(guest, { port, secrets, scope, listener }, limits)
+          return (listener, limits) =>
+            openGuestChannel(guest, { port, access: secrets, scope, listener }, limits)
         },
       }
     },

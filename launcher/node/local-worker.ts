@@ -309,13 +309,15 @@ async function guestsOf(
     if (!guest) return { boot: async () => [] }
     return hostGuests(guest, journal)
   }
-  if (held && image?.kind === 'osv') {
-    const { heldOsvGuests } = await import('./held-osv-guests.ts')
-    return heldOsvGuests({ plan, guests: own, held, secrets, image, log })
-  }
   if (held) {
+    const { access, guests } = held
+    if (image?.kind === 'osv' && access.kind === 'osv') {
+      const { heldOsvGuests } = await import('./held-osv-guests.ts')
+      return heldOsvGuests({ plan, guests: own, held: guests, access, image, log })
+    }
+    if (access.kind !== 'linux') throw otherSecrets()
     const { heldGuests } = await import('./held-guests.ts')
-    return heldGuests({ guests: own, held, secrets, ownImage: image?.kind === 'disk', log })
+    return heldGuests({ guests: own, held: guests, access, ownImage: image?.kind === 'disk', log })
   }
   if (!image || !network) throw new Error('a guest without an image or a network')
   if (!existsSync(image.disk)) {
@@ -331,15 +333,21 @@ async function guestsOf(
   }
   const context = { plan, guests: own, network, placements, addresses, journal, log }
   if (image.kind === 'osv') {
+    if (secrets.kind !== 'osv') throw otherSecrets()
     const { osvGuests } = await import('./osv-guests.ts')
     return osvGuests({ ...context, image, secrets, keep: keep ?? false })
   }
+  if (secrets.kind !== 'linux') throw otherSecrets()
   if (image.kind === 'disk') {
     const { cloudGuests } = await import('./cloud-guests.ts')
     return cloudGuests({ ...context, image, secrets })
   }
   const { linuxGuests } = await import('./linux-guests.ts')
   return linuxGuests({ ...context, image, secrets })
+}
+
+function otherSecrets(): Error {
+  return new Error('secrets of another kind of guest than the image')
 }
 
 // Ranks of the first job are bound as the plan says. Spawned ones go on where the last was bound, and around: MPI never said

@@ -56,10 +56,11 @@ import {
   withConsole,
 } from './virtual-machines.ts'
 import { WorkDisk } from './work-disk.ts'
-import type { GuestState, JobSecrets, OsvImageFiles, PemPair } from './worker.ts'
+import type { GuestState, OsvImageFiles, OsvSecrets, PemPair } from './worker.ts'
 
 /** What OSv guests are made with. */
 export interface OsvGuestsContext extends MachinesContext {
+  readonly secrets: OsvSecrets
   readonly image: OsvImageFiles
   /** Whether a session keeps them, for the ranks of several jobs. */
   readonly keep: boolean
@@ -95,7 +96,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
   return {
     async boot(scope, onState, limits) {
       const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
-      const control = { port: OSV_REST_PORT, unprotected: !context.secrets.osv }
+      const control = { port: OSV_REST_PORT, unprotected: !context.secrets.tls }
       const [prepared, stages] = await Promise.all([
         prepareMachines(context, control, scope, limits),
         carries ? planStaging(context.plan, limits) : [],
@@ -535,11 +536,11 @@ function commandLineOf(
 }
 
 /** The server's part of TLS, where the seed may put files: in the guest's memory. */
-function tlsFiles({ osv }: JobSecrets, { index }: GuestPlan): SeedFile[] {
-  if (!osv) return []
-  const { cert, key } = osv.servers[index] as PemPair
+function tlsFiles({ tls }: OsvSecrets, { index }: GuestPlan): SeedFile[] {
+  if (!tls) return []
+  const { cert, key } = tls.servers[index] as PemPair
   const file = (path: string, content: string): SeedFile => ({ path, content, mode: 0o600, owner: 'root' })
-  return [file(TLS_FILES.ca, osv.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
+  return [file(TLS_FILES.ca, tls.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
 }
 
 // OSv speaks NFS version 3 alone, whatever is best for other guests.

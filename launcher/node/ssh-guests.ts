@@ -23,7 +23,12 @@ import { bootAgain, type MachineParts } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { describePlacement } from './placement.ts'
 import { lostWith, type MachinesContext, prepareMachines, withConsole } from './virtual-machines.ts'
-import type { GuestState, JobSecrets } from './worker.ts'
+import type { GuestState, LinuxAccess, LinuxSecrets } from './worker.ts'
+
+/** What guests with an SSH server are made with. */
+export interface SshGuestsContext extends MachinesContext {
+  readonly secrets: LinuxSecrets
+}
 
 /** A guest that is about to boot. */
 export interface BootingGuest {
@@ -71,7 +76,7 @@ type OpenChannel = (listener: RankListener, limits: WaitLimits) => Promise<Contr
 export const SSH_PORT = 22
 
 /** The guests of this node; nothing is started yet. */
-export function sshGuests(context: MachinesContext, kind: GuestKind): NodeGuests {
+export function sshGuests(context: SshGuestsContext, kind: GuestKind): NodeGuests {
   const { guests, journal, log } = context
   return {
     async boot(scope, onState, limits) {
@@ -211,7 +216,7 @@ function writeSeed(
 }
 
 /** The way into a guest of this node, as root with the job's key. */
-export function sshAccess(where: string, port: number, { clientKey, hostKey }: JobSecrets): SshOptions {
+export function sshAccess(where: string, port: number, { clientKey, hostKey }: LinuxAccess): SshOptions {
   return {
     ...{ where, host: '127.0.0.1', port, username: 'root' },
     privateKey: clientKey.privateKey,
@@ -222,11 +227,11 @@ export function sshAccess(where: string, port: number, { clientKey, hostKey }: J
 /** The way to the ranks of a guest of this node. */
 export function openGuestChannel(
   guest: GuestPlan,
-  { port, secrets, scope, listener }: GuestWay,
+  { port, access, scope, listener }: GuestWay,
   limits: WaitLimits,
 ): Promise<ControlChannel> {
   return openSshChannel(
-    { ...sshAccess(guest.name, port, secrets), command: '/leet/starter', scope, listener },
+    { ...sshAccess(guest.name, port, access), command: '/leet/starter', scope, listener },
     limits,
   )
 }
@@ -235,7 +240,7 @@ export function openGuestChannel(
 export interface GuestWay {
   /** Of this node, which leads to the guest's SSH server. */
   readonly port: number
-  readonly secrets: JobSecrets
+  readonly access: LinuxAccess
   /** With which the channel ends. */
   readonly scope: Scope
   readonly listener: RankListener
@@ -243,7 +248,7 @@ export interface GuestWay {
 
 /** What a Linux guest is told at first boot. */
 export function seedOf(
-  { plan, addresses, secrets }: Pick<MachinesContext, 'plan' | 'addresses' | 'secrets'>,
+  { plan, addresses, secrets }: Pick<SshGuestsContext, 'plan' | 'addresses' | 'secrets'>,
   guest: GuestPlan,
   network: GuestNetwork,
   servers: readonly NfsServer[],

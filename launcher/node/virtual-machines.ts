@@ -11,7 +11,7 @@ import type { Placement } from '../machines/spec.ts'
 import { findNfsServers, type NfsServer } from '../nfs/servers.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import type { GuestControl, NodeNetwork, OpenNetwork } from './node-network.ts'
-import type { JobSecrets } from './worker.ts'
+import type { GuestSecrets } from './worker.ts'
 
 /** What virtual machines of a node are made with, whatever runs in them. */
 export interface MachinesContext {
@@ -23,7 +23,7 @@ export interface MachinesContext {
   readonly placements: readonly Placement[]
   /** Address of each guest of the job, by its index. */
   readonly addresses: readonly string[]
-  readonly secrets: JobSecrets
+  readonly secrets: GuestSecrets
   readonly journal: Journal
   readonly log: Log
 }

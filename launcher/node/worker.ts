@@ -6,25 +6,10 @@ import type { StageLink } from '../images/osv/stage-links.ts'
 import type { DiskFormat } from '../machines/spec.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 
-/** Secrets of a job. They travel only over authenticated, encrypted links and into files of mode 0600. */
-export interface JobSecrets {
-  /** Ed25519 keys in OpenSSH form: the guests' host key and the key that opens them. */
-  readonly hostKey: { readonly privateKey: string; readonly publicKey: string }
-  readonly clientKey: { readonly privateKey: string; readonly publicKey: string }
-  /** For the cables between the switches of several nodes: 32 bytes, base64url. */
-  readonly mesh?: string
-  /** For OSv guests whose REST server speaks TLS: PEM texts of the job's CA, of the client, and of each guest by its index. */
-  readonly osv?: {
-    readonly ca: string
-    readonly client: PemPair
-    readonly servers: readonly PemPair[]
-  }
-}
-
-/** Of jobs whose guests need none. */
-export const noSecrets: JobSecrets = {
-  hostKey: { privateKey: '', publicKey: '' },
-  clientKey: { privateKey: '', publicKey: '' },
+/** An Ed25519 key in OpenSSH form. */
+export interface KeyPair {
+  readonly privateKey: string
+  readonly publicKey: string
 }
 
 /** A certificate and its private key, PEM. */
@@ -32,6 +17,48 @@ export interface PemPair {
   readonly cert: string
   readonly key: string
 }
+
+/** What leads into Linux guests: the key that opens them, and the one by which their SSH servers are known. */
+export interface LinuxAccess {
+  readonly kind: 'linux'
+  readonly clientKey: KeyPair
+  readonly hostKey: Pick<KeyPair, 'publicKey'>
+}
+
+/** What leads into OSv guests. */
+export interface OsvAccess {
+  readonly kind: 'osv'
+  /** The job's CA as PEM, and the client's part; undefined where their REST servers speak no TLS. */
+  readonly tls?: { readonly ca: string; readonly client: PemPair }
+}
+
+/** What leads into guests that are up. */
+export type GuestAccess = LinuxAccess | OsvAccess
+
+/** Of guests that a job boots: what leads into them, what they prove themselves with, and what joins their nodes. */
+export type GuestSecrets = LinuxSecrets | OsvSecrets
+
+interface MeshSecret {
+  /** For the cables between the switches of several nodes: 32 bytes, base64url. */
+  readonly mesh?: string
+}
+
+/** Of Linux guests. */
+export interface LinuxSecrets extends LinuxAccess, MeshSecret {
+  readonly hostKey: KeyPair
+}
+
+/** Of OSv guests. */
+export interface OsvSecrets extends OsvAccess, MeshSecret {
+  /** `servers`: the part of each guest, by its index. */
+  readonly tls?: NonNullable<OsvAccess['tls']> & { readonly servers: readonly PemPair[] }
+}
+
+/**
+ * Secrets of a job; one that boots no guests has none. They travel only over authenticated, encrypted links and into
+ * files of mode 0600.
+ */
+export type JobSecrets = GuestSecrets | { readonly kind: 'host' }
 
 /** Where the parts of an image lie on a node. */
 export interface LinuxImageFiles {
@@ -84,7 +111,7 @@ export interface BootOrder {
   /** The guests stay for several jobs: their user may want to watch them. */
   readonly keep?: boolean
   /** Guests of a session, by their names, that are used as they are; undefined when the node boots its own. */
-  readonly held?: Readonly<Record<string, HeldGuest>>
+  readonly held?: { readonly access: GuestAccess; readonly guests: Readonly<Record<string, HeldGuest>> }
 }
 
 /** How a guest that is up is reached on its node. */

@@ -1,8 +1,9 @@
 // The plan of a job: every decision made before anything is started. A plain value: printed by --dry-run, tested
 // without a machine, sent to the node agents. It holds no secret.
-import { usageError } from '../../common/index.ts'
+import { EXIT_USAGE, LeetError, usageError } from '../../common/index.ts'
 import {
   type BindingWish,
+  MAX_STARTS,
   type MapBy,
   type MappingNode,
   mapRanks,
@@ -435,18 +436,22 @@ function planGuests(settings: Settings, facts: PlanFacts, programs: readonly Pla
       )
     }
     if (memory * neighbours > host.memory) {
-      throw usageError(
-        `${neighbours} guest${neighbours === 1 ? '' : 's'} of ${Math.floor(memory / MIB)} MiB on ${host.name} are more than its ${Math.floor(host.memory / MIB)} MiB`,
-        fair < LEAST_MEMORY ? 'a job with more memory' : `--guest-memory ${fair / MIB}M`,
-        '--guest-memory',
-      )
+      throw new LeetError({
+        code: 'LEET_E_MEMORY',
+        where: '--guest-memory',
+        what: `${neighbours} guest${neighbours === 1 ? '' : 's'} of ${Math.floor(memory / MIB)} MiB on ${host.name} are more than its ${Math.floor(host.memory / MIB)} MiB`,
+        hint: fair < LEAST_MEMORY ? 'a job with more memory' : `--guest-memory ${fair / MIB}M`,
+        exitCode: EXIT_USAGE,
+      })
     }
-    if (guest.kind === 'osv' && list.length > MOST_RANKS_IN_OSV) {
-      throw usageError(
-        `${list.length} ranks in a guest: OSv starts at most ${MOST_RANKS_IN_OSV} programs between two boots`,
-        `--guests ${Math.ceil(size / MOST_RANKS_IN_OSV)}, or more`,
-        '--guests',
-      )
+    if (guest.kind === 'osv' && list.length > MAX_STARTS) {
+      throw new LeetError({
+        code: 'LEET_E_OSV_STARTS',
+        where: '--guests',
+        what: `${list.length} ranks in a guest: OSv starts at most ${MAX_STARTS} programs between two boots`,
+        hint: `--guests ${Math.ceil(size / MAX_STARTS)}, or more`,
+        exitCode: EXIT_USAGE,
+      })
     }
     // In OSv a rank that waits for another on the same processor waits for milliseconds.
     const wanted = guest.kind === 'osv' ? list.length : Math.min(list.length, host.cpus)
@@ -509,8 +514,6 @@ function placeInSession(
     .map((one, index) => ({ ...one, index }))
 }
 
-/** OSv has 32 name spaces for programs; the kernel's own is one, and none is given back. */
-const MOST_RANKS_IN_OSV = 31
 const MIB = 2 ** 20
 const LEAST_MEMORY = 128 * MIB
 // The rest is for QEMU itself, the helpers and the node's page cache.

@@ -20,14 +20,14 @@ export interface GuestDoor {
 
 /** The door of a guest; `LEET_E_SESSION` when there is no such guest, or it is gone. */
 export function doorOf(record: SessionRecord, word: string): GuestDoor {
-  const { plan, secrets, here } = record
+  const { plan, access, here } = record
   const index = guestOf(record, word)
   const guest = plan.guests[index] as GuestPlan
   const { port, address, lost } = record.guests[index] as SessionGuest
   if (lost !== undefined) {
     throw new LeetError({ code: 'LEET_E_SESSION', what: 'the guest is gone', where: guest.name, why: lost })
   }
-  if (plan.guestKind === 'osv') {
+  if (access.kind === 'osv') {
     throw new LeetError({
       code: 'LEET_E_SESSION',
       what: 'there is no way into an OSv guest: it has neither a shell nor processes',
@@ -37,8 +37,8 @@ export function doorOf(record: SessionRecord, word: string): GuestDoor {
   }
   const keys = {
     username: 'root',
-    privateKey: secrets.clientKey.privateKey,
-    hostKey: secrets.hostKey.publicKey,
+    privateKey: access.clientKey.privateKey,
+    hostKey: access.hostKey.publicKey,
   }
   const addresses = record.guests.map((one) => one.address)
   const flavours = new Set(plan.programs.map(({ mpi }) => mpi))

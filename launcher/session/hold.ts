@@ -19,7 +19,7 @@ import { endSignal } from '../job/end-signal.ts'
 import type { EventListener } from '../job/events.ts'
 import { findImage } from '../job/guest-image.ts'
 import { openNodes } from '../job/nodes.ts'
-import { makeSecrets } from '../job/secrets.ts'
+import { accessOf, makeSecrets } from '../job/secrets.ts'
 import { Journal } from '../journal/journal.ts'
 import { reap } from '../journal/reaper.ts'
 import { bootGuests, type HeldGuest, type NodeEvent } from '../node/worker.ts'
@@ -112,7 +112,6 @@ async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
     await bootGuests(plan, nodes.workers, orderOf, ending)
     onEvent({ event: 'phase', phase: 'boot', state: 'end' })
     emulation.tell(log)
-    const { clientKey, hostKey, osv } = secrets
     const own = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })?.name
     const here = plan.nodes.findIndex(({ name }) => name === own)
     record = {
@@ -123,11 +122,7 @@ async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
       plan,
       ...(here < 0 ? {} : { here }),
       guests: guests.list(),
-      secrets: {
-        clientKey,
-        hostKey: { publicKey: hostKey.publicKey, privateKey: '' },
-        ...(osv ? { osv: { ...osv, servers: [] } } : {}),
-      },
+      access: accessOf(secrets),
       ...(image.kind === 'disk' ? { disk: image } : {}),
       ...(image.kind === 'osv' ? { osv: { image, files: stampsOf(order.files) } } : {}),
     }

@@ -3,7 +3,7 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { LeetError, type ProcessIdentity } from '../../common/index.ts'
-import type { DiskImageFile, HeldGuest, JobSecrets, OsvImageFiles } from '../node/worker.ts'
+import type { DiskImageFile, GuestAccess, HeldGuest, OsvImageFiles } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 
 /** Name of the file in the session's directory. */
@@ -34,8 +34,8 @@ export interface SessionRecord {
   readonly here?: number
   /** In the order of the plan. */
   readonly guests: readonly SessionGuest[]
-  /** What leads into the guests; of the host's key only the public half, of OSv's certificates only the client's. */
-  readonly secrets: JobSecrets
+  /** What leads into the guests. */
+  readonly access: GuestAccess
   /** A distribution's own image, where the guests booted one: what programs need is there or in a mount. */
   readonly disk?: DiskImageFile
   /** Of OSv guests: the image that they booted, and what tells whether the programs in it are those of today. */

@@ -27,8 +27,8 @@ export interface RankStart {
    */
   readonly terminal: boolean
   /**
-   * Its sleeps may last a millisecond longer, so that the kernel wakes ranks that wait together and seldom: for ranks
-   * that share processors.
+   * For ranks that share processors: the kernel may let the rank sleep up to a millisecond longer than it asked for, and
+   * so wakes several ranks at once, and less often.
    */
   readonly coarseTimers?: boolean
   readonly user?: RankUser
@@ -95,7 +95,7 @@ export interface ControlChannel {
   run?(argv: readonly [string, ...string[]], limits: WaitLimits): Promise<GuestCommandResult>
   /** Sends a signal to the process group of a rank, or of all ranks that still run. */
   signal(rank: number | 'all', signal: NodeJS.Signals): void
-  /** Holds the output of the ranks back: they block once the pipes are full. Events already read may still come. */
+  /** Reads no more output: ranks block once their pipes are full. What was read before may still be told. */
   pause(): void
   resume(): void
   /**

@@ -28,11 +28,11 @@ export interface SshOptions {
   /** The guest's host key as in `known_hosts` after the name: `ssh-ed25519 AAAA… [comment]`. */
   readonly hostKey: string
   /**
-   * Whether a server with another host key, or that refuses the key of the job, may yet become the right one: the guest
-   * starts its SSH server before it has read its seed.
+   * The guest starts its SSH server before it has read its seed. Until then the server has another host key and refuses
+   * the key of the job, and is tried again.
    */
   readonly mayChange?: boolean
-  /** A guest from which this one is reached, where nothing else leads to it. */
+  /** Another guest, through which this one is reached where it cannot be reached directly. */
   readonly through?: SshOptions
 }
 
@@ -58,7 +58,7 @@ export interface SshSession {
   openChannel(command: string, options: ChannelOptions, limits: WaitLimits): Promise<ControlChannel>
 }
 
-/** A server that says nothing for so long after it has accepted is tried again: QEMU accepts before its guest does. */
+/** QEMU accepts connections before its guest does: one on which nothing is said for so long is given up, and tried again. */
 const GREETING_MS = 5_000
 const RETRY_MS = 100
 /** Servers slow down whoever fails to log in often. */
@@ -197,8 +197,8 @@ function endOfStream(client: Client, stream: ClientChannel, lastError: () => str
   })
 }
 
-// `use` gets the stream before anything more is read from the connection: a command that ends at once would otherwise
-// have told its status before anybody listens.
+// `use` is called before more is read from the connection. Else a command that ends at once would tell its status before
+// anybody listens.
 function execute<T>(
   client: Client,
   command: string,
@@ -260,7 +260,10 @@ async function attempt(options: SshOptions, limits: WaitLimits): Promise<Client>
   }
 }
 
-/** A connection from another guest, whose SSH server forwards nothing: by a program there that joins it with its own streams. */
+/**
+ * A connection that begins in another guest. The SSH server there forwards none, so a program is started that passes bytes
+ * between the connection and its own streams.
+ */
 async function tunnel(through: SshOptions, host: string, port: number, limits: WaitLimits): Promise<Duplex> {
   const client = await connectSsh(through, limits)
   client.on('error', () => {})

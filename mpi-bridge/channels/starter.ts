@@ -93,7 +93,7 @@ class StarterChannel implements ControlChannel {
   readonly #ranks = new Map<number, RankState>()
   /** Who hears of a command beside the ranks, by its number. */
   readonly #commands = new Map<number, RankListener>()
-  /** Commands are numbered from above, ranks from below. */
+  /** Numbers of ranks go up from 0, those of commands down from the largest: they do not meet. */
   #nextCommand = RANKS_MAX - 1
   readonly #decoder = new FrameDecoder()
   readonly #becomeReady: { resolve: () => void; reject: (error: LeetError) => void }
@@ -197,7 +197,7 @@ class StarterChannel implements ControlChannel {
       if (this.#running()) input.write(encodeShutdown(0, 0))
       input.end()
     }
-    // What the ranks wrote at last must be read for their ends to be told.
+    // The starter tells the end of a rank after its output: if that is not read, neither is the end.
     this.resume()
     try {
       await waitFor(ended, limits, {

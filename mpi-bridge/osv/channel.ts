@@ -1,6 +1,6 @@
-// Ranks in an OSv guest: started over REST one after the other, their ends gathered from the compatibility library's
-// console line, from /app/finished and from the kernel log, because OSv itself tells no exit status. Signals cannot be
-// sent into OSv.
+// Ranks in an OSv guest. They are started over REST, one after the other. OSv tells no exit status: whether and how a rank
+// has ended is gathered from what the compatibility library says on the console, from /app/finished and from the kernel
+// log. Signals cannot be sent into OSv.
 import {
   atMost,
   Deadline,
@@ -52,8 +52,8 @@ export const MAX_STARTS = 31
 
 const REQUEST_TIMEOUT = 30_000
 /**
- * A start is answered when the program and its libraries are loaded and bound: a hundred of them take a busy, emulated guest
- * long. One that does not come through it ends, which its console tells.
+ * OSv answers a start when the program and its libraries are loaded and bound. With a hundred libraries that takes a busy,
+ * emulated guest long. A guest that crashes at it ends, and says so on its console.
  */
 const START_TIMEOUT = 300_000
 /** Milliseconds between two looks at which ranks have ended. With the compatibility library it is for crashes only. */
@@ -105,7 +105,10 @@ class Channel implements OsvChannel {
   readonly #ranks = new Map<number, Rank>()
   readonly #ending = new AbortController()
   readonly #console = new ConsoleLines()
-  /** What may be the last words of the guest, or of a program that writes the like: told apart by whether it lives on. */
+  /**
+   * Lines that look like the last words of the guest. A program may write the like: if the guest lives on, they were
+   * output.
+   */
   #lastWords: LastWord[] = []
   #lastWordsSize = 0
   #lastWordsTimer: NodeJS.Timeout | undefined
@@ -115,7 +118,7 @@ class Channel implements OsvChannel {
   #paused = false
   #closing = false
   #over = false
-  /** Nobody is told any more of ranks that do not start: all were lost, or the channel is closed. */
+  /** All ranks were lost, or the channel is closed: of ranks that do not start nothing more is told. */
   #silent = false
   #polling = false
   /** Variables of the guest that are not OSv's own: asked for once, since then this channel alone changes them. */
@@ -230,7 +233,7 @@ class Channel implements OsvChannel {
     }
   }
 
-  /** The guest has ended: what of its last words is the kernel's stays, for whoever asks why; the rest is output. */
+  /** The guest has ended. The kernel's part of its last words is kept as the reason; the rest is output. */
   #endLastWords(): void {
     clearTimeout(this.#lastWordsTimer)
     for (const [index, { piece, read }] of this.#lastWords.entries()) {
@@ -253,7 +256,7 @@ class Channel implements OsvChannel {
     )?.read
     if (read?.kind === 'power-off') return { kind: 'exit', status: read.status }
     if (read?.kind === 'signal') return { kind: 'signal', signal: read.signal, core: false }
-    // abort(3) says no more than this (runtime.cc); what ends otherwise says before why.
+    // A program that called abort(3) says this alone (runtime.cc). Where there was another reason, it was said first.
     const [first] = this.#lastWords.filter(({ read: { kind } }) => kind === 'crash')
     return first && printable(first.piece.bytes) === 'Aborted' ? ABORTED : undefined
   }

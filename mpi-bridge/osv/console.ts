@@ -22,7 +22,7 @@ export type ConsoleLine =
   | { readonly kind: 'not-started' }
   /** The guest powers off. */
   | { readonly kind: 'off' }
-  /** What may come at any time and is of the kernel or the servers. */
+  /** A line of the kernel or of a server that may come at any time. */
   | { readonly kind: 'chatter' }
   /** Anything else: a rank's, as far as one can tell. */
   | { readonly kind: 'output'; readonly text: string }
@@ -47,9 +47,9 @@ const BOOT: readonly RegExp[] = [/^VFS: /, /^ROFS: /, /^random: /, /^\[[IDWE]\/\
 // modules/httpserver-api/routes.cc and core/elf.cc
 const NOT_STARTED: readonly RegExp[] = [/^exception was caught for \//, /^could not load \S/]
 
-// The generator has gathered enough, whenever that is; somebody else than the job knocked at the server; a static program
-// or its C library asked for what there is not (linux.cc), which it is told too. A mount is there before mount-fs.so, which the
-// seed started, says so.
+// In this order: the random generator has gathered enough; somebody who is not of the job knocked at the server; a static
+// program or its C library asked the kernel for what it does not have (linux.cc), and was told the same; mount-fs.so, which
+// the seed started, tells of a mount, which may be in use by then.
 const CHATTER: readonly RegExp[] = [
   /^random: device unblocked\.$/,
   /^handshake with \S+ failed: /,

@@ -4,7 +4,14 @@
 import { openAsBlob } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { LeetError, type LeetErrorDetails, messageOf, setTimer, type WaitLimits } from '../../common/index.ts'
+import {
+  abortReason,
+  LeetError,
+  type LeetErrorDetails,
+  messageOf,
+  setTimer,
+  type WaitLimits,
+} from '../../common/index.ts'
 
 /** Where a guest's REST server is. */
 export interface OsvEndpoint {
@@ -155,11 +162,6 @@ export class OsvRest {
     return this.#list(await this.#json('GET', filePath(path), { op: 'LISTSTATUS' }, limits))
   }
 
-  /** With its parents. */
-  async makeDirectory(path: string, limits: WaitLimits): Promise<void> {
-    await this.#file('PUT', path, { op: 'MKDIRS' }, limits)
-  }
-
   /** Several directories, each with its parents, in few requests. */
   async makeDirectories(paths: readonly string[], limits: WaitLimits): Promise<void> {
     await this.#forEach('PUT', paths, 'MKDIRS', limits)
@@ -178,19 +180,6 @@ export class OsvRest {
   /** Writes a short text, to the end of the file unless `overwrite`. */
   async writeFile(path: string, content: string, overwrite: boolean, limits: WaitLimits): Promise<void> {
     await this.#file('PUT', path, { op: 'WRITE', content, overwrite: String(overwrite) }, limits)
-  }
-
-  async copyFile(from: string, to: string, limits: WaitLimits): Promise<void> {
-    await this.#file('PUT', from, { op: 'COPY', destination: to }, limits)
-  }
-
-  async renameFile(from: string, to: string, limits: WaitLimits): Promise<void> {
-    await this.#file('PUT', from, { op: 'RENAME', destination: to }, limits)
-  }
-
-  /** `recursive` takes a directory that has one entry: OSv's ramfs skips others while it removes. See `removeStaged`. */
-  async deleteFile(path: string, recursive: boolean, limits: WaitLimits): Promise<void> {
-    await this.#file('DELETE', path, { op: 'DELETE', ...(recursive ? { recursive: 'true' } : {}) }, limits)
   }
 
   /** Sends bytes, or a file of this host, as a whole file. */
@@ -217,21 +206,9 @@ export class OsvRest {
     return this.#number('/os/uptime', limits)
   }
 
-  /** Bytes. */
-  async memory(limits: WaitLimits): Promise<{ readonly total: number; readonly free: number }> {
-    return {
-      total: await this.#number('/os/memory/total', limits),
-      free: await this.#number('/os/memory/free', limits),
-    }
-  }
-
   /** The kernel log, where `program X returned N` stands also without --verbose. */
   async kernelLog(limits: WaitLimits): Promise<string> {
     return this.#text('GET', '/os/dmesg', {}, limits)
-  }
-
-  async setHostname(name: string, limits: WaitLimits): Promise<void> {
-    await this.#json('POST', '/os/hostname', { name }, limits)
   }
 
   /** Ends the guest at once. OSv closes the connection without a reply; QEMU exits. */
@@ -257,26 +234,6 @@ export class OsvRest {
       )
         throw error
     }
-  }
-
-  /** Read-only and ZFS file systems; NFS is never among them. */
-  async fileSystems(limits: WaitLimits): Promise<unknown> {
-    return this.#json('GET', '/fs/df', {}, limits)
-  }
-
-  async network(what: 'ifconfig' | 'route', limits: WaitLimits): Promise<unknown> {
-    return this.#json('GET', `/network/${what}`, {}, limits)
-  }
-
-  async processorCount(limits: WaitLimits): Promise<number> {
-    return this.#number('/hardware/processor/count', limits)
-  }
-
-  async hardware(
-    what: 'processor/flags' | 'firmware/vendor' | 'hypervisor',
-    limits: WaitLimits,
-  ): Promise<string> {
-    return this.#text('GET', `/hardware/${what}`, {}, limits)
   }
 
   /** Several calls in one request, one after the other; one that is refused does not stop the others. */
@@ -479,11 +436,7 @@ export class OsvRest {
         hint: 'see the console log of the guest',
       })
     }
-    if (signal?.aborted) {
-      return signal.reason instanceof LeetError
-        ? signal.reason
-        : new LeetError({ code: 'LEET_E_CANCELLED', what: 'cancelled', cause: signal.reason })
-    }
+    if (signal?.aborted) return abortReason(signal)
     return new LeetError({
       code: 'LEET_E_OSV_UNREACHABLE',
       where: this.endpoint.guest,
@@ -551,8 +504,8 @@ function restError(what: string): LeetError {
 }
 
 /**
- * The one form that OSv's parser takes (connection.cc): it subtracts the length of what surrounds the content from
- * Content-Length, and counts on one part with two header lines, as curl sends it.
+ * The one form that OSv's parser takes (connection.cc): one part with two header lines, as curl sends it. The parser gets
+ * the length of the content from Content-Length, less what it expects around the content.
  */
 function multipart(content: Blob): { type: string; body: Blob } {
   const boundary = `leet${crypto.randomUUID().replaceAll('-', '')}`
@@ -569,7 +522,7 @@ function multipart(content: Blob): { type: string; body: Blob } {
   }
 }
 
-// A view of a shared buffer is no part of a Blob.
+// A Blob does not take views of shared memory.
 function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)
 }

@@ -41,7 +41,7 @@ export function stageFilter(
   }
 }
 
-/** How far a path gets in a pattern. */
+/** How much of a pattern the names of a path match: nothing, its beginning, or all of it. */
 const Reach = { none: 0, partly: 1, whole: 2 } as const
 type Segment = RegExp | '**'
 

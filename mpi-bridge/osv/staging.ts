@@ -30,7 +30,7 @@ export interface StagePlan {
   readonly left: readonly string[]
 }
 
-/** What of a plan a guest is told at its boot, which costs no request: short texts, and directories. */
+/** The part of a plan that a guest gets with its seed, without any request: short texts, and directories. */
 export interface SeededStage {
   /** Relative paths, '' for the directory itself: whatever else is carried finds its place. */
   readonly directories: readonly string[]
@@ -140,10 +140,10 @@ export async function seedStage({ directory, entries }: StagePlan): Promise<Seed
   return { directories: said ? directories : [], files }
 }
 
-/** Those that bring all the others with them; the whole one is ''. */
+/** The directories to make: making one makes its parents. '' is the staged directory itself. */
 function directoriesOf(entries: readonly StagedEntry[]): readonly string[] {
   const all = entries.filter(({ kind }) => kind === 'directory').map(({ path }) => path)
-  // Each stands before what is in it.
+  // A directory stands right before what is in it.
   return all.length === 0 ? [''] : all.filter((path, index) => !all[index + 1]?.startsWith(`${path}/`))
 }
 
@@ -167,7 +167,7 @@ export async function stageIn(
     rest.uploadFile(`${guestDirectory}/${path}`, { host: join(plan.directory, path) }, limits),
   )
   const files = new Map<string, OsvFileStatus>()
-  // Whatever is there later is new then, and a request of a busy guest takes long.
+  // Then all that is there later is new, and the guest, which may be slow, need not be asked.
   if (carried.length === 0) return { guestDirectory, files, at: 0 }
   const now = Date.parse(await rest.operatingSystem('date', limits)) / 1000
   for await (const [path, status] of walk(rest, guestDirectory, limits)) {

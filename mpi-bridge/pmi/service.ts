@@ -75,20 +75,6 @@ export function createPmiService(
       }
     },
 
-    removeJob(layout) {
-      const known = jobs.get(layout)
-      if (!known) return
-      const { job, ids } = known
-      job.close()
-      jobs.delete(layout)
-      for (const id of ids.values()) used.delete(id)
-      for (const [guest, list] of places) {
-        const kept = list.filter((place) => place.job !== job)
-        if (kept.length > 0) places.set(guest, kept)
-        else places.delete(guest)
-      }
-    },
-
     accept(socket: Socket, first: Buffer, guest: number) {
       let connection: RankConnection | undefined
       const host: SessionHost = {

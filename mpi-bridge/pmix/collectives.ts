@@ -1,6 +1,6 @@
-// Fences, connects and disconnects: requests that are answered when every process they name has made them. A set
-// that spans several agents is complete when all agents have met under the same id; then the data committed since
-// the last such meeting crosses with it.
+// Fences, connects and disconnects: requests that are answered when every process they name has made them. Where several
+// agents serve the processes, each agent waits for its own, and then all meet under the same id. With that, they give each
+// other what was committed since they last met.
 import { createHash } from 'node:crypto'
 import { Deadline, setTimer, type Timer } from '../../common/index.ts'
 import type { Exchange } from '../exchange.ts'
@@ -27,7 +27,7 @@ export interface CollectiveSupport {
   readonly exchange: Exchange
   /** A job that this service knows. */
   job(nspace: string): JobInfo | undefined
-  /** What this agent gives the others, and what to do when they have it; `everywhere`: to all agents of a job. */
+  /** What this agent gives the others of `agents` about these ranks, and what to call when they have it. */
   contribute(ranks: readonly LocalRanks[], agents: readonly number[]): Contribution
   receive(data: Uint8Array): void
 }
@@ -121,19 +121,6 @@ export class Collectives {
       if (tracker.set.members.some((member) => isMember(member, proc)))
         this.end(tracker, Status.LOST_CONNECTION)
     }
-  }
-
-  /** The job is over: nothing of it stays. */
-  removeJob(nspace: string): void {
-    for (const tracker of [...this.trackers.values()].flat()) {
-      if (tracker.set.members.some((member) => member.job.job.id === nspace))
-        this.end(tracker, Status.NOT_FOUND)
-    }
-    for (const [key, set] of this.sets) {
-      if (set.members.some((member) => member.job.job.id === nspace)) this.sets.delete(key)
-    }
-    for (const key of this.begun.keys()) if (key.includes(` ${nspace}:`)) this.begun.delete(key)
-    this.lost.delete(nspace)
   }
 
   close(): void {

@@ -5,8 +5,6 @@
 export const Status = {
   SUCCESS: 0,
   ERROR: -1,
-  /** Sent as an event: Open MPI's handlers end the rank that receives it. */
-  PROC_ABORTED: -7,
   UNPACK_FAILURE: -20,
   TIMEOUT: -24,
   UNREACHABLE: -25,
@@ -58,7 +56,7 @@ export const Range = {
 } as const
 
 /** Persistence of published data. */
-export const Persistence = { FIRST_READ: 1, PROC: 2, APP: 3 } as const
+export const Persistence = { FIRST_READ: 1, PROC: 2 } as const
 
 /** Keys with this beginning are the standard's own: never data of a program. */
 export const RESERVED_PREFIX = 'pmix.'
@@ -79,6 +77,4 @@ export const Attribute = {
   CUSTOM_RANGE: 'pmix.evrange',
   NON_DEFAULT: 'pmix.evnondef',
   DO_NOT_CACHE: 'pmix.evnocache',
-  LOG_STDERR: 'pmix.log.stderr',
-  LOG_STDOUT: 'pmix.log.stdout',
 } as const

@@ -1,5 +1,5 @@
-// Events: what one process tells others that asked to hear it, and how ranks are told to end. PMIx standard 4.1,
-// chapter "Event notification"; src/event of OpenPMIx 4.2.2.
+// Events: what one process tells others that asked to hear it. PMIx standard 4.1, chapter "Event notification"; src/event of
+// OpenPMIx 4.2.2.
 import { Attribute, Command, DEFAULT_HANDLER, Range, Status } from './constants.ts'
 import {
   type Info,
@@ -57,7 +57,7 @@ export class Events {
   private readonly registrations = new Map<Listener, Registration>()
   private kept: Kept[] = []
 
-  /** A client wants to hear of these codes; none: of all that have no handler of their own. Gives a status. */
+  /** A client wants to hear of these codes, or with no code of all that it has no other handler for. Gives a status. */
   register(listener: Listener, codes: readonly number[], directives: readonly Info[]): number {
     const registration = this.registrations.get(listener) ?? { codes: new Set(), affected: new Map() }
     const wanted = codes.length > 0 ? codes : [DEFAULT_HANDLER]
@@ -95,11 +95,6 @@ export class Events {
     this.registrations.delete(listener)
   }
 
-  /** The job is over: its events are of no interest any more. */
-  removeJob(nspace: string): void {
-    this.kept = this.kept.filter(({ event }) => event.source.nspace !== nspace)
-  }
-
   /** Tells all clients of this agent whom the event concerns, and keeps it for those to come. */
   deliver(event: PmixEvent): void {
     const told = new WeakSet<Listener>()
@@ -134,17 +129,8 @@ export class Events {
   }
 }
 
-/**
- * The event that ends a rank by its MPI library's own hand: any error does for the default handler of Open MPI 4.1,
- * Open MPI 5.0 asks for this one. `culprit` is who failed.
- */
-export function endingEvent(culprit: Proc, guest: number): PmixEvent {
-  const affected: Info = { key: Attribute.AFFECTED_PROC, flags: 0, type: Type.PROC, data: culprit }
-  return { status: Status.PROC_ABORTED, source: culprit, guest, range: Range.NAMESPACE, infos: [affected] }
-}
-
 /** The message with tag 0 that tells a client of an event. */
-export function encodeEvent(event: PmixEvent, format: Format): Buffer {
+function encodeEvent(event: PmixEvent, format: Format): Buffer {
   const writer = new Writer(format).pack(Type.COMMAND).u8(Command.NOTIFY)
   writer.pack(Type.STATUS).i32(event.status)
   writeProc(writer.pack(Type.PROC), event.source)

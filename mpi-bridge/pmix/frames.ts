@@ -84,7 +84,7 @@ export class FrameReader {
     return frames
   }
 
-  /** Memory doubles with what has come, never with what a header promises. */
+  /** The memory grows as bytes come, whatever length a header promises. */
   private keep(chunk: Buffer): void {
     const needed = this.partialBytes + chunk.length
     if (needed > this.partial.length) {

@@ -195,7 +195,7 @@ export class Modex {
   }
 }
 
-/** What is known of data that a reader wants: `missing` is a key that the rank has not committed for anybody. */
+/** What is known of data that a reader wants. `missing`: the rank has committed, and this key in no scope. */
 type Availability = 'found' | 'missing' | 'otherScope' | 'uncommitted'
 
 function availability(data: RankData, scope: ReaderScope, key: string | undefined): Availability {
@@ -208,14 +208,14 @@ function holds(data: ScopeData | undefined, key: string | undefined): boolean {
   return data !== undefined && (key === undefined || !data.keys || data.keys.has(key))
 }
 
-/** Data of a scope with a piece more, the same when that changes nothing; undefined when it gets too large. */
+/** Adds a piece to the data of a scope. Gives `data` itself when nothing changes, undefined when it gets too large. */
 function merge(
   data: ScopeData | undefined,
   format: Format,
   piece: Buffer,
   keys: Set<string> | undefined,
 ): ScopeData | undefined {
-  // A piece that repeats all keys replaces what was there, and so does a client of another format: a new program.
+  // A piece with all keys that were there replaces them. So does one in another format, which a new program has written.
   const replaces =
     data?.format !== format || (data.keys !== undefined && keys !== undefined && includesAll(keys, data.keys))
   if (!data || replaces) {

@@ -101,8 +101,7 @@ function persistenceOf(infos: readonly Info[]): NamePersistence {
       return 'first-read'
     case Persistence.PROC:
       return 'process'
-    case Persistence.APP:
-      return 'job'
+    // Names that are to go with their job among them: the server is not told when a spawned job is over.
     default:
       return 'session'
   }

@@ -8,7 +8,7 @@ import type { JobLayout } from '../job.ts'
 import { Collectives, type Contribution, type LocalRanks } from './collectives.ts'
 import { Attribute, Range, Status } from './constants.ts'
 import { asksFor, timeoutOf } from './directives.ts'
-import { Events, encodeEvent, endingEvent, packEvent, unpackEvent } from './events.ts'
+import { Events, packEvent, unpackEvent } from './events.ts'
 import { type Frame, FrameReader } from './frames.ts'
 import { Gets, type KnownJob } from './gets.ts'
 import { acceptance, type Handshake, readHandshake, refusal } from './handshake.ts'
@@ -29,16 +29,6 @@ import { printable } from './strings.ts'
 import { type Proc, readProc, Type, text, UnknownTypeError, writeProc } from './values.ts'
 import { formatOf, Reader, Writer } from './wire.ts'
 
-/** The PMIx server of one agent. */
-export interface PmixService extends WireUpService {
-  /**
-   * Tells all connected ranks of a job to end, as if rank `culprit` had died: ranks of Open MPI 4.1 do within
-   * milliseconds, of 5.0 in their next call of MPI, other programs if they listen. For guests in which nothing can be
-   * signalled. Gives how many were told; they may report that they abort, with a status that means nothing.
-   */
-  endRanks(job: JobLayout, culprit: number): number
-}
-
 /** Topics of what agents tell each other. */
 const EVENT_TOPIC = 'pmix.event'
 const LOST_TOPIC = 'pmix.lost'
@@ -46,11 +36,11 @@ const LOST_TOPIC = 'pmix.lost'
 const between = formatOf(true, false)
 
 /** Makes the PMIx server of this agent. */
-export function createPmixService(context: ServiceContext): PmixService {
+export function createPmixService(context: ServiceContext): WireUpService {
   return new Service(context)
 }
 
-class Service implements PmixService {
+class Service implements WireUpService {
   private readonly context: ServiceContext
   private readonly jobs = new Map<string, KnownJob>()
   private readonly sessions = new Set<Session>()
@@ -81,16 +71,6 @@ class Service implements PmixService {
 
   addJob(job: JobLayout): void {
     this.jobs.set(job.id, { info: new JobInfo(job), modex: new Modex() })
-  }
-
-  removeJob(job: JobLayout): void {
-    for (const session of [...this.sessions]) {
-      if (session.proc.nspace === job.id) session.connection.drop('the job is over')
-    }
-    this.collectives.removeJob(job.id)
-    this.events.removeJob(job.id)
-    this.jobs.get(job.id)?.modex.close()
-    this.jobs.delete(job.id)
   }
 
   environment(job: JobLayout, rank: number, address: ServiceAddress): Record<string, string> {
@@ -141,18 +121,6 @@ class Service implements PmixService {
     })
     onData(first)
     socket.resume()
-  }
-
-  endRanks(job: JobLayout, culprit: number): number {
-    const info = this.jobs.get(job.id)?.info
-    const event = endingEvent({ nspace: job.id, rank: culprit }, info?.guestOf(culprit)?.guest ?? 0)
-    let told = 0
-    for (const session of this.sessions) {
-      if (session.proc.nspace !== job.id) continue
-      session.sendEvent(encodeEvent(event, session.format))
-      told++
-    }
-    return told
   }
 
   close(): void {
@@ -321,7 +289,7 @@ class Service implements PmixService {
 
   private abort(session: Session, tag: number, request: Extract<Request, { command: 'abort' }>): Answer {
     const { status, message, procs } = request
-    // Any rank of the own job stands for all of it: MPI allows that, and no job goes on without one of its ranks.
+    // Whichever rank of its own job is to be aborted, all are: MPI allows that, and no job goes on without one of its ranks.
     if (procs.length > 0 && !procs.some((proc) => proc.nspace === session.proc.nspace)) {
       return Status.NOT_SUPPORTED
     }

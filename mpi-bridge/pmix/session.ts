@@ -11,9 +11,9 @@ import { type Format, Writer } from './wire.ts'
 export const MAX_OUTSTANDING = 1024
 
 /**
- * A client loses a header of which a `read()` gives only a part (OpenPMIx 3.2 to 6.1), and a header may be cut where
- * it follows a message that the network has not carried off yet. So after a message of this many bytes the next one
- * waits until the client has answered it, or for a while.
+ * Clients of OpenPMIx 3.2 to 6.1 lose a header when `read()` gives them only a part of it. That may happen to a header
+ * right behind a message that the network is still carrying. So after a message of this many bytes the next one waits
+ * until the client has answered it, or for a while.
  */
 const LARGE_MESSAGE_BYTES = 8192
 const LARGE_MESSAGE_REST_MS = 50
@@ -22,8 +22,8 @@ const LARGE_MESSAGE_REST_MS = 50
 const MAX_UNREAD_BYTES = 64 * 2 ** 20
 
 /**
- * What a request is answered with: a status alone, a message, or its parts. Or that comes later, by a promise or
- * by `reply`; or the client waits for none.
+ * How a request is answered: by a status, a message, the parts of one, or a promise. `later`: by `reply`. `none`: the
+ * client waits for no answer.
  */
 export type Answer = number | Writer | readonly Uint8Array[] | Promise<number | Writer> | 'later' | 'none'
 
@@ -142,7 +142,7 @@ export class Session {
     const messages = this.held ?? []
     this.held = undefined
     this.heldBytes = 0
-    // One that is large itself holds up those after it again.
+    // A large one among them holds back those that follow it.
     for (const message of messages) this.pass(message)
   }
 }

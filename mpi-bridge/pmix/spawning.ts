@@ -19,7 +19,7 @@ const INFO_NAMES: Readonly<Record<string, string>> = {
   'pmix.ppr': 'ppr',
 }
 
-/** What `proc` asks the launcher to start. Directives of the whole job hold for each command that has no own. */
+/** What `proc` asks the launcher to start. Directives of the whole job hold for each command that has none of its own. */
 export function spawnRequestOf(proc: Proc, request: Extract<Request, { command: 'spawn' }>): SpawnRequest {
   const common = infoTexts(request.directives)
   return {

@@ -2,60 +2,6 @@
 // Type codes as in pmix_common.h of OpenPMIx 4.2.2; encodings of each as observed (README.md beside this file).
 import { malformed, type Reader, type Writer } from './wire.ts'
 
-/** Codes of the types that PMIx names; the word is the one of `PMIX_…`. */
-export const Type = {
-  UNDEF: 0,
-  BOOL: 1,
-  BYTE: 2,
-  STRING: 3,
-  SIZE: 4,
-  PID: 5,
-  INT: 6,
-  INT8: 7,
-  INT16: 8,
-  INT32: 9,
-  INT64: 10,
-  UINT: 11,
-  UINT8: 12,
-  UINT16: 13,
-  UINT32: 14,
-  UINT64: 15,
-  FLOAT: 16,
-  DOUBLE: 17,
-  TIMEVAL: 18,
-  TIME: 19,
-  STATUS: 20,
-  VALUE: 21,
-  PROC: 22,
-  APP: 23,
-  INFO: 24,
-  PDATA: 25,
-  BUFFER: 26,
-  BYTE_OBJECT: 27,
-  KVAL: 28,
-  PERSIST: 30,
-  POINTER: 31,
-  SCOPE: 32,
-  DATA_RANGE: 33,
-  COMMAND: 34,
-  INFO_DIRECTIVES: 35,
-  DATA_TYPE: 36,
-  PROC_STATE: 37,
-  DATA_ARRAY: 39,
-  PROC_RANK: 40,
-  QUERY: 41,
-  COMPRESSED_STRING: 42,
-  ALLOC_DIRECTIVE: 43,
-  IOF_CHANNEL: 45,
-  ENVAR: 46,
-  JOB_STATE: 50,
-  LINK_STATE: 51,
-  DEVTYPE: 57,
-  LOCTYPE: 58,
-  COMPRESSED_BYTE_OBJECT: 59,
-  PROC_NSPACE: 60,
-} as const
-
 /** All ranks of a namespace. */
 export const RANK_WILDCARD = 0xfffffffe
 
@@ -154,93 +100,166 @@ export class UnknownTypeError extends Error {
   }
 }
 
+/** How the values of a type travel. `depth` counts the values that they are in. */
+interface Encoding<T extends Data = Data> {
+  read(reader: Reader, depth: number): T
+  write(writer: Writer, data: T): void
+}
+
+const nothing: Encoding<null> = { read: () => null, write() {} }
+const boolean: Encoding<boolean> = {
+  read: (reader) => reader.u8() !== 0,
+  write: (writer, data) => writer.u8(data === true ? 1 : 0),
+}
+const u8: Encoding<number> = { read: (reader) => reader.u8(), write: (writer, data) => writer.u8(data) }
+const i16: Encoding<number> = { read: (reader) => reader.i16(), write: (writer, data) => writer.i16(data) }
+const u16: Encoding<number> = { read: (reader) => reader.u16(), write: (writer, data) => writer.u16(data) }
+const i32: Encoding<number> = { read: (reader) => reader.i32(), write: (writer, data) => writer.i32(data) }
+const u32: Encoding<number> = { read: (reader) => reader.u32(), write: (writer, data) => writer.u32(data) }
+const i64: Encoding<bigint> = { read: (reader) => reader.i64(), write: (writer, data) => writer.i64(data) }
+const u64: Encoding<bigint> = { read: (reader) => reader.u64(), write: (writer, data) => writer.u64(data) }
+const size: Encoding<bigint> = {
+  read: (reader) => reader.wideSize(),
+  write: (writer, data) => writer.wideSize(data),
+}
+const int: Encoding<number> = { read: (reader) => reader.int(), write: (writer, data) => writer.int(data) }
+const unsignedInt: Encoding<number> = {
+  read: (reader) => reader.unsignedInt(),
+  write: (writer, data) => writer.unsignedInt(data),
+}
+/** A number with the code of its own type before it. */
+const pid: Encoding<number> = {
+  read(reader) {
+    if (reader.u16() !== Type.UINT32) throw malformed('width of a process id')
+    return reader.u32()
+  },
+  write: (writer, data) => writer.u16(Type.UINT32).u32(data),
+}
+const string: Encoding<string | null> = {
+  read: (reader) => reader.string(),
+  write: (writer, data) => writer.string(data),
+}
+const timeval: Encoding<Timeval> = {
+  read: (reader) => ({ seconds: reader.i64(), microseconds: reader.i64() }),
+  write: (writer, { seconds, microseconds }) => writer.i64(seconds).i64(microseconds),
+}
+const bytes: Encoding<Uint8Array> = {
+  read: (reader) => reader.sized(),
+  write: (writer, data) => writer.sized(data),
+}
+const taggedBytes: Encoding<TaggedBytes> = {
+  read: (reader) => ({ tag: reader.u8(), bytes: reader.sized() }),
+  write: (writer, data) => writer.u8(data.tag).sized(data.bytes),
+}
+const environmentVariable: Encoding<EnvironmentVariable> = {
+  read: (reader) => ({ name: requiredString(reader), value: reader.string(), separator: reader.u8() }),
+  write: (writer, { name, value, separator }) => writer.string(name).string(value).u8(separator),
+}
+const proc: Encoding<Proc> = { read: readProc, write: writeProc }
+const value: Encoding<Value> = { read: readValue, write: writeValue }
+const keyValue: Encoding<KeyValue> = { read: readKeyValue, write: writeKeyValue }
+const info: Encoding<Info> = { read: readInfo, write: writeInfo }
+const published: Encoding<Published> = {
+  read: (reader, depth) => ({ proc: readProc(reader), ...readKeyValue(reader, depth) }),
+  write: writePublished,
+}
+const app: Encoding<App> = { read: readApp, write: writeApp }
+const query: Encoding<Query> = {
+  read: (reader, depth) => ({ keys: strings(reader, reader.i32()), qualifiers: infos(reader, depth) }),
+  write(writer, { keys, qualifiers }) {
+    writer.i32(keys.length)
+    for (const key of keys) writer.string(key)
+    writeInfos(writer, qualifiers)
+  },
+}
+const array: Encoding<DataArray> = {
+  read: readArray,
+  write(writer, { elements, items }) {
+    writer.u16(elements).size(items.length)
+    for (const item of items) writeData(writer, elements, item)
+  },
+}
+
+/** The types that PMIx names by the word of `PMIX_…`: the code of each, and how its values travel. */
+const TYPES = {
+  UNDEF: [0, nothing],
+  BOOL: [1, boolean],
+  BYTE: [2, u8],
+  STRING: [3, string],
+  SIZE: [4, size],
+  PID: [5, pid],
+  INT: [6, int],
+  INT8: [7, u8],
+  INT16: [8, i16],
+  INT32: [9, i32],
+  INT64: [10, i64],
+  UINT: [11, unsignedInt],
+  UINT8: [12, u8],
+  UINT16: [13, u16],
+  UINT32: [14, u32],
+  UINT64: [15, u64],
+  // Numbers with a fraction travel as text.
+  FLOAT: [16, string],
+  DOUBLE: [17, string],
+  TIMEVAL: [18, timeval],
+  TIME: [19, u64],
+  STATUS: [20, i32],
+  VALUE: [21, value],
+  PROC: [22, proc],
+  APP: [23, app],
+  INFO: [24, info],
+  PDATA: [25, published],
+  BUFFER: [26, taggedBytes],
+  BYTE_OBJECT: [27, bytes],
+  KVAL: [28, keyValue],
+  PERSIST: [30, u8],
+  POINTER: [31, u8],
+  SCOPE: [32, u8],
+  DATA_RANGE: [33, u8],
+  COMMAND: [34, u8],
+  INFO_DIRECTIVES: [35, u32],
+  DATA_TYPE: [36, u16],
+  PROC_STATE: [37, u8],
+  DATA_ARRAY: [39, array],
+  PROC_RANK: [40, u32],
+  QUERY: [41, query],
+  COMPRESSED_STRING: [42, bytes],
+  ALLOC_DIRECTIVE: [43, u8],
+  IOF_CHANNEL: [45, u16],
+  ENVAR: [46, environmentVariable],
+  JOB_STATE: [50, u8],
+  LINK_STATE: [51, u8],
+  DEVTYPE: [57, u64],
+  LOCTYPE: [58, u16],
+  COMPRESSED_BYTE_OBJECT: [59, bytes],
+  PROC_NSPACE: [60, string],
+} as const satisfies Readonly<Record<string, readonly [code: number, Encoding]>>
+
+/** The code of each type. */
+export const Type = Object.fromEntries(
+  Object.entries(TYPES).map(([name, [code]]) => [name, code] as const),
+) as { readonly [Name in keyof typeof TYPES]: (typeof TYPES)[Name][0] }
+
+const ENCODINGS: ReadonlyMap<number, Encoding> = new Map<number, Encoding>(Object.values(TYPES))
+
+function encodingOf(type: number): Encoding {
+  const encoding = ENCODINGS.get(type)
+  if (!encoding) throw new UnknownTypeError(type)
+  return encoding
+}
+
 /** Reads one value of a type, without count or description. */
 export function readData(reader: Reader, type: number, depth = 0): Data {
   if (depth > MAX_DEPTH) throw malformed('values nested too deep')
-  switch (type) {
-    case Type.UNDEF:
-      return null
-    case Type.BOOL:
-      return reader.u8() !== 0
-    case Type.BYTE:
-    case Type.INT8:
-    case Type.UINT8:
-    case Type.PERSIST:
-    case Type.POINTER:
-    case Type.SCOPE:
-    case Type.DATA_RANGE:
-    case Type.COMMAND:
-    case Type.PROC_STATE:
-    case Type.ALLOC_DIRECTIVE:
-    case Type.JOB_STATE:
-    case Type.LINK_STATE:
-      return reader.u8()
-    case Type.INT16:
-      return reader.i16()
-    case Type.UINT16:
-    case Type.DATA_TYPE:
-    case Type.IOF_CHANNEL:
-    case Type.LOCTYPE:
-      return reader.u16()
-    case Type.INT32:
-    case Type.STATUS:
-      return reader.i32()
-    case Type.UINT32:
-    case Type.PROC_RANK:
-    case Type.INFO_DIRECTIVES:
-      return reader.u32()
-    case Type.INT64:
-      return reader.i64()
-    case Type.UINT64:
-    case Type.TIME:
-    case Type.DEVTYPE:
-      return reader.u64()
-    case Type.SIZE:
-      return reader.wideSize()
-    case Type.INT:
-      return reader.int()
-    case Type.UINT:
-      return reader.unsignedInt()
-    case Type.PID:
-      if (reader.u16() !== Type.UINT32) throw malformed('width of a process id')
-      return reader.u32()
-    case Type.STRING:
-    case Type.PROC_NSPACE:
-    case Type.FLOAT:
-    case Type.DOUBLE:
-      return reader.string()
-    case Type.TIMEVAL:
-      return { seconds: reader.i64(), microseconds: reader.i64() }
-    case Type.PROC:
-      return readProc(reader)
-    case Type.VALUE:
-      return readValue(reader, depth)
-    case Type.KVAL:
-      return readKeyValue(reader, depth)
-    case Type.INFO:
-      return readInfo(reader, depth)
-    case Type.PDATA:
-      return { proc: readProc(reader), ...readKeyValue(reader, depth) }
-    case Type.BYTE_OBJECT:
-    case Type.COMPRESSED_STRING:
-    case Type.COMPRESSED_BYTE_OBJECT:
-      return reader.sized()
-    case Type.BUFFER:
-      return { tag: reader.u8(), bytes: reader.sized() }
-    case Type.DATA_ARRAY:
-      return readArray(reader, depth)
-    case Type.ENVAR:
-      return { name: requiredString(reader), value: reader.string(), separator: reader.u8() }
-    case Type.APP:
-      return readApp(reader, depth)
-    case Type.QUERY:
-      return {
-        keys: strings(reader, reader.i32()),
-        qualifiers: infos(reader, depth),
-      }
-    default:
-      throw new UnknownTypeError(type)
-  }
+  return encodingOf(type).read(reader, depth)
+}
+
+/**
+ * Writes one value of a type, without count or description; `data` has the shape that `readData` gives for it.
+ * A type unknown here is an UnknownTypeError.
+ */
+export function writeData(writer: Writer, type: number, data: Data): void {
+  encodingOf(type).write(writer, data)
 }
 
 /** Reads the key and value of a KVAL. */
@@ -300,131 +319,6 @@ function requiredString(reader: Reader): string {
   const text = reader.string()
   if (text === null) throw malformed('a null string where a name is due')
   return text
-}
-
-/**
- * Writes one value of a type, without count or description; `data` has the shape that `readData` gives for it.
- * A type unknown here is an UnknownTypeError.
- */
-export function writeData(writer: Writer, type: number, data: Data): void {
-  switch (type) {
-    case Type.UNDEF:
-      return
-    case Type.BOOL:
-      writer.u8(data === true ? 1 : 0)
-      return
-    case Type.BYTE:
-    case Type.INT8:
-    case Type.UINT8:
-    case Type.PERSIST:
-    case Type.POINTER:
-    case Type.SCOPE:
-    case Type.DATA_RANGE:
-    case Type.COMMAND:
-    case Type.PROC_STATE:
-    case Type.ALLOC_DIRECTIVE:
-    case Type.JOB_STATE:
-    case Type.LINK_STATE:
-      writer.u8(data as number)
-      return
-    case Type.INT16:
-      writer.i16(data as number)
-      return
-    case Type.UINT16:
-    case Type.DATA_TYPE:
-    case Type.IOF_CHANNEL:
-    case Type.LOCTYPE:
-      writer.u16(data as number)
-      return
-    case Type.INT32:
-    case Type.STATUS:
-      writer.i32(data as number)
-      return
-    case Type.UINT32:
-    case Type.PROC_RANK:
-    case Type.INFO_DIRECTIVES:
-      writer.u32(data as number)
-      return
-    case Type.INT64:
-      writer.i64(data as bigint)
-      return
-    case Type.UINT64:
-    case Type.TIME:
-    case Type.DEVTYPE:
-      writer.u64(data as bigint)
-      return
-    case Type.SIZE:
-      writer.wideSize(data as bigint)
-      return
-    case Type.INT:
-      writer.int(data as number)
-      return
-    case Type.UINT:
-      writer.unsignedInt(data as number)
-      return
-    case Type.PID:
-      writer.u16(Type.UINT32).u32(data as number)
-      return
-    case Type.STRING:
-    case Type.PROC_NSPACE:
-    case Type.FLOAT:
-    case Type.DOUBLE:
-      writer.string(data as string | null)
-      return
-    case Type.TIMEVAL: {
-      const time = data as Timeval
-      writer.i64(time.seconds).i64(time.microseconds)
-      return
-    }
-    case Type.PROC:
-      writeProc(writer, data as Proc)
-      return
-    case Type.VALUE:
-      writeValue(writer, data as Value)
-      return
-    case Type.KVAL:
-      writeKeyValue(writer, data as KeyValue)
-      return
-    case Type.INFO:
-      writeInfo(writer, data as Info)
-      return
-    case Type.PDATA:
-      writePublished(writer, data as Published)
-      return
-    case Type.BYTE_OBJECT:
-    case Type.COMPRESSED_STRING:
-    case Type.COMPRESSED_BYTE_OBJECT:
-      writer.sized(data as Uint8Array)
-      return
-    case Type.BUFFER: {
-      const buffer = data as TaggedBytes
-      writer.u8(buffer.tag).sized(buffer.bytes)
-      return
-    }
-    case Type.DATA_ARRAY: {
-      const { elements, items } = data as DataArray
-      writer.u16(elements).size(items.length)
-      for (const item of items) writeData(writer, elements, item)
-      return
-    }
-    case Type.ENVAR: {
-      const variable = data as EnvironmentVariable
-      writer.string(variable.name).string(variable.value).u8(variable.separator)
-      return
-    }
-    case Type.APP:
-      writeApp(writer, data as App)
-      return
-    case Type.QUERY: {
-      const query = data as Query
-      writer.i32(query.keys.length)
-      for (const key of query.keys) writer.string(key)
-      writeInfos(writer, query.qualifiers)
-      return
-    }
-    default:
-      throw new UnknownTypeError(type)
-  }
 }
 
 /** Writes the key and value of a KVAL. */

@@ -90,7 +90,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
   const { accelerator } = await acceleratorHere(qemu)
   const key = makeSshKeyPair('bench')
   const keys = { privateKey: key.private, publicKey: key.public }
-  const secrets = { hostKey: keys, clientKey: keys }
+  const secrets = { kind: 'linux', hostKey: keys, clientKey: keys } as const
   return async (index) => {
     const place = join(work, `hand.${index}`)
     mkdirSync(place)

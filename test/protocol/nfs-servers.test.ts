@@ -51,7 +51,7 @@ describe('the servers of a job', () => {
   })
   it('must have an address', async () => {
     await expect(find([mount('no-such-host.invalid', [])])).rejects.toMatchObject({
-      code: 'LEET_E_NFS_SERVER',
+      code: 'LEET_E_NFS_ADDRESS',
       message: expect.stringContaining('no-such-host.invalid'),
     })
   })

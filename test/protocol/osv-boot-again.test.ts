@@ -66,7 +66,7 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       },
       placements: [],
       addresses: ['10.0.2.15'],
-      secrets: { hostKey: { privateKey: '', publicKey: '' }, clientKey: { privateKey: '', publicKey: '' } },
+      secrets: { kind: 'osv' },
       journal,
       log: silentLog,
       image: {

@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { LeetError } from '../../common/index.ts'
-import { bufferSource, readElf } from '../../launcher/images/elf.ts'
+import { readElf } from '../../launcher/images/formats/index.ts'
 import { addNeeded } from '../../launcher/images/osv/add-needed.ts'
 import { packEnvironment } from '../../mpi-bridge/osv/environment.ts'
+import { bufferSource } from '../support/byte-source.ts'
 import { describeWith } from '../support/needs.ts'
 
 const SOURCES = fileURLToPath(new URL('../../launcher/osv-compat', import.meta.url))

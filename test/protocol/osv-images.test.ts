@@ -15,12 +15,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { LeetError, silentLog } from '../../common/index.ts'
-import { bufferSource, readElf } from '../../launcher/images/elf.ts'
+import { readElf } from '../../launcher/images/formats/index.ts'
 import { importOsvBase, type OsvBase, openOsvBase } from '../../launcher/images/osv/base.ts'
 import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
-import { type RofsNode, readRofs } from '../../launcher/images/rofs.ts'
 import { ImageStore } from '../../launcher/images/store.ts'
+import { bufferSource } from '../support/byte-source.ts'
 import { describeWith } from '../support/needs.ts'
+import { type RofsNode, readRofs } from '../support/rofs.ts'
 
 /** Names that a kernel may answer to stand in it as texts. */
 const KERNEL = `
@@ -100,7 +101,7 @@ describeWith(['cc'], 'OSv images', () => {
       },
       { store: where, log: silentLog },
     )
-  const read = ({ disk }: OsvImage) => readRofs(bufferSource(readFileSync(disk)))
+  const read = ({ disk }: OsvImage) => readRofs(readFileSync(disk))
   const bytes = (node: RofsNode | undefined) => (node?.kind === 'file' ? node.read() : undefined)
 
   it('takes a base from a build, and the same again', async () => {

@@ -77,7 +77,7 @@ describe('an OSv guest of a session', () => {
       plan,
       guests: [one],
       held: { [name]: { port: guest.port, serviceAddress: '127.0.0.1', osv: { machine, console } } },
-      secrets: { hostKey: { privateKey: '', publicKey: '' }, clientKey: { privateKey: '', publicKey: '' } },
+      access: { kind: 'osv' },
       image: {
         kernel: '',
         disk: '',

@@ -19,8 +19,6 @@ export interface PmixJob {
   readonly env?: Readonly<Record<string, string>>
   /** Guest `n` is served by agent `n` modulo `agents`; 1 unless told. */
   readonly agents?: number
-  /** Leaves ranks of a job in which one aborted or was lost alone, but for the event that tells them to end. */
-  readonly endByEvent?: boolean
 }
 
 /** How the job ended. */
@@ -57,8 +55,7 @@ export async function runPmixJob(job: PmixJob): Promise<PmixJobEnd> {
   const agents = new Agents(job.agents ?? 1, (report) => {
     reports.push(report)
     if (report.kind !== 'aborted' && report.kind !== 'lost') return
-    if (!job.endByEvent) killAll()
-    else for (const manager of managers) manager.endRanks(report.job, report.rank)
+    killAll()
   })
   const names = createNameServer()
   const controller = agents.exchanges[0] as Exchange

@@ -164,11 +164,4 @@ describeWith(['mpicc.openmpi'], 'Open MPI over PMIx', () => {
     const first = end.reports.find(({ kind }) => kind === 'aborted' || kind === 'lost')
     expect(first).toMatchObject({ kind: 'lost', rank: 1 })
   })
-
-  it.each(['abort', 'leave', 'crash'])('ends the others by an event after %s', async (way) => {
-    const end = await run('end', [way, '1', '42'], { guests: guestsOf(4, 2), agents: 2, endByEvent: true })
-    expect(end.statuses).toHaveLength(4)
-    expect(end.statuses).not.toContain(0)
-    expect(end.statuses).not.toContain('SIGKILL')
-  })
 })

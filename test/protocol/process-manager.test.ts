@@ -273,19 +273,6 @@ describe('the process manager', () => {
     client.socket.destroy()
   })
 
-  it('forgets a job that is over', async () => {
-    await open()
-    const client = new Raw(port(0)).write(hello(0))
-    await client.answer()
-    const late = hello(1)
-    manager.removeJob(JOB.id)
-    await client.until('the end', ({ ended }) => ended)
-    const after = new Raw(port(0)).write(late)
-    await after.until('the end', ({ ended }) => ended)
-    expect(after.received).toBe('')
-    expect(() => manager.environment(JOB.id, 0, port(0))).toThrow()
-  })
-
   it('says which address it cannot have', async () => {
     await open()
     await expect(manager.listen(0, '192.0.2.1')).rejects.toMatchObject({ code: 'LEET_E_SERVICE_ADDRESS' })

@@ -1,6 +1,7 @@
-// That the code has layers: no folder needs one that needs it, be it by way of others. What only types are imported from counts.
-import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join, relative, sep } from 'node:path'
+// That the code has layers: no folder needs one that needs it, be it by way of others, and a folder that has a door is entered by
+// no other way. What only types are imported from counts.
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 
@@ -23,18 +24,33 @@ function sourcesOf(directory: string): string[] {
   })
 }
 
+/** Every import of one source by another, by absolute paths. */
+function imports(): { readonly from: string; readonly to: string }[] {
+  return FOLDERS.flatMap((folder) => sourcesOf(join(ROOT, folder))).flatMap((from) =>
+    [...readFileSync(from, 'utf8').matchAll(IMPORT)].map(([, path]) => ({
+      from,
+      to: join(from, '..', path as string),
+    })),
+  )
+}
+
 function neededBy(): Map<string, Set<string>> {
   const needs = new Map<string, Set<string>>()
-  for (const file of FOLDERS.flatMap((folder) => sourcesOf(join(ROOT, folder)))) {
-    const own = folderOf(file)
-    const others = needs.get(own) ?? new Set()
-    needs.set(own, others)
-    for (const [, path] of readFileSync(file, 'utf8').matchAll(IMPORT)) {
-      const other = folderOf(join(file, '..', path as string))
-      if (other !== own) others.add(other)
-    }
+  for (const { from, to } of imports()) {
+    const others = needs.get(folderOf(from)) ?? new Set()
+    needs.set(folderOf(from), others)
+    if (folderOf(to) !== folderOf(from)) others.add(folderOf(to))
   }
   return needs
+}
+
+/** Whether the import goes past the `index.ts` of a folder that its importer is not in. */
+function passesDoor({ from, to }: { readonly from: string; readonly to: string }): boolean {
+  for (let folder = dirname(to); !from.startsWith(`${folder}${sep}`); folder = dirname(folder)) {
+    const door = join(folder, 'index.ts')
+    if (to !== door && existsSync(door)) return true
+  }
+  return false
 }
 
 /** A way from a folder back to itself; undefined when there is none. */
@@ -62,4 +78,16 @@ it('has no circle of folders', () => {
 it('has the command line at the top', () => {
   const others = [...neededBy()].filter(([folder]) => folder !== 'launcher')
   expect(others.filter(([, needs]) => needs.has('launcher/cli')).map(([folder]) => folder)).toEqual([])
+})
+
+it('enters a folder by its door', () => {
+  const all = imports()
+  expect(all.some(({ to }) => to.endsWith('images/formats/index.ts'))).toBe(true)
+  expect(all.filter(passesDoor)).toEqual([])
+})
+
+it('has file formats that know nothing of images', () => {
+  const formats = join(ROOT, 'launcher/images/formats')
+  const outside = imports().filter(({ from, to }) => from.startsWith(formats) && !to.startsWith(formats))
+  expect([...new Set(outside.map(({ to }) => to))]).toEqual([join(ROOT, 'common/index.ts')])
 })

@@ -16,10 +16,9 @@ import {
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { EXIT_USAGE, LeetError } from '../../../common/index.ts'
-import { readElf, withFile } from '../elf.ts'
+import { readElf, stampOf, withFile } from '../formats/index.ts'
 import type { Environment } from '../inspect.ts'
 import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
-import { stampOf } from '../tree.ts'
 import { type OsvKernel, readOsvKernel } from './kernel.ts'
 import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
 

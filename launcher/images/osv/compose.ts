@@ -7,21 +7,22 @@ import { basename, join, resolve } from 'node:path'
 import { Deadline, LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
 import { STAGE_ROOT } from '../../../mpi-bridge/index.ts'
 import { compiled } from '../compiled.ts'
+import { layoutRofs, type RofsEntry, stampOf, writeRofsDisk } from '../formats/index.ts'
 import type { ImageFile, ImageProgram } from '../image.ts'
 import {
   type Environment,
   factsOf,
   findProgram,
+  missingOf,
   type OpenedProgram,
   openProgram,
   refuseMissingLibraries,
 } from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
-import type { MpiFacts } from '../mpi.ts'
+import { type MpiFacts, mpiOfAll } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
-import { layoutRofs, type RofsEntry, writeRofsDisk } from '../rofs.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
-import { ImageTree, stampOf } from '../tree.ts'
+import { ImageTree } from '../tree.ts'
 import { addNeeded } from './add-needed.ts'
 import { type OsvBase, readsExt4 } from './base.ts'
 import { type GuestObjects, guestObjects } from './guest-objects.ts'
@@ -125,7 +126,7 @@ export async function composeOsvImage(
       mpi: factsOf(program).mpi,
     }),
   )
-  const mpi = onlyMpi(programs)
+  const mpi = mpiOfAll(programs)
   const id = fingerprint(request, parts, links, compat)
   const known = await readWarnings(store, id)
   if (known === undefined) {
@@ -181,28 +182,15 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
         exitCode: 126,
       })
     }
-    refuseMissingLibraries(program)
+    refuseMissingLibraries({ path: program.path, missing: missingOf(program) })
     return { program, ...loadPlugins(program.map, env) }
-  })
-}
-
-/** One MPI for all programs of an image, else none of them could talk to the others. */
-function onlyMpi(programs: readonly ImageProgram[]): MpiFacts {
-  const [first, ...others] = programs.filter(({ mpi }) => mpi.flavour !== 'none')
-  if (!first) return { flavour: 'none' }
-  const other = others.find(({ mpi }) => mpi.flavour !== first.mpi.flavour)
-  if (!other) return first.mpi
-  throw new LeetError({
-    code: 'LEET_E_PROGRAM',
-    what: 'the programs use different MPI libraries',
-    why: `${first.path}: ${first.mpi.flavour}, ${other.path}: ${other.mpi.flavour}`,
   })
 }
 
 /** What OSv itself mounts over the image at boot. */
 const OWN_MOUNTS = ['/dev', '/proc', '/sys', '/tmp']
 
-/** Where the image's own libraries are: nothing of it can become a link to staged files. */
+/** Directories of the image's own: none of them can become a link to staged files. */
 const SYSTEM = ['/bin', '/etc', '/lib', '/lib64', '/opt', '/sbin', '/usr']
 
 /** The path in the guest of a path of this host: its own, unless a mount or a staged directory will hide it. */
@@ -374,7 +362,7 @@ function addLibrary(tree: ImageTree, object: LoadedObject, placed: string): void
   }
 }
 
-/** A library of the closure whose name the compatibility library takes: OSv has no devices for it to list. */
+/** libudev lists devices, of which OSv has none: the compatibility library stands in for it, under its name. */
 function standIn(tree: ImageTree, { kept }: GuestObjects): string {
   const name = 'libudev.so.1'
   if (!kept.some((object) => object.elf.soname === name)) return 'it runs without the compatibility library'

@@ -1,7 +1,7 @@
 // Which of a program's libraries and plug-ins go into an OSv image: all but what the kernel supplies and what could not
 // work there, judged by the symbols that are to be had in the guest.
 import { basename } from 'node:path'
-import { dynamicSymbols, type Elf, readElf, withFile } from '../elf.ts'
+import { dynamicSymbols, type Elf, readElf, withFile } from '../formats/index.ts'
 import type { LinkMap, LoadedObject } from '../loader.ts'
 import type { OsvKernel } from './kernel.ts'
 
@@ -28,9 +28,9 @@ const SMALLEST: ReadonlySet<string> = new Set(
 )
 
 /**
- * Chooses. A plug-in goes when a library that only it brings refers to symbols which neither the guest's objects nor the
- * kernel nor the compatibility library (`compat`, a path) have: fabrics, mostly. With `smallest`, so do all components of
- * Open MPI outside the smallest set. Versions of symbols do not count in OSv.
+ * Chooses. A plug-in is left out when a library that only it brings refers to symbols that nobody has: neither the guest's
+ * objects nor the kernel nor the compatibility library (`compat`, a path). Those are fabrics, mostly. With `smallest`, all
+ * components of Open MPI outside the smallest set are left out, too. Versions of symbols do not count in OSv.
  */
 export function guestObjects(
   map: LinkMap,

@@ -1,7 +1,7 @@
 // The OSv kernel as a library: which names of libraries it answers to, and which symbols it offers to programs.
 
 import { LeetError } from '../../../common/index.ts'
-import { dynamicSymbols, MACHINE_X86_64, readElf, withFile } from '../elf.ts'
+import { dynamicSymbols, MACHINE_X86_64, readElf, withFile } from '../formats/index.ts'
 
 /** What programs can have from a kernel. */
 export interface OsvKernel {

@@ -18,7 +18,7 @@ import { findQemu } from '../../../launcher/machines/qemu-program.ts'
 import { DEFAULT_SUBNET, guestAddress, parseSubnet } from '../../../launcher/networks/addresses.ts'
 import { localNetwork, userNetwork } from '../../../launcher/networks/guest-network.ts'
 import { osvMachine, osvSeedOf } from '../../../launcher/node/osv-guests.ts'
-import { type JobSecrets, noSecrets } from '../../../launcher/node/worker.ts'
+import type { OsvSecrets } from '../../../launcher/node/worker.ts'
 import { thisUser } from '../../../launcher/plan/facts.ts'
 import { planJob } from '../../../launcher/plan/plan.ts'
 import { parseCommandWords } from '../../../mpi-bridge/index.ts'
@@ -124,11 +124,11 @@ async function prepareByHand(work: string, line: readonly string[]): Promise<() 
   )
   const image = { kernel: composed.kernel, disk: composed.disk, mountTool: composed.base.nfs }
   const certificates = composed.base.tls ? makeJobCertificates() : undefined
-  const secrets: JobSecrets = {
-    ...noSecrets,
+  const secrets: OsvSecrets = {
+    kind: 'osv',
     ...(certificates
       ? {
-          osv: {
+          tls: {
             ca: certificates.ca,
             client: certificates.client,
             servers: plan.guests.map(({ name }) => certificates.server(name)),

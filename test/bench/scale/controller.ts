@@ -7,6 +7,7 @@ import { Deadline, Scope, silentLog } from '../../../common/index.ts'
 import { startHub } from '../../../launcher/agents/hub.ts'
 import { encodeInvitation } from '../../../launcher/agents/invitation.ts'
 import { createController } from '../../../launcher/job/controller.ts'
+import type { LinuxSecrets } from '../../../launcher/node/worker.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
 import {
   LINE_BYTES,
@@ -120,7 +121,8 @@ const controller = createController({
   onTaskEnd() {},
   onEnding() {},
 })
-const SECRETS = {
+const SECRETS: LinuxSecrets = {
+  kind: 'linux',
   hostKey: { privateKey: 'x'.repeat(400), publicKey: 'y'.repeat(80) },
   clientKey: { privateKey: 'x'.repeat(400), publicKey: 'y'.repeat(80) },
 }

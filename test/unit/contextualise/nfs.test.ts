@@ -3,13 +3,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
 import {
-  checkSeed,
   mountOf,
   nfsMountOf,
   nfsSeedMount,
   parseMountInfo,
   parseNfsMount,
 } from '../../../contextualise/index.ts'
+import { checkSeed } from '../../../contextualise/seed.ts'
 import { fullSeed } from './a-seed.ts'
 
 describe('parseNfsMount', () => {

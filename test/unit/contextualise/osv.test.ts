@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { checkSeed, osvSeed, type Seed } from '../../../contextualise/index.ts'
+import { osvSeed, type Seed } from '../../../contextualise/index.ts'
+import { checkSeed } from '../../../contextualise/seed.ts'
 import { fullSeed } from './a-seed.ts'
 
 const seed: Seed = {

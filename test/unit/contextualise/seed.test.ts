@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { checkSeed, type Seed } from '../../../contextualise/index.ts'
+import { checkSeed, type Seed } from '../../../contextualise/seed.ts'
 import { anySeed, fullSeed } from './a-seed.ts'
 
 const nic = fullSeed.interfaces[0] as Seed['interfaces'][number]

@@ -6,14 +6,13 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
 import {
-  bufferSource,
-  copyRelocations,
   definesSymbol,
   dynamicSymbols,
   readElf,
   textOfSymbol,
   withFile,
-} from '../../../launcher/images/elf.ts'
+} from '../../../launcher/images/formats/index.ts'
+import { bufferSource } from '../../support/byte-source.ts'
 import { describeWith } from '../../support/needs.ts'
 
 /** Everything the reader can do with these bytes; only a LeetError may come out of nonsense. */
@@ -22,7 +21,6 @@ function readAll(bytes: Uint8Array): void {
   try {
     const elf = readElf(source, 'x')
     dynamicSymbols(source, elf, 'x')
-    copyRelocations(source, elf, 'x')
     definesSymbol(source, elf, 'greeting', 'x')
     textOfSymbol(source, elf, 'greeting', 'x')
   } catch (error) {
@@ -121,19 +119,12 @@ describeWith(['gcc', 'readelf'], 'elf, against what the compiler made', () => {
     }
   })
 
-  it('tells weak symbols, functions and copies', () => {
+  it('tells weak symbols', () => {
     withFile(path('newer'), (source) => {
       const all = dynamicSymbols(source, readElf(source, 'newer'), 'newer')
       const symbols = new Map(all.map((symbol) => [symbol.name, symbol]))
       expect(symbols.get('absent')).toMatchObject({ defined: false, weak: true })
       expect(symbols.get('greet')).toMatchObject({ defined: false, weak: false })
-    })
-    withFile(path('prog'), (source) => {
-      const elf = readElf(source, 'prog')
-      expect(copyRelocations(source, elf, 'prog').sort()).toEqual(['counter', 'greeting'])
-    })
-    withFile(path('libgreet.so'), (source) => {
-      expect(copyRelocations(source, readElf(source, 'x'), 'x')).toEqual([])
     })
   })
 

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, expect, it } from 'vitest'
 import { makeSshKeyPair } from '../../../contextualise/index.ts'
-import { bufferSource, readElf } from '../../../launcher/images/elf.ts'
+import { readElf } from '../../../launcher/images/formats/index.ts'
 import { parseInitLine } from '../../../launcher/images/init-lines.ts'
+import { bufferSource } from '../../support/byte-source.ts'
 import { describeWith } from '../../support/needs.ts'
 
 describeWith(['gcc'], "the guest's init", () => {

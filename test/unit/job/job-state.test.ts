@@ -349,7 +349,7 @@ describe('a job', () => {
       expect.objectContaining({
         kind: 'launched',
         job: 1,
-        error: expect.objectContaining({ code: 'LEET_E_SPAWN' }),
+        error: expect.objectContaining({ code: 'LEET_E_CANCELLED' }),
       }),
     )
   })

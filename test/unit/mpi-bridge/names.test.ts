@@ -74,20 +74,18 @@ describe('names', () => {
   it('go after the first reading, with their rank, or with their job', async () => {
     const names = createNameServer()
     const by = party('a', 0)
-    const persistences = ['first-read', 'process', 'job', 'session'] as const
+    const persistences = ['first-read', 'process', 'session'] as const
     await names.publish(
       by,
       persistences.map((persistence) => name(persistence, persistence, { persistence })),
     )
     const left = () => texts(names, party('b', 0), ...persistences)
     expect(await left()).toEqual([...persistences])
-    expect(await left()).toEqual(['process', 'job', 'session'])
+    expect(await left()).toEqual(['process', 'session'])
     names.observe({ kind: 'finalised', job: 'a', rank: 1 })
     names.observe({ kind: 'initialised', job: 'a', rank: 0 })
-    expect(await left()).toEqual(['process', 'job', 'session'])
+    expect(await left()).toEqual(['process', 'session'])
     names.observe({ kind: 'lost', job: 'a', rank: 0, why: '' })
-    expect(await left()).toEqual(['job', 'session'])
-    names.jobEnded('a')
     expect(await left()).toEqual(['session'])
   })
 
@@ -120,12 +118,10 @@ describe('names', () => {
   it('are not waited for by the dead, nor after the end', async () => {
     const names = createNameServer()
     const dead = names.lookup(party('a', 0), { keys: ['x'], wait: 1 })
-    const over = names.lookup(party('b', 0), { keys: ['x'], wait: 1 })
     const last = names.lookup(party('c', 0), { keys: ['x'], wait: 1 })
     names.observe({ kind: 'lost', job: 'a', rank: 0, why: '' })
-    names.jobEnded('b')
     names.close()
-    for (const each of [dead, over, last]) expect(await each).toEqual({ status: 'timeout', found: [] })
+    for (const each of [dead, last]) expect(await each).toEqual({ status: 'timeout', found: [] })
   })
 
   it('are bounded', async () => {

@@ -51,6 +51,19 @@ function heard(client: Client): number | undefined {
   return frames[0] && statusOf(new Reader(client.format, frames[0].payload))
 }
 
+const register = (client: Client, codes: readonly number[], directives: readonly Info[] = []) =>
+  client.send(Command.REGISTER_EVENTS, (writer) => {
+    writer.pack(Type.SIZE).size(codes.length)
+    if (codes.length > 0) writer.pack(Type.STATUS, codes.length)
+    for (const code of codes) writer.i32(code)
+    packInfos(writer, directives)
+  })
+const notify = (client: Client, code: number, range: number, infos: readonly Info[] = []) =>
+  client.send(Command.NOTIFY, (writer) => {
+    writer.pack(Type.STATUS).i32(code).pack(Type.DATA_RANGE).u8(range)
+    packInfos(writer, infos)
+  })
+
 describe('connections', () => {
   const world = new World()
   const job = layoutOf('leet-job', [[0, 1], [2]])
@@ -226,18 +239,20 @@ describe('time', () => {
   })
 
   it('passes before a message follows a large one that the client has not answered', () => {
-    const { world, job, ranks, of } = worldOf([[0], [1]])
+    const { ranks, of } = worldOf([[0], [1]])
     const [a, b] = ranks as [Client, Client]
+    register(a, [-400])
+    a.frames()
     b.put({ key: 'x'.repeat(10_000) })
     a.get(of(1), 'key')
-    world.service.endRanks(job, 1)
-    expect(a.frames().map((frame) => frame.tag)).toEqual([101])
+    notify(b, -400, Range.NAMESPACE)
+    expect(a.frames().map((frame) => frame.tag)).toEqual([102])
     vi.advanceTimersByTime(50)
     expect(a.frames().map((frame) => frame.tag)).toEqual([0])
     // A request is an answer.
     a.get(of(1), 'key')
     a.get(of(1), 'other', [flag('pmix.immediate')])
-    expect(a.frames().map((frame) => frame.tag)).toEqual([102, 103])
+    expect(a.frames().map((frame) => frame.tag)).toEqual([103, 104])
   })
 })
 
@@ -456,18 +471,6 @@ describe('names', () => {
 })
 
 describe('events', () => {
-  const register = (client: Client, codes: readonly number[], directives: readonly Info[] = []) =>
-    client.send(Command.REGISTER_EVENTS, (writer) => {
-      writer.pack(Type.SIZE).size(codes.length)
-      if (codes.length > 0) writer.pack(Type.STATUS, codes.length)
-      for (const code of codes) writer.i32(code)
-      packInfos(writer, directives)
-    })
-  const notify = (client: Client, code: number, range: number, infos: readonly Info[] = []) =>
-    client.send(Command.NOTIFY, (writer) => {
-      writer.pack(Type.STATUS).i32(code).pack(Type.DATA_RANGE).u8(range)
-      packInfos(writer, infos)
-    })
   /** Events that a client got: code, source rank, keys. */
   const events = (client: Client) =>
     client.frames().flatMap(({ tag, payload }) => {
@@ -549,12 +552,6 @@ describe('events', () => {
     register(b, [-400])
     notify(a, -400, Range.SESSION, [number('some.key', -5)])
     expect(events(b)).toEqual([[-400, 0, 'some.key']])
-  })
-
-  it('end the ranks of a job', () => {
-    const { world, job, ranks } = worldOf([[0], [1]])
-    expect(world.service.endRanks(job, 1)).toBe(2)
-    expect(ranks.map(events)).toEqual([[[-7, 1, 'pmix.evproc']], [[-7, 1, 'pmix.evproc']]])
   })
 })
 
@@ -649,18 +646,6 @@ describe('the rest', () => {
     expect(answer).toBe(status)
     const aborted = { kind: 'aborted', job: 'leet-job', rank: 0, status: 42, message: 'why' }
     expect(world.agents.reports).toEqual(Array(count).fill(aborted))
-  })
-
-  it('forgets a job that is over', async () => {
-    const { world, job, ranks, of } = worldOf([[0, 1]])
-    const [a, b] = ranks as [Client, Client]
-    a.fence()
-    world.service.removeJob(job)
-    await turn()
-    expect([a, b].map((client) => client.connection.socket.destroyed)).toEqual([true, true])
-    const connection = world.connect(0)
-    connection.send(handshakeOf(of(0), flex))
-    expect(connection.take().toString('hex')).toBe(NOT_FOUND)
   })
 })
 

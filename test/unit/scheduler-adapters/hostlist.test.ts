@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
-import { expandHostlist, foldHostlist, type HostlistDialect } from '../../../scheduler-adapters/index.ts'
+import { expandHostlist, foldHostlist, type HostlistDialect } from '../../../scheduler-adapters/hostlist.ts'
 import { describeWith } from '../../support/needs.ts'
 
 const expand = (text: string, dialect: HostlistDialect = 'rfc29') => expandHostlist(text, dialect, 'test')

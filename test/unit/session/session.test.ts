@@ -61,10 +61,7 @@ function recordOf(more: Partial<SessionRecord> = {}): SessionRecord {
       serviceAddress: '10.0.2.2',
       address: `10.77.0.${index}`,
     })),
-    secrets: {
-      clientKey: { privateKey: 'k', publicKey: 'p' },
-      hostKey: { privateKey: '', publicKey: 'h' },
-    },
+    access: { kind: 'linux', clientKey: { privateKey: 'k', publicKey: 'p' }, hostKey: { publicKey: 'h' } },
     ...more,
   }
 }

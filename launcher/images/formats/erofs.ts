@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { abortReason, LeetError, type WaitLimits } from '../../common/index.ts'
-import { type FileContent, stampOf, type TreeEntry } from './tree.ts'
+import { abortReason, LeetError, type WaitLimits } from '../../../common/index.ts'
+import { changedFile, type FileContent, stampOf, type TreeEntry } from './tree-entry.ts'
 
 const BLOCK = 4096
 const MAGIC = 0xe0f5e1e2
@@ -242,17 +242,17 @@ class BlockWriter {
     if (content.kind === 'bytes') return this.write(content.bytes)
     const source = await open(content.path, 'r')
     try {
-      if (stampOf(await source.stat()) !== content.stamp) throw changed(content.path)
+      if (stampOf(await source.stat()) !== content.stamp) throw changedFile(content.path)
       for (let left = size; left > 0; ) {
         if (this.fill === this.buffer.length) await this.flush()
         const room = Math.min(left, this.buffer.length - this.fill)
         const { bytesRead } = await source.read(this.buffer, this.fill, room, size - left)
-        if (bytesRead === 0) throw changed(content.path)
+        if (bytesRead === 0) throw changedFile(content.path)
         this.fill += bytesRead
         this.size += bytesRead
         left -= bytesRead
       }
-      if (stampOf(await source.stat()) !== content.stamp) throw changed(content.path)
+      if (stampOf(await source.stat()) !== content.stamp) throw changedFile(content.path)
     } finally {
       await source.close()
     }
@@ -276,13 +276,4 @@ class BlockWriter {
     }
     this.fill = 0
   }
-}
-
-function changed(path: string): LeetError {
-  return new LeetError({
-    code: 'LEET_E_IMAGE_CHANGED',
-    where: path,
-    what: 'changed while the image was made of it',
-    hint: 'start again when nothing writes to it',
-  })
 }

@@ -1,36 +1,8 @@
 // ELF as the loader sees it: what a 64-bit little-endian program or library needs and offers at run time (System V
 // gABI chapters 4 and 5, and the GNU extensions in glibc's elf.h). Only program headers and the dynamic section are
 // read, as ld.so does; section headers may be missing. Input is untrusted: every offset is checked before it is used.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { LeetError } from '../../common/index.ts'
-
-/** Bytes that can be read at any place: a file or a buffer. `read` may return fewer bytes at the end, never more. */
-export interface ByteSource {
-  readonly size: number
-  read(offset: number, length: number): Buffer
-}
-
-/** A buffer as a ByteSource. */
-export function bufferSource(bytes: Uint8Array): ByteSource {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return { size: buffer.length, read: (offset, length) => buffer.subarray(offset, offset + length) }
-}
-
-/** Opens a file as a ByteSource, gives it to `use`, and closes it. Errors of the file system pass through. */
-export function withFile<T>(path: string, use: (source: ByteSource) => T): T {
-  const fd = openSync(path, 'r')
-  try {
-    return use({
-      size: fstatSync(fd).size,
-      read(offset, length) {
-        const buffer = Buffer.allocUnsafe(length)
-        return buffer.subarray(0, readSync(fd, buffer, 0, length, offset))
-      },
-    })
-  } finally {
-    closeSync(fd)
-  }
-}
+import { LeetError } from '../../../common/index.ts'
+import type { ByteSource } from './byte-source.ts'
 
 /** e_machine of x86-64, the one kind of guest so far. */
 export const MACHINE_X86_64 = 62
@@ -66,8 +38,6 @@ export interface ElfSymbol {
   readonly defined: boolean
   /** STB_WEAK: an undefined one may stay unresolved. */
   readonly weak: boolean
-  /** STT_FUNC or STT_GNU_IFUNC; other symbols are data. */
-  readonly isFunction: boolean
   readonly address: number
   readonly size: number
 }
@@ -81,8 +51,6 @@ const DT = {
   HASH: 4,
   STRTAB: 5,
   SYMTAB: 6,
-  RELA: 7,
-  RELASZ: 8,
   STRSZ: 10,
   SONAME: 14,
   RPATH: 15,
@@ -97,7 +65,6 @@ const MAX_DYNAMIC_ENTRIES = 65_536
 const MAX_SYMBOLS = 1 << 22
 const MAX_STRING = 65_536
 const SYMBOL_SIZE = 24
-const RELA_SIZE = 24
 
 /** Whether these bytes begin an ELF file of any kind. */
 export function isElf(head: Uint8Array): boolean {
@@ -167,29 +134,6 @@ export function dynamicSymbols(source: ByteSource, elf: Elf, where: string): Elf
 }
 
 /**
- * Names of the data symbols that COPY relocations take from libraries into the program (x86-64 psABI,
- * R_X86_64_COPY); they live in DT_RELA, never in the PLT's relocations.
- */
-export function copyRelocations(source: ByteSource, elf: Elf, where: string): string[] {
-  const address = elf.tables.get(DT.RELA)
-  const size = elf.tables.get(DT.RELASZ) ?? 0
-  if (address === undefined || size === 0 || elf.machine !== MACHINE_X86_64) return []
-  const relocations = bytesAt(source, fileOffset(elf, address, where), size - (size % RELA_SIZE), where)
-  const indexes: number[] = []
-  for (let at = 0; at < relocations.length; at += RELA_SIZE) {
-    if (relocations.readUInt32LE(at + 8) === R_X86_64_COPY) indexes.push(relocations.readUInt32LE(at + 12))
-  }
-  if (indexes.length === 0) return []
-  const symbols = symbolTable(source, elf, where)
-  return indexes.map((index) => {
-    const symbol = symbols[index]
-    if (!symbol) throw elfError(where, 'a relocation names a symbol that is not there')
-    return symbol.name
-  })
-}
-const R_X86_64_COPY = 5
-
-/**
  * The NUL-terminated text a defined data symbol stands for, such as a version string; undefined when the object
  * does not define it. Found through DT_GNU_HASH (or by looking at all symbols), so it is cheap in large libraries.
  */
@@ -254,12 +198,10 @@ function symbolTable(source: ByteSource, elf: Elf, where: string): ElfSymbol[] {
 
 function symbolOf(table: Buffer, at: number, nameAt: (offset: number) => string): ElfSymbol {
   const info = table.readUInt8(at + 4)
-  const kind = info & 15
   return {
     name: nameAt(table.readUInt32LE(at)),
     defined: table.readUInt16LE(at + 6) !== 0,
     weak: info >> 4 === 2,
-    isFunction: kind === 2 || kind === 10,
     address: Number(table.readBigUInt64LE(at + 8)),
     size: Number(table.readBigUInt64LE(at + 16)),
   }

@@ -1,14 +1,14 @@
-// ROFS, the read-only file system that OSv boots from: laid out by a pure function, streamed to a file, read back.
+// ROFS, the read-only file system that OSv boots from: laid out by a pure function, streamed to a file.
 // Format (OSv v0.57.0-398-g0e34e4dc, fs/rofs/rofs.hh; little-endian, blocks of 512 bytes): block 0 is the superblock,
 // eight u64 (magic, version, block size, first block and length in blocks of the structure area, number of directory
 // entries, of symlinks, of inodes); file data from block 1, each file padded to a block; then the structure area with
 // three tables without padding: directory entries (u64 inode, u16 length, name), symlinks (u16 length, target), inodes
 // (u64 mode, number, offset, count). Inode numbers are index + 1 and the root is inode 1. Lengths count bytes of
 // UTF-8: both of OSv's and Capstan's writers count characters and garble other names.
-import { closeSync, fdatasync, openSync, read, readSync, statSync, write, writeSync } from 'node:fs'
+import { closeSync, fdatasync, openSync, read, readSync, write, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
-import { LeetError } from '../../common/index.ts'
-import type { ByteSource } from './elf.ts'
+import { LeetError } from '../../../common/index.ts'
+import { changedFile } from './tree-entry.ts'
 
 /** What stands at one path of a file system. Paths are absolute and normal; parent directories need not be given. */
 export type RofsEntry =
@@ -41,11 +41,6 @@ const MAX_NAME = 65_535
 interface Node {
   readonly entry: RofsEntry
   readonly children: Map<string, Node>
-}
-
-/** A host file as content; its size is looked up now and must still be true when the image is written. */
-export function hostContent(path: string): RofsContent {
-  return { host: path, size: statSync(path).size }
 }
 
 /** Lays out a file system. The same entries in any order give the same bytes. Two things at one path are refused. */
@@ -150,72 +145,6 @@ function masterBootRecord(blocks: number): Buffer {
   return record
 }
 
-/** One file or directory of a file system that was read back. */
-export type RofsNode =
-  | { readonly kind: 'directory' }
-  | { readonly kind: 'symlink'; readonly target: string }
-  | { readonly kind: 'file'; readonly size: number; read(): Buffer }
-
-/** Reads the file system that begins at `start` (bytes). Nonsense is `LEET_E_ROFS`. Keys are absolute paths, `/` first. */
-export function readRofs(source: ByteSource, start = ROFS_PARTITION_SECTOR * BLOCK): Map<string, RofsNode> {
-  const bytes = (offset: number, length: number) => {
-    const end = start + offset + length
-    if (!Number.isSafeInteger(end) || end > source.size) throw rofsError('it is cut short')
-    return source.read(start + offset, length)
-  }
-  const superblock = bytes(0, BLOCK)
-  if (superblock.readBigUInt64LE(0) !== MAGIC) throw rofsError('it has another magic number')
-  const field = (index: number) => numberAt(superblock, index * 8)
-  const [firstBlock, blockCount, entryCount, linkCount, inodeCount] = [3, 4, 5, 6, 7].map(field) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
-  const tables = bytes(firstBlock * BLOCK, blockCount * BLOCK)
-  let at = 0
-  const take = (length: number) => {
-    if (at + length > tables.length) throw rofsError('its tables are cut short')
-    at += length
-    return tables.subarray(at - length, at)
-  }
-  const entries: { inode: number; name: string }[] = []
-  for (let i = 0; i < entryCount; i++) {
-    const inode = numberAt(take(8), 0)
-    entries.push({ inode, name: take(take(2).readUInt16LE(0)).toString('utf8') })
-  }
-  const links: string[] = []
-  for (let i = 0; i < linkCount; i++) links.push(take(take(2).readUInt16LE(0)).toString('utf8'))
-  const inodesAt = at
-  const nodes = new Map<string, RofsNode>()
-  const seen = new Set<number>()
-  // A stack, not recursion: an image may nest deeper than the machine's stack.
-  const pending: { readonly number: number; readonly path: string }[] = [{ number: 1, path: '/' }]
-  for (let next = pending.pop(); next; next = pending.pop()) {
-    const { number, path } = next
-    if (number < 1 || number > inodeCount || seen.has(number)) throw rofsError('its inodes are not a tree')
-    seen.add(number)
-    at = inodesAt + (number - 1) * INODE_SIZE
-    const inode = take(INODE_SIZE)
-    const [mode, offset, count] = [numberAt(inode, 0), numberAt(inode, 16), numberAt(inode, 24)] as const
-    if (mode === MODE.file) {
-      nodes.set(path, { kind: 'file', size: count, read: () => bytes(offset * BLOCK, count) })
-    } else if (mode === MODE.symlink) {
-      const target = links[offset]
-      if (target === undefined) throw rofsError('a symlink has no target')
-      nodes.set(path, { kind: 'symlink', target })
-    } else if (mode === MODE.directory) {
-      nodes.set(path, { kind: 'directory' })
-      if (offset + count > entries.length) throw rofsError('a directory lies outside its table')
-      for (const { inode: child, name } of entries.slice(offset, offset + count).reverse()) {
-        pending.push({ number: child, path: `${path === '/' ? '' : path}/${name}` })
-      }
-    } else throw rofsError('an inode has an unknown mode')
-  }
-  return nodes
-}
-
 function treeOf(entries: readonly RofsEntry[]): Node {
   const root: Node = { entry: { kind: 'directory', path: '/' }, children: new Map() }
   for (const entry of entries) {
@@ -225,17 +154,17 @@ function treeOf(entries: readonly RofsEntry[]): Node {
       !entry.path.startsWith('/') ||
       names.some((n) => n === '' || n === '.' || n === '..' || n.includes('\0'))
     ) {
-      throw rofsError(`"${entry.path}" is not an absolute, normal path`)
+      throw rofsError(entry.path, 'is not an absolute, normal path')
     }
     let parent = root
     for (const [depth, name] of names.entries()) {
       if (parent.entry.kind !== 'directory') {
-        throw rofsError(`${parent.entry.path} is a ${parent.entry.kind} and cannot hold ${entry.path}`)
+        throw rofsError(entry.path, `lies below a ${parent.entry.kind}, ${parent.entry.path}`)
       }
       const known = parent.children.get(name)
       const last = depth === names.length - 1
       if (last && known && !(known.entry.kind === 'directory' && entry.kind === 'directory')) {
-        throw rofsError(`there are two things at ${entry.path}`)
+        throw rofsError(entry.path, 'is there twice')
       }
       const next: Node = known ?? {
         entry: last ? entry : { kind: 'directory', path: `/${names.slice(0, depth + 1).join('/')}` },
@@ -250,7 +179,7 @@ function treeOf(entries: readonly RofsEntry[]): Node {
 
 function lengthPrefixed(text: string, where: string): Buffer {
   const bytes = Buffer.from(text)
-  if (bytes.length > MAX_NAME) throw rofsError(`a name in ${where} is longer than ${MAX_NAME} bytes`)
+  if (bytes.length > MAX_NAME) throw rofsError(where, `has a name of more than ${MAX_NAME} bytes`)
   const length = Buffer.alloc(2)
   length.writeUInt16LE(bytes.length)
   return Buffer.concat([length, bytes])
@@ -300,7 +229,7 @@ class DiskWriter {
         const length = isSmall
           ? readSync(fd, buffer, 0, wanted, at)
           : (await readAsync(fd, buffer, 0, wanted, at)).bytesRead
-        if (length === 0) throw rofsError(`${host} became shorter while it was read`)
+        if (length === 0) throw changedFile(host)
         if (isSmall) this.write(buffer.subarray(0, length), position + at)
         else await this.#writeLater(buffer.subarray(0, length), position + at)
         at += length
@@ -327,7 +256,7 @@ class DiskWriter {
     this.#unflushed += length
     if (this.#unflushed < FLUSH_BYTES || this.#flushing) return
     this.#unflushed = 0
-    // An error of the disk is told by the last flush, too.
+    // An error of the disk need not be told here: the last flush meets it, too.
     const over = () => {
       this.#flushing = undefined
     }
@@ -335,12 +264,6 @@ class DiskWriter {
   }
 }
 
-function numberAt(bytes: Buffer, offset: number): number {
-  const value = bytes.readBigUInt64LE(offset)
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw rofsError('a number is out of range')
-  return Number(value)
-}
-
-function rofsError(why: string): LeetError {
-  return new LeetError({ code: 'LEET_E_ROFS', what: 'no ROFS image', why })
+function rofsError(where: string, what: string): LeetError {
+  return new LeetError({ code: 'LEET_E_IMAGE_FILE', where, what })
 }
