@@ -68,7 +68,7 @@ const CRASH_LINE = 1000
 const LAST_WORDS = 256 << 10
 const LAST_WORDS_MS = 1000
 /** How long a guest may take to unmount its file systems when its ranks must end, in milliseconds. */
-const SHUTDOWN_MS = 5000
+const SHUTDOWN_MS = 15_000
 const NEWLINE = Buffer.from('\n')
 
 interface LastWord {
@@ -115,6 +115,8 @@ class Channel implements OsvChannel {
   readonly #held: HeldEvent[] = []
   readonly #gone = Promise.withResolvers<void>()
   #queue: Promise<void> = Promise.resolve()
+  /** The guest is being ended, and this settles when it has been asked for the last time. */
+  #leaving: Promise<void> | undefined
   #paused = false
   #closing = false
   #over = false
@@ -173,6 +175,7 @@ class Channel implements OsvChannel {
     clearTimeout(this.#lastWordsTimer)
     await this.#queue
     if (!this.#over && this.#running().length > 0) await this.#powerOff(limits)
+    await this.#leaving
     this.#over = true
   }
 
@@ -181,7 +184,8 @@ class Channel implements OsvChannel {
   }
 
   #piece(piece: ConsolePiece): void {
-    if (this.#ranks.size === 0) return
+    // What a kernel says while it unmounts is no rank's.
+    if (this.#ranks.size === 0 || (this.#leaving && this.#options.unmounts)) return
     // One character for each byte, so that output is told as it was written.
     const line = piece.bytes.toString('latin1')
     const read: ConsoleLine = piece.continued
@@ -517,21 +521,31 @@ class Channel implements OsvChannel {
     this.#ending.abort()
   }
 
-  async #powerOff(limits: WaitLimits): Promise<void> {
+  #powerOff(limits: WaitLimits): Promise<void> {
+    this.#leaving ??= this.#leave(limits)
+    return this.#leaving
+  }
+
+  async #leave(limits: WaitLimits): Promise<void> {
     this.#closing = true
+    const { rest, log, unmounts } = this.#options
+    // Unmounting takes a guest whose ranks are busy seconds, and nothing that they do from now on counts.
+    if (unmounts) this.#endAll()
     try {
-      if (!(await this.#shutsDown(limits))) await this.#options.rest.powerOff(limits)
+      if (!(unmounts && (await this.#shutsDown(limits)))) await rest.powerOff(limits)
     } catch (error) {
-      this.#options.log.detail(`${this.#guest}: power off: ${messageOf(error)}`)
+      log.detail(`${this.#guest}: power off: ${messageOf(error)}`)
     }
+    this.#endAll()
+  }
+
+  #endAll(): void {
     for (const rank of this.#running()) this.#ended(rank, KILLED)
   }
 
-  /** Has the guest unmount its file systems and end, if it has any that matter; false when it did not. */
-  async #shutsDown({ deadline, signal }: WaitLimits): Promise<boolean> {
-    const { rest, unmounts } = this.#options
-    if (!unmounts) return false
-    return rest.shutDown({ deadline: deadline.within(SHUTDOWN_MS), signal }).then(
+  /** Has the guest unmount its file systems and end; false when it did not. */
+  #shutsDown({ deadline, signal }: WaitLimits): Promise<boolean> {
+    return this.#options.rest.shutDown({ deadline: deadline.within(SHUTDOWN_MS), signal }).then(
       () => true,
       () => false,
     )

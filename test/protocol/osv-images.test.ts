@@ -54,6 +54,7 @@ describeWith(['cc'], 'OSv images', () => {
     '/usr/bin/iso-read.so: plugin.so',
     '/init/00-cmdline: ../modules/cmdline',
     '/usr/lib/fs/nfs.so: plugin.so',
+    '/usr/lib/fs/libext.so: plugin.so',
     '/tools/mount-fs.so: plugin.so',
     '/&/etc/hosts: ../static/&',
     '/dev: ../static',
@@ -138,7 +139,7 @@ describeWith(['cc'], 'OSv images', () => {
   })
 
   it('says precisely what a base lacks, and what will not work', async () => {
-    const lines = MANIFEST.filter((line) => !/mount-fs|iso-read|api_file|libssl/.test(line))
+    const lines = MANIFEST.filter((line) => !/mount-fs|iso-read|api_file|libssl|libext/.test(line))
     writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
     const elsewhere = new ImageStore(join(folder, 'poor'))
     const { base: poor, lacks } = await importOsvBase(build, { store: elsewhere })
@@ -151,6 +152,7 @@ describeWith(['cc'], 'OSv images', () => {
       'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted (a line `/tools/mount-fs.so: tools/mount/mount-fs.so` in usr_rofs.manifest.skel brings it)',
       'libssl.so.3, which /usr/lib/libhttpserver-api.so needs, is missing: /usr/lib/libhttpserver-api.so does not work',
       'libssl is missing: the REST server cannot be protected by TLS',
+      '/usr/lib/fs/libext.so is missing: the working directory is carried into the memory of guests, file by file, and not on a disk',
     ])
   })
 
@@ -167,6 +169,23 @@ describeWith(['cc'], 'OSv images', () => {
     expect(await openOsvBase(new ImageStore(join(folder, 'none'))).catch(({ code }) => code)).toBe(
       'LEET_E_OSV_BASE',
     )
+  })
+
+  it('leads working directories to a disk, where the base can read one and there may be one', async () => {
+    const staged = ['/home/someone/case']
+    const target = async (request: Partial<OsvImageRequest>) => {
+      const image = await compose({ staged, ...request })
+      const nodes = read(image)
+      return [image.links, nodes.get('/leet/work')?.kind]
+    }
+    const { entries, ...rest } = base
+    const plain = { ...rest, id: 'plain', entries: entries.filter(({ guest }) => !guest.includes('libext')) }
+    const onDisk = [[{ path: '/home', target: '/leet/work/home' }], 'directory']
+    const inMemory = [[{ path: '/home', target: '/tmp/leet/home' }], undefined]
+    expect(await target({ workDisk: true })).toEqual(onDisk)
+    expect(await target({ workDisk: true, staged: ['/home/other/case'] })).toEqual(onDisk)
+    expect(await target({ workDisk: false })).toEqual(inMemory)
+    expect(await target({ workDisk: true, base: plain })).toEqual(inMemory)
   })
 
   it('has the program with what it needs, less what the kernel supplies', async () => {

@@ -115,10 +115,11 @@ export function addImageCommands(program: Command): void {
     .description('take what OSv’s own build left (kind: osv) as the base of OSv images')
     .action(async (kind: string, directory: string) => {
       if (kind !== 'osv') throw usageError(`"${kind}" cannot be imported`, 'leet image import osv DIR')
-      const { importOsvBase, osvStore } = await import('../../images/osv/base.ts')
+      const { importOsvBase, OSV_BUILD, osvStore } = await import('../../images/osv/base.ts')
       const { base, lacks } = await importOsvBase(directory, { store: osvStore(process.env) })
       print(`${base.id}${base.version ? ` (OSv ${base.version})` : ''}`)
       for (const sentence of lacks) print(`  lacks: ${sentence}`)
+      if (lacks.length > 0) print(`  a base that lacks nothing comes from ${OSV_BUILD}`)
     })
 }
 

@@ -78,6 +78,9 @@ export function osvStore(env: Environment): ImageStore {
 
 const KERNELS = ['loader-stripped.elf', 'loader.elf']
 const REST_SERVER = '/libhttpserver-api.so'
+/** Builds a base that lacks nothing. */
+export const OSV_BUILD = 'scripts/build fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext'
+
 const LIBEXT = '/usr/lib/fs/libext.so'
 const PLUGINS = '/usr/mgmt/plugins/libhttpserver-api_'
 /** Where files of the build machine are looked for whose directory is a variable that nobody gave. */
@@ -121,7 +124,7 @@ export async function importOsvBase(
       where: build,
       what: 'cannot be a base for OSv guests',
       why: fatal.join('; '),
-      hint: 'build OSv with fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext',
+      hint: `in OSv’s source tree: ${OSV_BUILD}`,
     })
   }
   const id = await store.place(BASES, (folder) =>
@@ -337,11 +340,11 @@ function check(
     !libraries.some(({ name }) => /^lib(ssl|crypto)\.so/.test(name))
   if (!tls) lacks.push('libssl is missing: the REST server cannot be protected by TLS')
   const nfs = has('/usr/lib/fs/nfs.so') ? mountTool : undefined
-  if (!has(LIBEXT)) {
-    lacks.push(
-      `${LIBEXT} is missing: the working directory is carried into the memory of guests, file by file, and not on a disk (libext in image=…)`,
-    )
-  }
+  need(
+    lacks,
+    LIBEXT,
+    'the working directory is carried into the memory of guests, file by file, and not on a disk',
+  )
   return { abilities: { tls, cloudInit, ...(nfs === undefined ? {} : { nfs }) }, lacks, fatal }
 }
 

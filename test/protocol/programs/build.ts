@@ -10,6 +10,7 @@ export type ProgramName =
   | 'hello'
   | 'last-words'
   | 'work'
+  | 'results'
   | 'neighbours'
   | 'end'
   | 'names'

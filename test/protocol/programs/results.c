@@ -1,0 +1,35 @@
+// Writes results as solvers do, `results HOW`: each rank a file of its own, those of even ranks one that is alike, and rank 1
+// changes the input. Then it ends as HOW says: `well`; `abort` by rank 1 while the others wait; `apart`, with what is alike made
+// different. (Of two programs of a guest that make a file at the same time OSv refuses one.)
+#include <mpi.h>
+#include <stdio.h>
+#include <string.h>
+
+static void put(const char *name, const char *text)
+{
+	FILE *file = fopen(name, "w");
+	if (!file || fputs(text, file) < 0 || fclose(file) != 0)
+		MPI_Abort(MPI_COMM_WORLD, 9);
+}
+
+int main(int argc, char **argv)
+{
+	int rank;
+	char name[32];
+	MPI_Init(&argc, &argv);
+	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+	snprintf(name, sizeof name, "result %d", rank);
+	put(name, name);
+	if (rank % 2 == 0)
+		put("alike", strcmp(argv[1], "apart") == 0 ? name : "alike");
+	if (rank == 1)
+		put("input", "changed");
+	MPI_Barrier(MPI_COMM_WORLD);
+	if (strcmp(argv[1], "abort") == 0) {
+		if (rank == 1)
+			MPI_Abort(MPI_COMM_WORLD, 42);
+		MPI_Barrier(MPI_COMM_WORLD);
+	}
+	MPI_Finalize();
+	return 0;
+}

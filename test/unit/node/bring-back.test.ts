@@ -1,0 +1,171 @@
+// Results that come back from a guest's copy of a directory: what is brought, what is left, and what is kept twice.
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bringBack, type FileBefore } from '../../../launcher/node/bring-back.ts'
+
+const AT = Date.now()
+/** When all was written that the copy was made of, in seconds. */
+const OLD = 1_700_000_000
+
+let folder: string
+let copy: string
+let directory: string
+const before = new Map<string, FileBefore>()
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'leet-back-'))
+  copy = join(folder, 'copy')
+  directory = join(folder, 'case')
+  mkdirSync(copy)
+  mkdirSync(directory)
+  before.clear()
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+function put(root: string, path: string, text: string, time?: number): void {
+  mkdirSync(dirname(join(root, path)), { recursive: true })
+  writeFileSync(join(root, path), text)
+  if (time !== undefined) utimesSync(join(root, path), time, time)
+}
+
+/** A file of the directory, and the guest's copy of it. */
+function carried(path: string, text: string): void {
+  put(directory, path, text, OLD)
+  put(copy, path, text, OLD)
+  const { size, mtimeMs } = statSync(join(directory, path))
+  before.set(path, { size, modified: mtimeMs })
+}
+
+const back = (guest = 'g0', wants: (path: string) => boolean = () => true) =>
+  bringBack(copy, directory, { before: { files: before, at: AT }, guest, wants })
+const text = (path: string) => readFileSync(join(directory, path), 'utf8')
+
+describe('what ranks made', () => {
+  it('comes with its directories, its time and what it may be run as', async () => {
+    put(copy, 'a/b/result', 'made', OLD + 100)
+    put(copy, 'tool', '#!', OLD + 100)
+    chmodSync(join(copy, 'tool'), 0o755)
+    mkdirSync(join(copy, 'empty'))
+    expect(await back()).toEqual({ directory, brought: ['a/b/result', 'tool'], conflicts: [], removed: [] })
+    expect(text('a/b/result')).toBe('made')
+    expect(statSync(join(directory, 'a/b/result')).mtimeMs).toBe((OLD + 100) * 1000)
+    expect(statSync(join(directory, 'tool')).mode & 0o111).toBe(0o111)
+    expect(existsSync(join(directory, 'empty'))).toBe(true)
+  })
+
+  it('comes as a link where it is one', async () => {
+    symlinkSync('elsewhere', join(copy, 'latest'))
+    expect((await back()).brought).toEqual(['latest'])
+    expect(readlinkSync(join(directory, 'latest'))).toBe('elsewhere')
+    expect((await back()).brought).toEqual([])
+  })
+
+  it('comes only if it is wanted', async () => {
+    put(copy, 'result', 'made')
+    put(copy, 'scratch', 'made')
+    expect((await back('g0', (path) => path === 'result')).brought).toEqual(['result'])
+    expect(readdirSync(directory)).toEqual(['result'])
+  })
+})
+
+describe('what ranks were given', () => {
+  it('stays as it is when nobody changed it, or only its time', async () => {
+    carried('kept', 'as it was')
+    carried('touched', 'as it was')
+    utimesSync(join(copy, 'touched'), OLD + 50, OLD + 50)
+    expect((await back()).brought).toEqual([])
+    expect(statSync(join(directory, 'touched')).mtimeMs).toBe(OLD * 1000)
+  })
+
+  it('comes back changed, with the permissions that it had', async () => {
+    carried('input', 'old')
+    chmodSync(join(directory, 'input'), 0o640)
+    put(copy, 'input', 'new', OLD + 50)
+    expect((await back()).brought).toEqual(['input'])
+    expect([text('input'), statSync(join(directory, 'input')).mode & 0o777]).toEqual(['new', 0o640])
+  })
+
+  it('comes back changed though size and time are those of before, if that was a moment ago', async () => {
+    const now = Math.floor(AT / 1000)
+    put(directory, 'young', 'old', now)
+    before.set('young', { size: 3, modified: statSync(join(directory, 'young')).mtimeMs })
+    put(copy, 'young', 'new', now)
+    expect((await back()).brought).toEqual(['young'])
+  })
+
+  it('comes back to where a link leads', async () => {
+    put(folder, 'shared/mesh', 'old', OLD)
+    symlinkSync(join(folder, 'shared/mesh'), join(directory, 'mesh'))
+    const { size, mtimeMs } = statSync(join(directory, 'mesh'))
+    before.set('mesh', { size, modified: mtimeMs })
+    put(copy, 'mesh', 'new', OLD + 50)
+    await back()
+    expect(lstatSync(join(directory, 'mesh')).isSymbolicLink()).toBe(true)
+    expect(readFileSync(join(folder, 'shared/mesh'), 'utf8')).toBe('new')
+  })
+
+  it('is told of, and stays, when ranks removed it', async () => {
+    carried('in', 'put')
+    rmSync(join(copy, 'in'))
+    expect((await back()).removed).toEqual(['in'])
+    expect(text('in')).toBe('put')
+  })
+})
+
+describe('what somebody else changed', () => {
+  it('is never overwritten: both are kept', async () => {
+    carried('log', 'old')
+    put(directory, 'log', 'of the node')
+    put(copy, 'log', 'of the guest', OLD + 50)
+    put(directory, 'new', 'of the node')
+    put(copy, 'new', 'of the guest')
+    const { brought, conflicts } = await back()
+    expect(brought).toEqual([])
+    expect(conflicts).toEqual(['log', 'new'].map((path) => ({ path, kept: join(directory, `${path}.g0`) })))
+    expect([text('log'), text('log.g0')]).toEqual(['of the node', 'of the guest'])
+    expect([text('new'), text('new.g0')]).toEqual(['of the node', 'of the guest'])
+  })
+
+  it('is none when both made the same', async () => {
+    put(directory, 'log', 'alike')
+    put(copy, 'log', 'alike')
+    expect(await back()).toMatchObject({ brought: [], conflicts: [] })
+  })
+
+  it('may be another guest: the first’s is there, the second’s beside it, under a name that nothing has', async () => {
+    carried('both', 'old')
+    put(copy, 'both', 'of the first', OLD + 50)
+    expect((await back('g0')).brought).toEqual(['both'])
+    put(copy, 'both', 'of the second', OLD + 51)
+    put(directory, 'both.g1', 'of the user')
+    expect((await back('g1')).conflicts).toEqual([{ path: 'both', kept: join(directory, 'both.g1.1') }])
+    expect([text('both'), text('both.g1'), text('both.g1.1')]).toEqual([
+      'of the first',
+      'of the user',
+      'of the second',
+    ])
+    expect(readdirSync(directory).filter((name) => name.endsWith('.part'))).toEqual([])
+  })
+
+  it('may be a directory in the place of a file', async () => {
+    mkdirSync(join(directory, 'out'))
+    put(copy, 'out', 'a file')
+    expect((await back()).conflicts).toEqual([{ path: 'out', kept: join(directory, 'out.g0') }])
+  })
+})
