@@ -1,7 +1,8 @@
 // Results brought from a guest's copy of a directory back into the directory itself. No byte of the user's is ever lost: a file
 // comes back only where the ranks changed it, it is whole when it appears, and what somebody else changed meanwhile, on the
 // node or in another guest, is never overwritten: then both are kept.
-import { constants } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { constants, createReadStream } from 'node:fs'
 import {
   chmod,
   copyFile,
@@ -20,6 +21,7 @@ import {
   utimes,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { LeetError } from '../../common/index.ts'
 
 /** A file of the directory as it was when it was copied. */
@@ -28,14 +30,14 @@ export interface FileBefore {
   readonly size: number
   /** Of its last change, in milliseconds since 1970, with fractions. */
   readonly modified: number
+  /** SHA-256 of its bytes, of a file that was so young that its time does not tell whether it was changed: `isYoung`. */
+  readonly digest?: string
 }
 
-/** What was copied, and when. */
+/** What was copied. */
 export interface CopiedDirectory {
   /** Files by their paths relative to the directory. */
   readonly files: ReadonlyMap<string, FileBefore>
-  /** When the copy was begun, in milliseconds since 1970. */
-  readonly at: number
 }
 
 /** What is to be brought back, and whose it is. */
@@ -57,7 +59,7 @@ export interface BroughtBack {
   readonly removed: readonly string[]
 }
 
-/** Of file systems that know seconds only, and of clocks that differ: what is as young as that is compared by its bytes. */
+/** Of file systems that know seconds only, and of clocks that differ. */
 const YOUNG_MS = 2_000
 const PIECE = 1 << 20
 
@@ -94,12 +96,8 @@ export async function bringBack(
     const was = before.files.get(path)
     const now = await stat(from)
     const seconds = (ms: number) => Math.floor(ms / 1000)
-    if (
-      was?.size === now.size &&
-      seconds(was.modified) === seconds(now.mtimeMs) &&
-      was.modified < before.at - YOUNG_MS
-    ) {
-      return 'unchanged'
+    if (was?.size === now.size && seconds(was.modified) === seconds(now.mtimeMs)) {
+      if (was.digest === undefined || was.digest === (await digestOf(from))) return 'unchanged'
     }
     // A link of the user's leads to the file that is meant.
     const target = await realpath(join(directory, path)).catch(() => join(directory, path))
@@ -172,6 +170,18 @@ async function appear(temporary: string, target: string): Promise<boolean> {
   if (await lstat(target).catch(() => undefined)) return false
   await rename(temporary, target)
   return true
+}
+
+/** Whether a file was changed so shortly before `now` that another change may leave it with the same time. */
+export function isYoung(modified: number, now: number): boolean {
+  return modified > now - YOUNG_MS
+}
+
+/** SHA-256 of a file, hexadecimal. */
+export async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path), hash)
+  return hash.digest('hex')
 }
 
 async function copyWhole(from: string, to: string): Promise<void> {

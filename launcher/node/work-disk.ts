@@ -7,7 +7,14 @@ import { delimiter, dirname, join } from 'node:path'
 import { type CommandResult, LeetError, runCommand, type Scope, type WaitLimits } from '../../common/index.ts'
 import type { StagePlan } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
-import { type BroughtBack, bringBack, type CopiedDirectory, type FileBefore } from './bring-back.ts'
+import {
+  type BroughtBack,
+  bringBack,
+  type CopiedDirectory,
+  digestOf,
+  type FileBefore,
+  isYoung,
+} from './bring-back.ts'
 
 /** What a disk is made with. */
 export interface WorkDiskContext {
@@ -158,9 +165,13 @@ async function copyStage(
     await copyFile(from, to, constants.COPYFILE_FICLONE)
     // Programs look whether their input was changed since they began.
     await utimes(to, atime, mtime)
-    files.set(path, { size, modified: mtimeMs })
+    files.set(path, {
+      size,
+      modified: mtimeMs,
+      ...(isYoung(mtimeMs, at) ? { digest: await digestOf(to) } : {}),
+    })
   }
-  return { files, at }
+  return { files }
 }
 
 /** Where administrators' programs are that a user's PATH may not have. */

@@ -17,9 +17,8 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bringBack, type FileBefore } from '../../../launcher/node/bring-back.ts'
+import { bringBack, digestOf, type FileBefore, isYoung } from '../../../launcher/node/bring-back.ts'
 
-const AT = Date.now()
 /** When all was written that the copy was made of, in seconds. */
 const OLD = 1_700_000_000
 
@@ -53,7 +52,7 @@ function carried(path: string, text: string): void {
 }
 
 const back = (guest = 'g0', wants: (path: string) => boolean = () => true) =>
-  bringBack(copy, directory, { before: { files: before, at: AT }, guest, wants })
+  bringBack(copy, directory, { before: { files: before }, guest, wants })
 const text = (path: string) => readFileSync(join(directory, path), 'utf8')
 
 describe('what ranks made', () => {
@@ -102,11 +101,12 @@ describe('what ranks were given', () => {
   })
 
   it('comes back changed though size and time are those of before, if that was a moment ago', async () => {
-    const now = Math.floor(AT / 1000)
-    put(directory, 'young', 'old', now)
-    before.set('young', { size: 3, modified: statSync(join(directory, 'young')).mtimeMs })
-    put(copy, 'young', 'new', now)
+    carried('young', 'old')
+    before.set('young', { size: 3, modified: OLD * 1000, digest: await digestOf(join(copy, 'young')) })
+    expect((await back()).brought).toEqual([])
+    put(copy, 'young', 'new', OLD)
     expect((await back()).brought).toEqual(['young'])
+    expect([isYoung(5_000, 6_000), isYoung(5_000, 9_000)]).toEqual([true, false])
   })
 
   it('comes back to where a link leads', async () => {
@@ -140,6 +140,15 @@ describe('what somebody else changed', () => {
     expect(conflicts).toEqual(['log', 'new'].map((path) => ({ path, kept: join(directory, `${path}.g0`) })))
     expect([text('log'), text('log.g0')]).toEqual(['of the node', 'of the guest'])
     expect([text('new'), text('new.g0')]).toEqual(['of the node', 'of the guest'])
+  })
+
+  it('stays as it is when ranks left theirs alone, however young that was', async () => {
+    carried('young', 'old')
+    const modified = before.get('young')?.modified as number
+    before.set('young', { size: 3, modified, digest: await digestOf(join(copy, 'young')) })
+    put(directory, 'young', 'of another guest')
+    expect(await back()).toMatchObject({ brought: [], conflicts: [] })
+    expect(text('young')).toBe('of another guest')
   })
 
   it('is none when both made the same', async () => {
