@@ -5,13 +5,12 @@
 import { writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { CONSOLE_FD, QMP_FD } from '../../../launcher/machines/qemu-args.ts'
+import { serveQmp, usernetText } from '../qmp.ts'
 import { OsvGuest } from './guest.ts'
 
 const argument = (pattern: RegExp) =>
   process.argv.map((word) => pattern.exec(word)?.[1]).find((found) => found !== undefined)
 const name = argument(/^guest=([\w-]+)/)
-const nic = argument(/^user,id=(\w+).*hostfwd=/)
-const guestPort = argument(/hostfwd=tcp:127\.0\.0\.1:0-[\d.]*:(\d+)/)
 
 const console = new Socket({ fd: CONSOLE_FD, readable: true, writable: true })
 const guest = await OsvGuest.boot({ onConsole: (data) => console.write(data), onEnd: () => process.exit(0) })
@@ -29,19 +28,4 @@ if (end) {
   })
 }
 
-// QEMU's own text of `info usernet`, as launcher/machines/usernet.ts reads it.
-const usernet = `Hub -1 (${nic}):\r\n  TCP[HOST_FORWARD]  10       127.0.0.1 ${hostPort}       10.0.2.15  ${guestPort}     0     0\r\n`
-const qmp = new Socket({ fd: QMP_FD, readable: true, writable: true })
-const say = (message: object) => qmp.write(`${JSON.stringify(message)}\r\n`)
-let text = ''
-qmp.setEncoding('utf8').on('data', (bytes: string) => {
-  text += bytes
-  const lines = text.split('\n')
-  text = lines.pop() as string
-  for (const { execute, id } of lines.filter((line) => line.trim() !== '').map((line) => JSON.parse(line))) {
-    say({ return: execute === 'human-monitor-command' ? usernet : {}, id })
-    if (execute === 'quit') qmp.end(() => process.exit(0))
-  }
-})
-qmp.on('close', () => process.exit(0))
-say({ QMP: { version: {}, capabilities: [] } })
+serveQmp(QMP_FD, usernetText(process.argv, hostPort))

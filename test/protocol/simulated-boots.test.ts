@@ -1,5 +1,5 @@
-// An OSv guest whose hypervisor hangs is booted again, with name, address and seed of before. QEMU is a simulated one, so that
-// there need be no OSv.
+// Guests whose hypervisor hangs are booted again, with name, address and seed of before; those whose hypervisor ends are asked
+// nothing any more. QEMU is a simulated one, so that there need be neither an OSv nor a kernel.
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -7,16 +7,27 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, silentLog } from '../../common/index.ts'
+import { makeSshKeyPair } from '../../contextualise/index.ts'
 import { Journal } from '../../launcher/journal/journal.ts'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
 import { userNetwork } from '../../launcher/networks/guest-network.ts'
+import { linuxGuests } from '../../launcher/node/linux-guests.ts'
+import type { GuestControl } from '../../launcher/node/node-network.ts'
 import { osvGuests } from '../../launcher/node/osv-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
 import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
 import { describeWith } from '../support/needs.ts'
 import { openScope } from '../support/scope.ts'
 
-describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () => {
+const OSV_IMAGE = {
+  ...{ kernel: '/kernel', disk: '/disk', compat: false, tls: false, mountTool: undefined },
+  ...{ programs: {}, links: [] },
+}
+const LINUX_IMAGE = { kernel: '/kernel', initrd: '/initrd', disk: '/disk' }
+const PAIR = makeSshKeyPair('test')
+const KEY = { privateKey: PAIR.private, publicKey: PAIR.public }
+
+describeWith(['qemu-system-x86_64'], 'a guest that does not come up', () => {
   let folder: string
   let journal: Journal
   const { PATH, XDG_RUNTIME_DIR } = process.env
@@ -34,15 +45,15 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
   })
 
   /** Puts the simulated QEMU before the real one, which still serves the trial of KVM; `before` is done before each guest. */
-  const simulate = (before: string) => {
-    const simulator = new URL('../simulators/osv/qemu.ts', import.meta.url).pathname
-    const guest = `case "$*" in *guest=*) ${before}; exec ${process.execPath} ${simulator} "$@";; esac`
+  const simulate = (before: string, simulator = 'osv/qemu.ts') => {
+    const path = new URL(`../simulators/${simulator}`, import.meta.url).pathname
+    const guest = `case "$*" in *guest=*) ${before}; exec ${process.execPath} ${path} "$@";; esac`
     const script = join(folder, 'qemu-system-x86_64')
     writeFileSync(script, `#!/bin/sh\n${guest}\nexec ${findQemu()} "$@"\n`)
     chmodSync(script, 0o755)
     process.env.PATH = `${folder}:${PATH}`
   }
-  const boot = async (retries: number) => {
+  const boot = async (retries: number, kind: 'osv' | 'linux' = 'osv') => {
     const one: GuestPlan = { index: 0, name: 'leet-again-g0', node: 0, cpus: 1, memory: 2 ** 28, ranks: [0] }
     const plan = {
       jobId: 'again',
@@ -57,24 +68,23 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
       limits: { boot: 60_000, run: undefined, patience: 2_000, retries },
     } as unknown as JobPlan
     const states: string[] = []
-    const guests = osvGuests({
+    const context = {
       plan,
       guests: [one],
       network: {
         addresses: ['10.0.2.15'],
-        open: async ({ port }) => ({ guests: [userNetwork(port)], ended: undefined }),
+        open: async ({ port }: GuestControl) => ({ guests: [userNetwork(port)], ended: undefined }),
       },
-      placements: [],
-      addresses: ['10.0.2.15'],
-      secrets: { kind: 'osv' },
-      journal,
-      log: silentLog,
-      image: {
-        ...{ kernel: '/kernel', disk: '/disk', compat: false, tls: false, mountTool: undefined },
-        ...{ programs: {}, links: [] },
-      },
-      keep: true,
-    })
+      ...{ placements: [], addresses: ['10.0.2.15'], journal, log: silentLog },
+    }
+    const guests =
+      kind === 'osv'
+        ? osvGuests({ ...context, secrets: { kind: 'osv' }, image: OSV_IMAGE, keep: true })
+        : linuxGuests({
+            ...context,
+            secrets: { kind: 'linux', clientKey: KEY, hostKey: KEY },
+            image: LINUX_IMAGE,
+          })
     const scope = openScope()
     try {
       const booted = await guests.boot(
@@ -115,22 +125,38 @@ describeWith(['qemu-system-x86_64'], 'an OSv guest that does not come up', () =>
     })
   })
 
-  it('is not asked any more when its hypervisor has ended', async () => {
-    const file = join(folder, 'port')
-    simulate(`[ -e ${file} ] || export LEET_SIMULATED_END=${file}`)
-    await expect(boot(0)).rejects.toMatchObject({ code: 'LEET_E_MACHINE' })
-    // Whoever still asks finds this in the place of the guest.
+  /** What still asks for a guest finds this in its place; gives how often that was while another guest tried to boot. */
+  const askedAt = async (port: number, another: () => Promise<unknown>) => {
     let asked = 0
     const server = createServer((socket) => {
       asked++
       socket.destroy()
     })
     const listening = once(server, 'listening')
-    server.listen(Number(readFileSync(file, 'utf8')), '127.0.0.1')
+    server.listen(port, '127.0.0.1')
     await listening
-    // For as long as another guest needs to come up.
-    expect((await boot(0)).names).toEqual([0])
+    await another()
     server.close()
-    expect(asked).toBe(0)
+    return asked
+  }
+  const gone = expect.objectContaining({ code: 'LEET_E_MACHINE' })
+
+  it('is not asked over REST any more when its hypervisor has ended', async () => {
+    const file = join(folder, 'port')
+    simulate(`[ -e ${file} ] || export LEET_SIMULATED_END=${file}`)
+    await expect(boot(0)).rejects.toEqual(gone)
+    const port = Number(readFileSync(file, 'utf8'))
+    expect(await askedAt(port, () => boot(0))).toBe(0)
+  })
+
+  it('is not asked over SSH any more when its hypervisor has ended', async () => {
+    const [first, second] = [join(folder, 'first'), join(folder, 'second')]
+    const end = (file: string) => simulate(`set -- ${file} "$@"`, 'dying-qemu.ts')
+    end(first)
+    await expect(boot(0, 'linux')).rejects.toEqual(gone)
+    end(second)
+    const port = Number(readFileSync(first, 'utf8'))
+    const another = () => expect(boot(0, 'linux')).rejects.toEqual(gone)
+    expect(await askedAt(port, another)).toBe(0)
   })
 })
