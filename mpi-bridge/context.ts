@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { Log } from '../common/index.ts'
 import type { Exchange } from './exchange.ts'
-import type { JobLayout } from './job.ts'
+import type { JobLayout, Preput } from './job.ts'
 import type { NameService } from './names.ts'
 import type { SpawnRequest, SpawnResult } from './spawn.ts'
 
@@ -11,12 +11,6 @@ import type { SpawnRequest, SpawnResult } from './spawn.ts'
 export interface ServiceAddress {
   readonly host: string
   readonly port: number
-}
-
-/** A pair put into the key-value space of a spawned job before its ranks start (PMI-1 and PMI-2 spawn). */
-export interface Preput {
-  readonly key: string
-  readonly value: string
 }
 
 /** A connection that says it is a rank. */

@@ -16,7 +16,7 @@ export {
   type SshOptions,
   type SshSession,
 } from './channels/ssh.ts'
-export type { Preput, ServiceAddress } from './context.ts'
+export type { ServiceAddress } from './context.ts'
 export {
   type ExplainedVariable,
   exportedVariables,
@@ -27,7 +27,7 @@ export {
   type RankSurroundings,
 } from './environment.ts'
 export { type Answerer, CONTROLLER, type Exchange } from './exchange.ts'
-export type { GuestRanks, JobLayout, RankReport } from './job.ts'
+export type { GuestRanks, JobLayout, Preput, RankReport } from './job.ts'
 export { createLocalExchange } from './local-exchange.ts'
 export { expandAppFile } from './mpirun/app-file.ts'
 export {

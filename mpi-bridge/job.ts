@@ -27,6 +27,12 @@ export interface JobLayout {
   readonly spawnedBy?: { readonly job: string; readonly rank: number }
 }
 
+/** A pair put into the key-value space of a spawned job before its ranks start (PMI-1 and PMI-2 spawn). */
+export interface Preput {
+  readonly key: string
+  readonly value: string
+}
+
 /** What the process manager saw a rank do. */
 export type RankReport =
   | { readonly kind: 'connected' | 'initialised' | 'finalised'; readonly job: string; readonly rank: number }

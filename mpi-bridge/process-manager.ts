@@ -4,16 +4,9 @@
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import { Deadline, LeetError, type Log, type Scope } from '../common/index.ts'
-import type {
-  Claim,
-  Preput,
-  RankConnection,
-  ServiceAddress,
-  ServiceContext,
-  WireUpService,
-} from './context.ts'
+import type { Claim, RankConnection, ServiceAddress, ServiceContext, WireUpService } from './context.ts'
 import type { Exchange } from './exchange.ts'
-import type { JobLayout, RankReport } from './job.ts'
+import type { JobLayout, Preput, RankReport } from './job.ts'
 import { remoteNames } from './names.ts'
 import { checkPeer, isLocalPeer } from './peer.ts'
 import type { FinalizeRescue } from './pmi/job.ts'

@@ -1,7 +1,7 @@
 // MPI_Comm_spawn: what a rank asks of the launcher, and what it is told. The words travel as JSON between parts of one job; every field is checked where it arrives.
 import { LeetError, type WaitLimits } from '../common/index.ts'
-import type { Preput } from './context.ts'
 import { CONTROLLER, type Exchange } from './exchange.ts'
+import type { Preput } from './job.ts'
 
 /** One command of MPI_Comm_spawn_multiple. */
 export interface SpawnCommand {

@@ -18,9 +18,7 @@ import { PLACEMENT } from '../options/placement.ts'
 import { PROGRAM } from '../options/program.ts'
 import { RANKS } from '../options/ranks.ts'
 import { SURROUNDINGS } from '../options/surroundings.ts'
-import type { AllocationWishes } from '../plan/facts.ts'
-import type { Hypervisor } from '../plan/plan.ts'
-import type { ProgramSettings, Settings } from '../plan/settings.ts'
+import type { AllocationWishes, Hypervisor, ProgramSettings, Settings } from '../plan/settings.ts'
 import { OPTIONS } from './options.ts'
 
 /** Checks a command line, completed by the environment and files; a refusal is a usage error (exit status 2). */

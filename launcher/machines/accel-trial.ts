@@ -6,9 +6,9 @@
 import { writeFileSync } from 'node:fs'
 import { atMost, type ChildEnd, Deadline, endOf, processorUse } from '../../common/index.ts'
 import type { Journal } from '../journal/journal.ts'
-import type { Accelerator } from './accel.ts'
 import type { Finding } from './accel-findings.ts'
 import { PROBE_ARGUMENTS, PROBE_STATUS, probeFirmware } from './probe-guest.ts'
+import type { Accelerator } from './spec.ts'
 
 /** What a trial needs. */
 export interface TrialOptions {

@@ -9,9 +9,7 @@ import {
   rememberFinding,
 } from './accel-findings.ts'
 import { type TrialOptions, tryKvm } from './accel-trial.ts'
-
-/** QEMU's name of what runs a guest's instructions. */
-export type Accelerator = 'kvm' | 'tcg'
+import type { Accelerator } from './spec.ts'
 
 /** What `chooseAccelerator` needs. */
 export interface AcceleratorOptions extends TrialOptions, FindingPlace {

@@ -1,6 +1,6 @@
 // A machine specification as QEMU's command line. Pure. Values that may hold a comma are written with the comma doubled
 // (qemu(1)), disks as `-blockdev` JSON, so that no file name can be taken for an option or for a protocol such as nbd:.
-import type { Accelerator } from './accel.ts'
+import type { Accelerator } from './spec.ts'
 import { type Disk, type MachineSpec, mebibytesOf, type Nic, type NicLink, type Share } from './spec.ts'
 
 /** File descriptor under which QEMU inherits the QMP connection: no socket file, nobody else can connect. */

@@ -1,7 +1,7 @@
 // QEMU as a foreground child of this process, with its monitor and console on inherited sockets.
 import type { Duplex } from 'node:stream'
 import { endOf } from '../../common/index.ts'
-import type { MachineDriver } from './machine.ts'
+import type { MachineDriver } from './driver.ts'
 import { CONSOLE_FD, QMP_FD, qemuArguments } from './qemu-args.ts'
 
 const STDERR_LIMIT = 16 << 10

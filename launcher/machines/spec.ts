@@ -2,6 +2,9 @@
 import { isAbsolute } from 'node:path'
 import { LeetError } from '../../common/index.ts'
 
+/** QEMU's name of what runs a guest's instructions. */
+export type Accelerator = 'kvm' | 'tcg'
+
 /** A virtual machine to be started. All paths are absolute. */
 export interface MachineSpec {
   /** Host name of the guest, also QEMU's name for it. */

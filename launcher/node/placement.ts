@@ -5,7 +5,8 @@ import { LeetError, type Log, type Scope } from '../../common/index.ts'
 import type { Processor } from '../../mpi-bridge/index.ts'
 import { lockName, type NameLock } from '../journal/name-lock.ts'
 import type { Placement } from '../machines/spec.ts'
-import type { GuestPlan, JobPlan, Pinning } from '../plan/plan.ts'
+import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import type { Pinning } from '../plan/settings.ts'
 import { nodeProcessors, parseCpuList } from './processors.ts'
 
 /**

@@ -3,22 +3,10 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, freemem, hostname, networkInterfaces, type UserInfo, userInfo } from 'node:os'
 import { Deadline, runCommand, usageError } from '../../common/index.ts'
-import {
-  type Allocation,
-  nodeOfThisProcess,
-  resolveAllocation,
-  type SchedulerName,
-} from '../../scheduler-adapters/index.ts'
+import { type Allocation, nodeOfThisProcess, resolveAllocation } from '../../scheduler-adapters/index.ts'
 import { leftOf, memoryLimit } from './job-memory.ts'
 import type { JobPlan, PlanNode } from './plan.ts'
-
-/** What the user said about nodes. */
-export interface AllocationWishes {
-  readonly hostfile?: string
-  /** Words of `-H`, joined by commas. */
-  readonly hosts?: string
-  readonly scheduler?: SchedulerName
-}
+import type { AllocationWishes } from './settings.ts'
 
 const QUERY_MS = 10_000
 

@@ -4,7 +4,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { LeetError } from '../../common/index.ts'
-import type { GuestPlan } from './plan.ts'
 
 /** A limit, what of it is in use and would not be given up for a guest, and the file that has the limit. */
 export interface MemoryLimit {
@@ -41,7 +40,7 @@ export const leftOf = ({ bytes, used }: MemoryLimit): number => Math.max(0, byte
 
 /** `LEET_E_MEMORY`, with the figures, when the guests of a node are more than the job may use there. Pure. */
 export function checkMemory(
-  guests: readonly Pick<GuestPlan, 'memory'>[],
+  guests: readonly { readonly memory: number }[],
   limit: MemoryLimit | undefined,
   node: string,
 ): void {

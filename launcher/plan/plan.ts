@@ -14,7 +14,7 @@ import type { ProgramFacts } from '../images/inspect.ts'
 import { privateSubnet } from '../networks/addresses.ts'
 import { HYPERVISOR } from './job-memory.ts'
 import type { MountPlanner, PlanMount } from './mounts.ts'
-import type { EnvironmentEdit, GuestKind, Settings, StdinChoice } from './settings.ts'
+import type { EnvironmentEdit, GuestKind, Hypervisor, Pinning, Settings, StdinChoice } from './settings.ts'
 
 /** Which MPI a program was linked with. */
 export type MpiFlavour = 'openmpi' | 'mpich' | 'none'
@@ -68,14 +68,6 @@ export interface NetworkPlan {
   /** `10.77.0.0/16` */
   readonly subnet: string
 }
-
-/** Whether vCPUs are put on processors of their own; `auto`: where the job has only some of its node's. */
-export type Pinning = 'auto' | 'yes' | 'no'
-
-/** What runs the guests: QEMU as a child of LEET, or a libvirtd of each node. */
-export type Hypervisor =
-  | { readonly kind: 'qemu' }
-  | { readonly kind: 'libvirt'; readonly uri: 'qemu:///session' | 'qemu:///system' }
 
 /** Everything decided about a job. */
 export interface JobPlan {

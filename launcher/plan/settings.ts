@@ -1,8 +1,24 @@
 // What the user asked for, as typed values: what a plan is made from. cli/settings.ts makes them of words.
+
 import type { BindingWish, LineTags, MapBy, OutputFiles, RankBy } from '../../mpi-bridge/index.ts'
-import type { AllocationWishes } from './facts.ts'
+import type { SchedulerName } from '../../scheduler-adapters/index.ts'
 import type { MountRequest } from './mounts.ts'
-import type { Hypervisor, Pinning } from './plan.ts'
+
+/** What the user said about nodes. */
+export interface AllocationWishes {
+  readonly hostfile?: string
+  /** Words of `-H`, joined by commas. */
+  readonly hosts?: string
+  readonly scheduler?: SchedulerName
+}
+
+/** Whether vCPUs are put on processors of their own; `auto`: where the job has only some of its node's. */
+export type Pinning = 'auto' | 'yes' | 'no'
+
+/** What runs the guests: QEMU as a child of LEET, or a libvirtd of each node. */
+export type Hypervisor =
+  | { readonly kind: 'qemu' }
+  | { readonly kind: 'libvirt'; readonly uri: 'qemu:///session' | 'qemu:///system' }
 
 /** What a guest is: a Linux virtual machine, or no guest at all (the bare host). */
 export type GuestKind = 'linux' | 'osv' | 'host'

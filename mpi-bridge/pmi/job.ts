@@ -1,8 +1,8 @@
 // One job as PMI-1 and PMI-2 serve it on one node: its key-value space, its fence, the attributes of its guests.
 import { Deadline, type Log, messageOf } from '../../common/index.ts'
-import { agentsOf, localRanks, type Preput } from '../context.ts'
+import { agentsOf, localRanks } from '../context.ts'
 import type { Exchange } from '../exchange.ts'
-import type { JobLayout } from '../job.ts'
+import type { JobLayout, Preput } from '../job.ts'
 import { KeyValueSpace } from './kvs.ts'
 import { everyRankAlone, processMapping } from './mapping.ts'
 

@@ -2,7 +2,7 @@
 // `key=value` separated by single spaces, and multi-line spawn requests. README.md describes the format.
 //
 // Text is Latin-1 on both sides: one character a byte, so that any byte of a value comes back as it was.
-import type { Preput } from '../context.ts'
+import type { Preput } from '../job.ts'
 import { printable, unicode } from '../pmix/strings.ts'
 import type { SpawnCommand } from '../spawn.ts'
 

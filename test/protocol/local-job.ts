@@ -3,9 +3,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { Deadline, endOf, silentLog, waitFor, withParentDeathSignal } from '../../common/index.ts'
-import type { Preput, ServiceAddress } from '../../mpi-bridge/context.ts'
+import type { ServiceAddress } from '../../mpi-bridge/context.ts'
 import type { Exchange } from '../../mpi-bridge/exchange.ts'
-import type { JobLayout, RankReport } from '../../mpi-bridge/job.ts'
+import type { JobLayout, Preput, RankReport } from '../../mpi-bridge/job.ts'
 import { createLocalExchange } from '../../mpi-bridge/local-exchange.ts'
 import { answerNames, createNameServer } from '../../mpi-bridge/names.ts'
 import {

@@ -1,5 +1,5 @@
-// That the code has layers: no folder needs one that needs it, be it by way of others, and a folder that has a door is entered by
-// no other way. What only types are imported from counts.
+// That the code has layers: no folder and no file needs one that needs it, be it by way of others, and a folder that has a door is
+// entered by no other way. What only types are imported from counts.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -34,12 +34,13 @@ function imports(): { readonly from: string; readonly to: string }[] {
   )
 }
 
-function neededBy(): Map<string, Set<string>> {
+/** What each room needs of the others, a room being what `roomOf` says of a file. */
+function neededBy(roomOf: (file: string) => string = folderOf): Map<string, Set<string>> {
   const needs = new Map<string, Set<string>>()
   for (const { from, to } of imports()) {
-    const others = needs.get(folderOf(from)) ?? new Set()
-    needs.set(folderOf(from), others)
-    if (folderOf(to) !== folderOf(from)) others.add(folderOf(to))
+    const others = needs.get(roomOf(from)) ?? new Set()
+    needs.set(roomOf(from), others)
+    if (roomOf(to) !== roomOf(from)) others.add(roomOf(to))
   }
   return needs
 }
@@ -53,7 +54,7 @@ function passesDoor({ from, to }: { readonly from: string; readonly to: string }
   return false
 }
 
-/** A way from a folder back to itself; undefined when there is none. */
+/** A way from a room back to itself; undefined when there is none. */
 function circleFrom(start: string, needs: ReadonlyMap<string, ReadonlySet<string>>): string[] | undefined {
   const seen = new Set<string>()
   const walk = (way: readonly string[]): string[] | undefined => {
@@ -73,6 +74,12 @@ it('has no circle of folders', () => {
   const needs = neededBy()
   expect([...needs.keys()]).toEqual(expect.arrayContaining(['common', 'launcher/cli', 'launcher/job']))
   expect([...needs.keys()].map((folder) => circleFrom(folder, needs)).filter(Boolean)).toEqual([])
+})
+
+it('has no circle of files', () => {
+  const needs = neededBy((file) => relative(ROOT, file))
+  expect(needs.get('launcher/job/run.ts')).toContain('common/index.ts')
+  expect([...needs.keys()].map((file) => circleFrom(file, needs)).filter(Boolean)).toEqual([])
 })
 
 it('has the command line at the top', () => {

@@ -2,8 +2,8 @@
 // driver, in the same order on the PCI bus, so that guests number their disks and interfaces alike. What libvirt has no
 // words for (a forwarded port, a vde switch, a second monitor) is passed through to QEMU in its own words.
 import { LeetError } from '../../../common/index.ts'
-import type { Accelerator } from '../accel.ts'
 import { doubleCommas, nicArguments } from '../qemu-args.ts'
+import type { Accelerator } from '../spec.ts'
 import { type Disk, type MachineSpec, mebibytesOf, type Nic, type Share } from '../spec.ts'
 import { type Element, element, formatXml } from './xml.ts'
 

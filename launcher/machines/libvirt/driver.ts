@@ -17,7 +17,7 @@ import {
   waitFor,
 } from '../../../common/index.ts'
 import { MARKER_VARIABLE, processesWithMarker } from '../../journal/removal.ts'
-import type { LaunchedMachine, MachineContext, MachineDriver } from '../machine.ts'
+import type { LaunchedMachine, MachineContext, MachineDriver } from '../driver.ts'
 import type { MachineSpec } from '../spec.ts'
 import { domainXml, parseSecurityModels } from './domain-xml.ts'
 
