@@ -1,6 +1,6 @@
 // The bare host in the place of a guest: the baseline to which guests are compared.
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
-import { openLocalChannel } from '../../mpi-bridge/index.ts'
+import { openLocalChannel, type RankListener } from '../../mpi-bridge/index.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { GuestPlan } from '../plan/plan.ts'
 import type { NodeGuests } from './node-guests.ts'
@@ -22,7 +22,7 @@ export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
           openChannel: (listener, limits) =>
             openLocalChannel(
               {
-                ...{ where: plan.name, scope, listener },
+                ...{ where: plan.name, scope, listener: endingGroups(listener) },
                 spawn: (argv) =>
                   journal.spawn(argv, { what: 'the starter of ranks', stdio: 'pipe', endsWithParent: true })
                     .child as ChildProcessWithoutNullStreams,
@@ -32,5 +32,26 @@ export function hostGuests(plan: GuestPlan, journal: Journal): NodeGuests {
         },
       ]
     },
+  }
+}
+
+// A starter that is killed takes its ranks with it, but not what they have started: it is in their process groups.
+function endingGroups(listener: RankListener): RankListener {
+  const groups = new Map<number, number>()
+  return (event) => {
+    if (event.kind === 'began') groups.set(event.rank, event.pid)
+    else if (event.kind === 'ended' || event.kind === 'failed') groups.delete(event.rank)
+    else if (event.kind === 'lost') {
+      for (const group of groups.values()) endGroup(group)
+    }
+    listener(event)
+  }
+}
+
+function endGroup(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL')
+  } catch {
+    // Nobody is left in it, or nobody of this user's.
   }
 }

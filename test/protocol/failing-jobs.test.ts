@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { Deadline, poll } from '../../common/index.ts'
 import { BIN, leetMpirun, type Playground, playground } from '../support/leet.ts'
 import { describeAsRoot, describeWith } from '../support/needs.ts'
 import { onTerminal } from '../support/terminal.ts'
@@ -32,6 +33,15 @@ it('a job keeps its status when what it made cannot be removed, of which it warn
   expect(stderr).toMatch(/^leet: warning: .*not a directory/m)
   expect(stderr).toMatch(/exit status 3/)
   expect(place.processes()).toEqual([])
+})
+
+it('a job whose starter is killed leaves nothing of what its ranks had started', async () => {
+  const { status, stderr } = await run('sh', '-c', 'sleep 600 & kill -9 $PPID; wait')
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/LEET_E_STARTER_LOST/)
+  // A process that was killed is there for a moment yet.
+  const none = () => place.processes().length === 0 || undefined
+  await poll(none, 5, { deadline: Deadline.after(20_000) }, { what: 'the end of all processes' })
 })
 
 describeWith(['script', 'stty'], 'a user at the terminal', () => {
