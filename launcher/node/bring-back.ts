@@ -49,11 +49,11 @@ export interface BringBackOptions {
   readonly wants: (path: string) => boolean
 }
 
-/** What became of a directory's files; paths are relative to it, unless they are absolute. */
+/** What became of a directory's files; their paths are relative to it. */
 export interface BroughtBack {
   readonly directory: string
   readonly brought: readonly string[]
-  /** Somebody else changed `path`, too: what the guest has is at `kept`. */
+  /** Somebody else changed `path`, too: what the guest has is at `kept`, an absolute path. */
   readonly conflicts: readonly { readonly path: string; readonly kept: string }[]
   /** The ranks removed them; they are still there. */
   readonly removed: readonly string[]
@@ -127,26 +127,25 @@ export async function bringBack(
   async function bringLink(to: string, path: string): Promise<Outcome> {
     const target = join(directory, path)
     await mkdir(dirname(target), { recursive: true })
-    try {
-      await symlink(to, target)
-      return 'brought'
-    } catch (error) {
-      if (!isThere(error)) throw error
-    }
+    if (await makeLink(to, target)) return 'brought'
     if ((await readlink(target).catch(() => undefined)) === to) return 'unchanged'
-    const kept = `${path}.${guest}`
-    await rm(join(directory, kept), { force: true })
-    await symlink(to, join(directory, kept))
-    return { kept }
+    for (let number = 0; ; number++) {
+      const kept = nameBeside(target, number)
+      if (await makeLink(to, kept)) return { kept }
+    }
   }
 
   /** The name under which a file is kept that cannot take its own. */
   async function keepBeside(temporary: string, target: string, from: string): Promise<string> {
     for (let number = 0; ; number++) {
-      const kept = `${target}.${guest}${number === 0 ? '' : `.${number}`}`
+      const kept = nameBeside(target, number)
       if (await appear(temporary, kept)) return kept
       if (await sameBytes(from, kept).catch(() => false)) return kept
     }
+  }
+
+  function nameBeside(target: string, number: number): string {
+    return `${target}.${guest}${number === 0 ? '' : `.${number}`}`
   }
 
   await visit('')
@@ -157,6 +156,17 @@ export async function bringBack(
 type Outcome = 'brought' | 'unchanged' | { readonly kept: string }
 
 const isThere = (error: unknown) => (error as NodeJS.ErrnoException).code === 'EEXIST'
+
+/** Makes a symbolic link unless something has its name: then false. */
+async function makeLink(to: string, path: string): Promise<boolean> {
+  try {
+    await symlink(to, path)
+    return true
+  } catch (error) {
+    if (isThere(error)) return false
+    throw error
+  }
+}
 
 /** Gives a file its name unless something has it: then false. */
 async function appear(temporary: string, target: string): Promise<boolean> {

@@ -1,7 +1,8 @@
 // Working directories as one disk of a guest's own: an ext4 file system that e2fsprogs make and read without root and
 // without the guest. Files travel at the speed of a disk, and what ranks wrote is there when their guest is gone.
+import { randomBytes } from 'node:crypto'
 import { accessSync, constants } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, open, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
+import { copyFile, mkdir, open, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { type CommandResult, LeetError, runCommand, type Scope, type WaitLimits } from '../../common/index.ts'
@@ -64,8 +65,9 @@ export class WorkDisk {
     limits: WaitLimits,
   ): Promise<WorkDisk> {
     const { journal, scope, guest } = context
-    const folder = await mkdtemp(join(tmpdir(), 'leet-work-'))
+    const folder = join(tmpdir(), `leet-work-${randomBytes(8).toString('hex')}`)
     const { gone } = journal.expectFile(folder, `the working directory's disk of ${guest}`)
+    await mkdir(folder, { mode: 0o700 })
     const copied = new Map<string, CopiedDirectory>()
     const disk = new WorkDisk(folder, context, copied)
     scope.onEnd(`the working directory's disk of ${guest}`, async () => {

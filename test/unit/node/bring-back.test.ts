@@ -172,6 +172,18 @@ describe('what somebody else changed', () => {
     expect(readdirSync(directory).filter((name) => name.endsWith('.part'))).toEqual([])
   })
 
+  it('may be a link that leads elsewhere', async () => {
+    symlinkSync('theirs', join(directory, 'latest'))
+    put(directory, 'latest.g0', 'of the user')
+    symlinkSync('ours', join(copy, 'latest'))
+    expect((await back()).conflicts).toEqual([{ path: 'latest', kept: join(directory, 'latest.g0.1') }])
+    expect(['latest', 'latest.g0.1'].map((name) => readlinkSync(join(directory, name)))).toEqual([
+      'theirs',
+      'ours',
+    ])
+    expect(text('latest.g0')).toBe('of the user')
+  })
+
   it('may be a directory in the place of a file', async () => {
     mkdirSync(join(directory, 'out'))
     put(copy, 'out', 'a file')
