@@ -57,6 +57,8 @@ export interface BroughtBack {
   readonly conflicts: readonly { readonly path: string; readonly kept: string }[]
   /** The ranks removed them; they are still there. */
   readonly removed: readonly string[]
+  /** Links that lead out of the directory: what a guest says is not trusted to name files elsewhere. */
+  readonly left: readonly string[]
 }
 
 /** Of file systems that know seconds only, and of clocks that differ. */
@@ -71,6 +73,7 @@ export async function bringBack(
 ): Promise<BroughtBack> {
   const brought: string[] = []
   const conflicts: { path: string; kept: string }[] = []
+  const left: string[] = []
   const seen = new Set<string>()
 
   async function visit(path: string): Promise<void> {
@@ -87,6 +90,7 @@ export async function bringBack(
           ? await bringFile(from, inner)
           : await bringLink(await readlink(from), inner)
         if (outcome === 'brought') brought.push(inner)
+        else if (outcome === 'left') left.push(inner)
         else if (outcome !== 'unchanged') conflicts.push({ path: inner, kept: outcome.kept })
       }
     }
@@ -125,6 +129,7 @@ export async function bringBack(
   }
 
   async function bringLink(to: string, path: string): Promise<Outcome> {
+    if (!staysInside(path, to)) return 'left'
     const target = join(directory, path)
     await mkdir(dirname(target), { recursive: true })
     if (await makeLink(to, target)) return 'brought'
@@ -150,12 +155,24 @@ export async function bringBack(
 
   await visit('')
   const removed = [...before.files.keys()].filter((path) => wants(path) && !seen.has(path))
-  return { directory, brought, conflicts, removed }
+  return { directory, brought, conflicts, removed, left }
 }
 
-type Outcome = 'brought' | 'unchanged' | { readonly kept: string }
+type Outcome = 'brought' | 'unchanged' | 'left' | { readonly kept: string }
 
 const isThere = (error: unknown) => (error as NodeJS.ErrnoException).code === 'EEXIST'
+
+/**
+ * Whether a link at `path`, relative to a directory, leads to something in that. Behind a name `..` may lead anywhere, since the
+ * name may be a link itself.
+ */
+function staysInside(path: string, to: string): boolean {
+  const names = to.split('/').filter((name) => name !== '' && name !== '.')
+  const up = names.findIndex((name) => name !== '..')
+  const rest = up < 0 ? [] : names.slice(up)
+  const depth = path.split('/').length - 1
+  return !to.startsWith('/') && names.length - rest.length <= depth && !rest.includes('..')
+}
 
 /** Makes a symbolic link unless something has its name: then false. */
 async function makeLink(to: string, path: string): Promise<boolean> {

@@ -355,7 +355,9 @@ class OsvGuest implements NodeGuest {
         cause: error,
       })
     }
-    for (const { directory, brought, removed } of results) {
+    for (const { directory, brought, removed, left } of results) {
+      if (left.length > 0)
+        log.note(`${name}: links that lead out of ${directory} are left: ${shortList(left)}`)
       log.detail(`${name}: ${brought.length} files brought back to ${directory}`)
       if (removed.length > 0)
         log.note(`${name}: its ranks removed ${shortList(removed)}: kept in ${directory}`)

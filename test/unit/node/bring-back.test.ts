@@ -61,7 +61,13 @@ describe('what ranks made', () => {
     put(copy, 'tool', '#!', OLD + 100)
     chmodSync(join(copy, 'tool'), 0o755)
     mkdirSync(join(copy, 'empty'))
-    expect(await back()).toEqual({ directory, brought: ['a/b/result', 'tool'], conflicts: [], removed: [] })
+    expect(await back()).toEqual({
+      directory,
+      brought: ['a/b/result', 'tool'],
+      conflicts: [],
+      removed: [],
+      left: [],
+    })
     expect(text('a/b/result')).toBe('made')
     expect(statSync(join(directory, 'a/b/result')).mtimeMs).toBe((OLD + 100) * 1000)
     expect(statSync(join(directory, 'tool')).mode & 0o111).toBe(0o111)
@@ -73,6 +79,22 @@ describe('what ranks made', () => {
     expect((await back()).brought).toEqual(['latest'])
     expect(readlinkSync(join(directory, 'latest'))).toBe('elsewhere')
     expect((await back()).brought).toEqual([])
+  })
+
+  it('stays when it is a link that leads elsewhere, or may', async () => {
+    mkdirSync(join(copy, 'a/b'), { recursive: true })
+    const inside = { 'a/b/up': '../../x', 'a/b/here': './y', here: '.' }
+    const outside = {
+      'a/b/out': '../../../x',
+      'a/b/root': '/etc',
+      out: '..',
+      by: 'here/..',
+      far: 'a/../../x',
+    }
+    for (const [path, to] of Object.entries({ ...inside, ...outside })) symlinkSync(to, join(copy, path))
+    const { brought, left } = await back()
+    expect(brought).toEqual(Object.keys(inside).sort())
+    expect(left).toEqual(Object.keys(outside).sort())
   })
 
   it('comes only if it is wanted', async () => {
