@@ -22,7 +22,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { LeetError } from '../../common/index.ts'
+import { LeetError, messageOf } from '../../common/index.ts'
 
 /** A file of the directory as it was when it was copied. */
 export interface FileBefore {
@@ -59,6 +59,8 @@ export interface BroughtBack {
   readonly removed: readonly string[]
   /** Links that lead out of the directory: what a guest says is not trusted to name files elsewhere. */
   readonly left: readonly string[]
+  /** What could not be brought back, with the reason: `path: reason`. */
+  readonly failed: readonly string[]
 }
 
 /** Of file systems that know seconds only, and of clocks that differ. */
@@ -74,6 +76,7 @@ export async function bringBack(
   const brought: string[] = []
   const conflicts: { path: string; kept: string }[] = []
   const left: string[] = []
+  const failed: string[] = []
   const seen = new Set<string>()
 
   async function visit(path: string): Promise<void> {
@@ -82,18 +85,22 @@ export async function bringBack(
       const from = join(copy, inner)
       const stats = await lstat(from)
       seen.add(inner)
+      // What one file fails at is no reason to leave the others.
+      const tell = (error: unknown) => void failed.push(`${inner}: ${messageOf(error)}`)
       if (stats.isDirectory()) {
-        if (wants(inner)) await mkdir(join(directory, inner), { recursive: true })
+        if (wants(inner)) await mkdir(join(directory, inner), { recursive: true }).catch(tell)
         await visit(inner)
       } else if (wants(inner) && (stats.isFile() || stats.isSymbolicLink())) {
-        const outcome = stats.isFile()
-          ? await bringFile(from, inner)
-          : await bringLink(await readlink(from), inner)
-        if (outcome === 'brought') brought.push(inner)
-        else if (outcome === 'left') left.push(inner)
-        else if (outcome !== 'unchanged') conflicts.push({ path: inner, kept: outcome.kept })
+        await bring(from, inner, stats.isFile()).catch(tell)
       }
     }
+  }
+
+  async function bring(from: string, path: string, isFile: boolean): Promise<void> {
+    const outcome = isFile ? await bringFile(from, path) : await bringLink(await readlink(from), path)
+    if (outcome === 'brought') brought.push(path)
+    else if (outcome === 'left') left.push(path)
+    else if (outcome !== 'unchanged') conflicts.push({ path, kept: outcome.kept })
   }
 
   async function bringFile(from: string, path: string): Promise<Outcome> {
@@ -155,7 +162,7 @@ export async function bringBack(
 
   await visit('')
   const removed = [...before.files.keys()].filter((path) => wants(path) && !seen.has(path))
-  return { directory, brought, conflicts, removed, left }
+  return { directory, brought, conflicts, removed, left, failed }
 }
 
 type Outcome = 'brought' | 'unchanged' | 'left' | { readonly kept: string }

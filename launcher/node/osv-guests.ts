@@ -341,35 +341,22 @@ class OsvGuest implements NodeGuest {
       )
     }
     const wants = (directory: string) => stageFilter(plan.staging.out, directory, '--stage-out').wants
-    let results: BroughtBack[]
-    try {
-      const limits = { deadline: Deadline.after(READ_MS) }
-      results = await this.#context.inTurn(() => disk.bringBack(wants, clean, limits))
-    } catch (error) {
-      throw new LeetError({
-        code: 'LEET_E_STAGING',
-        where: name,
-        what: 'results were not all brought back',
-        why: messageOf(error),
-        hint: `they are on the disk ${disk.keptAt}: debugfs -R "rdump / DIR" ${disk.keptAt}`,
-        cause: error,
-      })
-    }
+    const reading = { deadline: Deadline.after(READ_MS) }
+    const read = this.#context.inTurn(() => disk.bringBack(wants, clean, reading))
+    const results = await read.catch((error) => {
+      throw notAllBack(name, disk, messageOf(error), error)
+    })
     for (const { directory, brought, removed, left } of results) {
-      if (left.length > 0)
-        log.note(`${name}: links that lead out of ${directory} are left: ${shortList(left)}`)
       log.detail(`${name}: ${brought.length} files brought back to ${directory}`)
       if (removed.length > 0)
-        log.note(`${name}: its ranks removed ${shortList(removed)}: kept in ${directory}`)
+        log.note(`${name}: removed by its ranks, kept in ${directory}: ${shortList(removed)}`)
+      if (left.length > 0)
+        log.note(`${name}: links that lead out of ${directory} are left: ${shortList(left)}`)
     }
+    const failed = results.flatMap((result) => result.failed)
+    if (failed.length > 0) throw notAllBack(name, disk, shortList(failed))
     const conflicts = results.flatMap((result) => result.conflicts)
-    if (conflicts.length === 0) return
-    throw new LeetError({
-      code: 'LEET_E_RESULTS',
-      where: name,
-      what: `its ranks changed what was changed elsewhere, too: ${shortList(conflicts.map(({ path }) => path))}`,
-      hint: `both are kept, those of the guest as ${shortList(conflicts.map(({ kept }) => kept))}`,
-    })
+    if (conflicts.length > 0) throw changedTwice(name, conflicts)
   }
 
   /** Ends the guest so that its file systems are whole; false when it was gone, or had to be killed. */
@@ -463,6 +450,26 @@ class OsvGuest implements NodeGuest {
       ...(why ? { why } : {}),
     })
   }
+}
+
+function notAllBack(where: string, { keptAt }: WorkDisk, why: string, cause?: unknown): LeetError {
+  return new LeetError({
+    code: 'LEET_E_STAGING',
+    where,
+    what: 'results were not all brought back',
+    why,
+    hint: `they are on the disk ${keptAt}: debugfs -R "rdump / DIR" ${keptAt}`,
+    cause,
+  })
+}
+
+function changedTwice(where: string, conflicts: BroughtBack['conflicts']): LeetError {
+  return new LeetError({
+    code: 'LEET_E_RESULTS',
+    where,
+    what: `its ranks changed what was changed elsewhere, too: ${shortList(conflicts.map(({ path }) => path))}`,
+    hint: `both are kept, those of the guest as ${shortList(conflicts.map(({ kept }) => kept))}`,
+  })
 }
 
 /** What a guest is told at its first boot. */

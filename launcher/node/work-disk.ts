@@ -116,7 +116,7 @@ export class WorkDisk {
       const own = { before, guest: this.#context.guest, wants: wants(directory) }
       back.push(await bringBack(join(copy, directory), directory, own))
     }
-    this.#keep = false
+    this.#keep = back.some(({ failed }) => failed.length > 0)
     return back
   }
 

@@ -67,6 +67,7 @@ describe('what ranks made', () => {
       conflicts: [],
       removed: [],
       left: [],
+      failed: [],
     })
     expect(text('a/b/result')).toBe('made')
     expect(statSync(join(directory, 'a/b/result')).mtimeMs).toBe((OLD + 100) * 1000)
@@ -204,6 +205,19 @@ describe('what somebody else changed', () => {
       'ours',
     ])
     expect(text('latest.g0')).toBe('of the user')
+  })
+
+  it('may be a file in the place of a directory: what cannot come is named, all else comes', async () => {
+    put(directory, 'processor0', 'no directory')
+    put(copy, 'processor0/U', 'made')
+    put(copy, 'result', 'made')
+    const { brought, failed } = await back()
+    expect(brought).toEqual(['result'])
+    expect(failed).toEqual([
+      expect.stringMatching(/^processor0: EEXIST/),
+      expect.stringMatching(/^processor0\/U: (ENOTDIR|EEXIST)/),
+    ])
+    expect(text('processor0')).toBe('no directory')
   })
 
   it('may be a directory in the place of a file', async () => {
