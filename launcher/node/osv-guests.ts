@@ -83,7 +83,8 @@ const TRY_PAUSE_MS = 20
 /** How long a guest whose REST server answers may take to apply its seed. */
 const SEED_MS = 60_000
 /** How long a guest may take to unmount its file systems and end, and what is left of it to be read, in milliseconds. */
-const SHUTDOWN_MS = 30_000
+const SHUTDOWN_MS = 10_000
+const ENDED_MS = 1_000
 const READ_MS = 600_000
 /** How long a mount may take to show the server's entries; that it failed is said on the console. */
 const MOUNT_MS = 60_000
@@ -283,7 +284,7 @@ class OsvGuest implements NodeGuest {
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
     this.#channel = openOsvChannel({
-      ...{ scope: this.scope, listener, unmounts: this.#disk !== undefined },
+      ...{ scope: this.scope, listener, hasDisk: this.#disk !== undefined },
       rest: this.#rest as OsvRest,
       log: this.#context.log,
       compat: this.#context.image.compat,
@@ -364,9 +365,12 @@ class OsvGuest implements NodeGuest {
     const machine = this.#machine as Machine
     const limits = { deadline: Deadline.after(SHUTDOWN_MS) }
     await this.#channel?.close(limits)
-    await (this.#rest as OsvRest).shutDown(limits).catch(() => {})
+    // One whose ranks had to end has been powered off.
+    const isOff = this.#channel?.ended ?? false
+    if (!isOff) await (this.#rest as OsvRest).shutDown(limits).catch(() => {})
+    const deadline = isOff ? Deadline.after(ENDED_MS) : limits.deadline
     const subject = { what: 'the guest to unmount its file systems' }
-    const ended = await waitFor(machine.exited, limits, subject).catch(() => undefined)
+    const ended = await waitFor(machine.exited, { deadline }, subject).catch(() => undefined)
     if (!ended) await machine.stop({ deadline: Deadline.after(0) })
     return ended?.reason === 'shutdown' && this.#unmounted
   }

@@ -1,8 +1,8 @@
 /* The end of a program.
  * Facts: exit(N), also exit(0), and _exit power the whole guest off (runtime.cc), with the other ranks in it and the
  * results in /tmp; a status that main returns appears only as `program X returned N`, without saying which of two ranks
- * it was. Here a program ends alone: what it has registered for
- * its end runs (destructors.c), its streams are flushed, one line with the job's nonce, the rank and the status goes
+ * it was. Here a program ends alone: what it has registered for its end runs (destructors.c), its streams are flushed,
+ * what it wrote goes to the disk of the working directories, one line with the job's nonce, the rank and the status goes
  * to the console, and the calling thread ends. */
 #define _GNU_SOURCE
 #include "compat.h"
@@ -17,11 +17,21 @@
 
 extern char **environ;
 
+/* Where that disk is mounted, in guests that have one (stage-links.ts). libext keeps what is written, and without this a guest
+ * that does not come to unmount it would lose the results of ranks that had ended. */
+#define WORK_MOUNT "/leet/work"
+
+static void save_files(void) {
+    if (access(WORK_MOUNT, F_OK) == 0)
+        sync();
+}
+
 /* One line, written at once: ranks of one guest share the console. Without a nonce nobody reads it. */
 static void report(int status) {
     const char *nonce = getenv("LEET_OSV_NONCE");
     const char *rank = getenv("LEET_OSV_RANK");
     char line[160];
+    save_files();
     if (!nonce || !rank)
         return;
     int length = snprintf(line, sizeof line, "leet-exit %.64s rank=%.16s status=%d\n", nonce, rank, status & 255);

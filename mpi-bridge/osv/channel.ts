@@ -28,8 +28,8 @@ export interface OsvChannelOptions extends ChannelOptions {
   readonly nonce: string
   /** False for ranks that read NFS directly: one rank a guest, and one run a boot. True unless told. */
   readonly newProgram?: boolean
-  /** Whether the guest has file systems that must be unmounted for nothing to be lost. */
-  readonly unmounts?: boolean
+  /** Whether the guest has a disk of libext's, which is for one rank alone. */
+  readonly hasDisk?: boolean
   /** Starts that the guest has seen since it booted, and who hears of each one more before it is made. */
   readonly startsBefore?: number
   readonly onStart?: () => void
@@ -45,6 +45,8 @@ export interface OsvChannel extends ControlChannel {
   guestEnded(why: string): void
   /** Starts that the guest has seen since it booted. */
   readonly starts: number
+  /** It has had the guest end, for its ranks had to. */
+  readonly ended: boolean
 }
 
 /** OSv has 32 namespaces for programs; the kernel's own is one, and the 32nd start aborts the guest. */
@@ -67,8 +69,6 @@ const CRASH_LINE = 1000
 /** A guest that is about to end says no more than this, in bytes, and does so within this time, in milliseconds. */
 const LAST_WORDS = 256 << 10
 const LAST_WORDS_MS = 1000
-/** How long a guest may take to unmount its file systems when its ranks must end, in milliseconds. */
-const SHUTDOWN_MS = 15_000
 const NEWLINE = Buffer.from('\n')
 
 interface LastWord {
@@ -184,8 +184,7 @@ class Channel implements OsvChannel {
   }
 
   #piece(piece: ConsolePiece): void {
-    // What a kernel says while it unmounts is no rank's.
-    if (this.#ranks.size === 0 || (this.#leaving && this.#options.unmounts)) return
+    if (this.#ranks.size === 0) return
     // One character for each byte, so that output is told as it was written.
     const line = piece.bytes.toString('latin1')
     const read: ConsoleLine = piece.continued
@@ -324,6 +323,13 @@ class Channel implements OsvChannel {
           'LEET_E_OSV_STARTS',
           `rank ${start.rank} would be start ${this.starts + 1} since boot, and OSv aborts at ${MAX_STARTS + 1}`,
           'use a fresh guest for each job (the default), or fewer ranks in a guest',
+        )
+      }
+      if (this.#options.hasDisk && this.#running().length > 0) {
+        throw this.#error(
+          'LEET_E_OSV_START',
+          `rank ${start.rank} would share the disk with another: libext mixes up what two programs read and write at once`,
+          'a guest for each rank, or a base without libext',
         )
       }
       const { command, variables } = quoteCommand(start.argv)
@@ -521,6 +527,10 @@ class Channel implements OsvChannel {
     this.#ending.abort()
   }
 
+  get ended(): boolean {
+    return this.#leaving !== undefined
+  }
+
   #powerOff(limits: WaitLimits): Promise<void> {
     this.#leaving ??= this.#leave(limits)
     return this.#leaving
@@ -528,27 +538,13 @@ class Channel implements OsvChannel {
 
   async #leave(limits: WaitLimits): Promise<void> {
     this.#closing = true
-    const { rest, log, unmounts } = this.#options
-    // Unmounting takes a guest whose ranks are busy seconds, and nothing that they do from now on counts.
-    if (unmounts) this.#endAll()
     try {
-      if (!(unmounts && (await this.#shutsDown(limits)))) await rest.powerOff(limits)
+      // To unmount first is no way: with ranks that are busy OSv was seen to hang at it.
+      await this.#options.rest.powerOff(limits)
     } catch (error) {
-      log.detail(`${this.#guest}: power off: ${messageOf(error)}`)
+      this.#options.log.detail(`${this.#guest}: power off: ${messageOf(error)}`)
     }
-    this.#endAll()
-  }
-
-  #endAll(): void {
     for (const rank of this.#running()) this.#ended(rank, KILLED)
-  }
-
-  /** Has the guest unmount its file systems and end; false when it did not. */
-  #shutsDown({ deadline, signal }: WaitLimits): Promise<boolean> {
-    return this.#options.rest.shutDown({ deadline: deadline.within(SHUTDOWN_MS), signal }).then(
-      () => true,
-      () => false,
-    )
   }
 
   #say(event: HeldEvent): void {

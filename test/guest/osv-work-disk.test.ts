@@ -1,4 +1,4 @@
-// The working directory of ranks in real OSv guests, on a disk of each guest's own: what they find, what comes back, however
+// The working directory of ranks in real OSv guests, one in each, on a disk of its own: what they find, what comes back, however
 // the job ends.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ describeOsv(
     })
 
     const run = (...words: string[]) => {
-      const guests = ['--guest', 'osv', '--osv-base', `${osvBuild}`, '--guests', '2', '-n', '4']
+      const guests = ['--guest', 'osv', '--osv-base', `${osvBuild}`, '--guests', '2', '-n', '2']
       return leetMpirun([...guests, programs.path('results'), ...words], { cwd: directory, env: place.env })
     }
     const results = () =>
@@ -43,7 +43,7 @@ describeOsv(
           .filter((entry) => entry.isFile())
           .map(({ name }) => [name, readFileSync(join(directory, name), 'utf8')]),
       )
-    const ofRanks = Object.fromEntries([0, 1, 2, 3].map((rank) => [`result ${rank}`, `result ${rank}`]))
+    const ofRanks = Object.fromEntries([0, 1].map((rank) => [`result ${rank}`, `result ${rank}`]))
 
     it('brings results back when all is well', async () => {
       const { status, stderr } = await run('well')
@@ -52,12 +52,11 @@ describeOsv(
       expect(place.files()).toEqual([])
     })
 
-    it('brings them back after an abort, too', async () => {
-      const { status, stdout, stderr } = await run('abort')
+    it('brings back after an abort what had reached it, and says that some may be missing', async () => {
+      const { status, stderr } = await run('abort')
       expect(status, stderr).toBe(42)
-      expect(results()).toEqual({ ...ofRanks, alike: 'alike', input: 'changed' })
-      // What the kernel says while it unmounts is nobody's output.
-      expect(stdout).not.toMatch(/VFS:|ROFS:|\[ext4\]/)
+      expect(stderr).toMatch(/may be missing/)
+      expect({ ...ofRanks, alike: 'alike', input: 'changed' }).toMatchObject(results())
     })
 
     it('keeps both of what two guests made different, and says so', async () => {
