@@ -16,6 +16,8 @@ export interface LeetErrorDetails {
   /** Exit status of the command that ends with this error; 1 unless told. */
   readonly exitCode?: number
   readonly cause?: unknown
+  /** Failures beside this one, told behind it. */
+  readonly also?: readonly LeetErrorDetails[]
 }
 
 /** Every error that LEET raises on purpose. Anything else that reaches a user is a bug. */
@@ -43,15 +45,35 @@ export function shortList(names: readonly string[], most = 8): string {
   return names.slice(0, most).join(', ') + (names.length > most ? `, … (${names.length} in all)` : '')
 }
 
-/** An error as the user reads it: one paragraph with its code and, on a line of its own, what to try. */
+/** The failures of tasks as one error, which ends with the status of the first; undefined when none has failed. */
+export function failureOf(ends: readonly PromiseSettledResult<unknown>[]): LeetError | undefined {
+  const [first, ...others] = ends
+    .flatMap((end) => (end.status === 'rejected' ? [asLeetError(end.reason).details] : []))
+    .flatMap(({ also = [], ...details }) => [details, ...also])
+  return first && new LeetError(others.length === 0 ? first : { ...first, also: others })
+}
+
+function asLeetError(thrown: unknown): LeetError {
+  if (thrown instanceof LeetError) return thrown
+  if (isSystemError(thrown)) return systemError(thrown)
+  return new LeetError({ code: 'LEET_E_AGENT', what: messageOf(thrown), cause: thrown })
+}
+
+/** An error as the user reads it: a paragraph with its code and, on a line of its own, what to try; then those beside it. */
 export function describeError(thrown: unknown): string {
   const error = isSystemError(thrown) ? systemError(thrown) : thrown
   if (!(error instanceof LeetError)) {
     return error instanceof Error ? (error.stack ?? error.message) : String(error)
   }
-  const hint = error.details.hint ? `\n  try: ${error.details.hint}` : ''
-  return `${error.message} [${error.code}]${hint}`
+  const { hint, also = [] } = error.details
+  const told = [`${error.message} [${error.code}]`]
+  if (hint) told.push(`  try: ${hint}`)
+  told.push(...also.slice(0, MOST_TOLD).map((details) => describeError(new LeetError(details))))
+  if (also.length > MOST_TOLD) told.push(`and ${also.length - MOST_TOLD} more`)
+  return told.join('\n')
 }
+
+const MOST_TOLD = 16
 
 /** The exit status of a command that ends with what was thrown; a bug of ours has its own, as sysexits(3) says. */
 export function exitCodeOf(thrown: unknown): number {

@@ -13,6 +13,7 @@ export {
   describeError,
   EXIT_USAGE,
   exitCodeOf,
+  failureOf,
   isSystemError,
   LeetError,
   type LeetErrorDetails,

@@ -67,7 +67,7 @@ export { MAX_STARTS, type OsvChannel, openOsvChannel } from './osv/channel.ts'
 export { isSeedFailure, isServing } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'
 export { OsvRest } from './osv/rest.ts'
-export { stageFilter } from './osv/stage-filter.ts'
+export { type StageFilter, stageFilter } from './osv/stage-filter.ts'
 export {
   planStageIn,
   removeStaged,

@@ -197,6 +197,8 @@ async function perform(
     }
     case 'collect':
       return worker.collect(signal)
+    case 'merge':
+      return worker.merge(signal)
     case 'stop':
       return worker.stop()
     default:

@@ -8,7 +8,7 @@ import type { RankReport } from '../../mpi-bridge/index.ts'
 import type { NodeEvent } from '../node/worker.ts'
 
 /** What a NodeWorker is asked over a link. The arguments are in the body, each as JSON; those of `packed` are deflated. */
-export type CallMethod = 'reserve' | 'boot' | 'prove' | 'openJob' | 'start' | 'collect' | 'stop'
+export type CallMethod = 'reserve' | 'boot' | 'prove' | 'openJob' | 'start' | 'collect' | 'merge' | 'stop'
 
 /** Events of a NodeWorker except output, which has its own message. Errors travel as `WireError`. */
 export type WireEvent = Exclude<NodeEvent, { kind: 'output' }>
@@ -147,8 +147,8 @@ export function parseJson(data: Buffer): unknown {
 /** An error as it travels. */
 export function toWire(error: unknown): WireError {
   if (!(error instanceof LeetError)) return { code: 'LEET_E_AGENT', what: messageOf(error) }
-  const { cause: _, ...details } = error.details
-  return details
+  const { cause: _, also, ...details } = error.details
+  return also ? { ...details, also: also.map(({ cause: _, ...other }) => other) } : details
 }
 
 /** An error that arrived; `node`, where it came from, is named in it. */
@@ -163,6 +163,7 @@ export function fromWire(error: unknown, node?: string): LeetError {
     where: onNode ?? node,
     why: text(more.why),
     hint: text(more.hint),
+    ...(Array.isArray(more.also) ? { also: more.also.map((other) => fromWire(other, node).details) } : {}),
     ...(isWhole(more.exitCode) ? { exitCode: more.exitCode as number } : {}),
   })
 }

@@ -79,6 +79,10 @@ export class RemoteWorker implements NodeWorker {
     return this.#call('collect', [], signal)
   }
 
+  merge(signal: AbortSignal): Promise<void> {
+    return this.#call('merge', [], signal)
+  }
+
   async stop(): Promise<void> {
     // What is gone has stopped: agents end their node when they lose the controller.
     if (!this.#link) return

@@ -1,7 +1,15 @@
 // A job from its plan to its end: boots the guests, starts the ranks, watches them, ends all when one fails, and
 // tells what became of each. It knows nodes only as NodeWorkers, so one node and a thousand are the same to it.
 import { randomBytes } from 'node:crypto'
-import { abortReason, describeError, LeetError, messageOf, setTimer, type Timer } from '../../common/index.ts'
+import {
+  abortReason,
+  describeError,
+  failureOf,
+  LeetError,
+  messageOf,
+  setTimer,
+  type Timer,
+} from '../../common/index.ts'
 import {
   answerNames,
   answerSpawn,
@@ -323,10 +331,16 @@ export function createController(context: ControllerContext): Controller {
 
   // After a failure what can still be had is brought back. The failure is what the user is told, and where results still are.
   async function collect(signal: AbortSignal): Promise<string[]> {
-    const collected = await Promise.allSettled(workers.map((worker) => worker.collect(signal)))
-    const failed = collected.flatMap((end) => (end.status === 'rejected' ? [asLeetError(end.reason)] : []))
-    if (!state.ending && failed[0]) throw failed[0]
-    return failed.filter(({ code }) => LOST_RESULTS.has(code)).map(describeError)
+    const ends = await Promise.allSettled(workers.map((worker) => worker.collect(signal)))
+    if (plan.guestKind === 'osv') {
+      for (const worker of workers) ends.push(...(await Promise.allSettled([worker.merge(signal)])))
+    }
+    const failed = failureOf(ends)
+    if (!failed) return []
+    if (!state.ending) throw failed
+    const { also = [], ...first } = failed.details
+    const lost = [first, ...also].filter(({ code }) => LOST_RESULTS.has(code))
+    return lost.map((details) => describeError(new LeetError(details)))
   }
 
   answerSpawn(exchange, spawn)

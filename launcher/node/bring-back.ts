@@ -2,7 +2,7 @@
 // comes back only where the ranks changed it, it is whole when it appears, and what somebody else changed meanwhile, on the
 // node or in another guest, is never overwritten: then both are kept.
 import { createHash } from 'node:crypto'
-import { constants, createReadStream } from 'node:fs'
+import { constants, createReadStream, type Stats } from 'node:fs'
 import {
   chmod,
   copyFile,
@@ -30,7 +30,7 @@ export interface FileBefore {
   readonly size: number
   /** Of its last change, in milliseconds since 1970, with fractions. */
   readonly modified: number
-  /** SHA-256 of its bytes, of a file that was so young that its time does not tell whether it was changed: `isYoung`. */
+  /** SHA-256 of its bytes, where the copy's time does not tell whether it was changed. */
   readonly digest?: string
 }
 
@@ -43,6 +43,8 @@ export interface CopiedDirectory {
 /** What is to be brought back, and whose it is. */
 export interface BringBackOptions {
   readonly before: CopiedDirectory
+  /** Files, by relative path, that the guest has as it was given them: the copy may lack them. */
+  readonly same?: ReadonlySet<string>
   /** The guest's name: a file that cannot take its place is kept beside it as `NAME.GUEST`. */
   readonly guest: string
   /** Whether a file, by its relative path, is to come back. */
@@ -71,13 +73,13 @@ const PIECE = 1 << 20
 export async function bringBack(
   copy: string,
   directory: string,
-  { before, guest, wants }: BringBackOptions,
+  { before, same, guest, wants }: BringBackOptions,
 ): Promise<BroughtBack> {
   const brought: string[] = []
   const conflicts: { path: string; kept: string }[] = []
   const left: string[] = []
   const failed: string[] = []
-  const seen = new Set<string>()
+  const seen = new Set(same)
 
   async function visit(path: string): Promise<void> {
     for (const name of (await readdir(join(copy, path))).sort()) {
@@ -106,10 +108,7 @@ export async function bringBack(
   async function bringFile(from: string, path: string): Promise<Outcome> {
     const was = before.files.get(path)
     const now = await stat(from)
-    const seconds = (ms: number) => Math.floor(ms / 1000)
-    if (was?.size === now.size && seconds(was.modified) === seconds(now.mtimeMs)) {
-      if (was.digest === undefined || was.digest === (await digestOf(from))) return 'unchanged'
-    }
+    if (was && (await isAsBefore(from, now, was))) return 'unchanged'
     // A link of the user's leads to the file that is meant.
     const target = await realpath(join(directory, path)).catch(() => join(directory, path))
     const there = await stat(target).catch(() => undefined)
@@ -190,6 +189,12 @@ async function makeLink(to: string, path: string): Promise<boolean> {
     if (isThere(error)) return false
     throw error
   }
+}
+
+async function isAsBefore(from: string, now: Stats, was: FileBefore): Promise<boolean> {
+  if (was.size !== now.size) return false
+  if (was.digest !== undefined) return was.digest === (await digestOf(from))
+  return Math.floor(was.modified / 1000) === Math.floor(now.mtimeMs / 1000)
 }
 
 /** Gives a file its name unless something has it: then false. */

@@ -15,12 +15,14 @@ import {
   removeStaged,
   stagedPath,
 } from '../../mpi-bridge/index.ts'
+import type { Journal } from '../journal/journal.ts'
 import { lockName } from '../journal/name-lock.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import { followFile } from './follow-file.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { osvRestOf } from './osv-rest.ts'
 import { OsvStaging, planStaging } from './osv-staging.ts'
+import { type FetchedResults, mergeResults } from './results.ts'
 import type { GuestState, HeldGuest, OsvAccess, OsvImageFiles } from './worker.ts'
 
 /** What `heldOsvGuests` is told. */
@@ -33,6 +35,7 @@ export interface HeldOsvGuestsContext {
   readonly access: OsvAccess
   /** Which the guests booted. */
   readonly image: OsvImageFiles
+  readonly journal: Journal
   readonly log: Log
 }
 
@@ -75,6 +78,7 @@ class HeldOsvGuest implements NodeGuest {
   readonly #osv: NonNullable<HeldGuest['osv']>
   readonly #rest: OsvRest
   #staging: OsvStaging | undefined
+  #fetched: FetchedResults | undefined
   readonly #starts: StartsFile
   #gone = false
   #poweredOff = false
@@ -168,10 +172,17 @@ class HeldOsvGuest implements NodeGuest {
 
   async collect(limits: WaitLimits): Promise<void> {
     if (this.#gone) return
-    await this.#staging?.collect(this.#rest, limits)
+    const { journal } = this.#context
+    this.#fetched = await this.#staging?.fetch(this.#rest, { journal, scope: this.scope }, limits)
     await this.#tidy({ ...limits, deadline: limits.deadline.within(TIDY_MS) }).catch((error) =>
       this.#context.log.detail(`${this.#guest.name}: ${messageOf(error)}`),
     )
+  }
+
+  async merge(): Promise<void> {
+    const { plan, log } = this.#context
+    const fetched = this.#fetched
+    if (fetched) await mergeResults(fetched, { guest: this.#guest.name, wanted: plan.staging.out, log })
   }
 
   #tellLoss(): void {

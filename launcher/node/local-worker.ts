@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import {
   atMost,
   Deadline,
+  failureOf,
   LeetError,
   type Log,
   residentMemory,
@@ -282,8 +283,18 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
       const limits = { deadline: Deadline.after(COLLECT_MS), signal }
       // What one guest fails at is no reason to leave the results of another.
       const ends = await Promise.allSettled([...guests.values()].map((guest) => guest.collect?.(limits)))
-      const failed = ends.find((end) => end.status === 'rejected')
-      if (failed) throw failed.reason
+      const failed = failureOf(ends)
+      if (failed) throw failed
+    },
+
+    async merge(signal) {
+      const ends: PromiseSettledResult<void>[] = []
+      for (const guest of guests.values()) {
+        signal.throwIfAborted()
+        ends.push(...(await Promise.allSettled([guest.merge?.()])))
+      }
+      const failed = failureOf(ends)
+      if (failed) throw failed
     },
 
     async stop() {
@@ -313,7 +324,7 @@ async function guestsOf(
     const { access, guests } = held
     if (image?.kind === 'osv' && access.kind === 'osv') {
       const { heldOsvGuests } = await import('./held-osv-guests.ts')
-      return heldOsvGuests({ plan, guests: own, held: guests, access, image, log })
+      return heldOsvGuests({ plan, guests: own, held: guests, access, image, journal, log })
     }
     if (access.kind !== 'linux') throw otherSecrets()
     const { heldGuests } = await import('./held-guests.ts')

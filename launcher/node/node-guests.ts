@@ -30,8 +30,10 @@ export interface NodeGuest {
   readonly line?: GuestLine | undefined
   /** How other jobs get into it, where a session can keep it. */
   readonly door?: Omit<HeldGuest, 'serviceAddress'> | undefined
-  /** Brings back what ranks wrote, from a guest that shares no directory with its node. */
+  /** Reads what ranks wrote onto the node, from a guest that shares no directory with it. */
   collect?(limits: WaitLimits): Promise<void>
+  /** Brings what was read into the user's directories: also what came before `collect` failed. */
+  merge?(): Promise<void>
   /** Opens the way to its ranks; once per guest. It is closed when the guest's scope ends. */
   openChannel(listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
   /** Resolves with the reason when the guest is gone without having been told to. */

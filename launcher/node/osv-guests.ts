@@ -10,7 +10,6 @@ import {
   messageOf,
   pause,
   type Scope,
-  shortList,
   type WaitLimits,
   waitFor,
 } from '../../common/index.ts'
@@ -23,7 +22,6 @@ import {
   openOsvChannel,
   type RankListener,
   type StagePlan,
-  stageFilter,
 } from '../../mpi-bridge/index.ts'
 import {
   OSV_MACHINE_TYPE,
@@ -42,12 +40,12 @@ import { isLoopback, type PlanMount, readsNfs } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan } from '../plan/plan.ts'
 import { type BootTry, bootAgain, type MachineParts } from './boot-again.ts'
-import type { BroughtBack } from './bring-back.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
 import { osvRestOf } from './osv-rest.ts'
 import { OsvStaging, planStaging } from './osv-staging.ts'
 import { describePlacement } from './placement.ts'
+import { type FetchedResults, mergeResults, notAllBack } from './results.ts'
 import {
   lastWords,
   lostWith,
@@ -92,8 +90,6 @@ const MOUNT_MS = 60_000
 /** The OSv guests of this node; nothing is started yet. */
 export function osvGuests(context: OsvGuestsContext): NodeGuests {
   const { guests, journal, log } = context
-  // Of two guests with the same file the second is to see the first's.
-  const inTurn = oneByOne()
   return {
     async boot(scope, onState, limits) {
       const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
@@ -106,7 +102,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
       const parts = { journal, log, qemu, accelerator, driver }
       return scope.each(guests, nameOf, async (plan, own, index) => {
         const guest = new OsvGuest(
-          { ...context, inTurn },
+          context,
           plan,
           network.guests[index] as GuestNetwork,
           context.placements[index],
@@ -125,18 +121,6 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
 
 const nameOf = ({ name }: GuestPlan) => name
 
-/** Runs tasks one after the other, whatever becomes of each. */
-type InTurn = <T>(task: () => Promise<T>) => Promise<T>
-
-function oneByOne(): InTurn {
-  let last: Promise<unknown> = Promise.resolve()
-  return (task) => {
-    const mine = last.then(task)
-    last = mine.catch(() => {})
-    return mine
-  }
-}
-
 class OsvGuest implements NodeGuest {
   readonly index: number
   readonly serviceHost = '127.0.0.1'
@@ -144,7 +128,7 @@ class OsvGuest implements NodeGuest {
   readonly switchesUser = false
   // The channel tells the end of the guest, since an exit there may be the end of a rank.
   readonly channelExplains = true
-  readonly #context: OsvGuestsContext & { readonly inTurn: InTurn }
+  readonly #context: OsvGuestsContext
   readonly #guest: GuestPlan
   readonly #network: GuestNetwork
   readonly #placement: Placement | undefined
@@ -158,13 +142,14 @@ class OsvGuest implements NodeGuest {
   #unmounted = false
   #staging: OsvStaging | undefined
   #disk: WorkDisk | undefined
+  readonly #fetched: FetchedResults[] = []
   #machine: Machine | undefined
   #accelerator = ''
   #rest: OsvRest | undefined
   #channel: OsvChannel | undefined
 
   constructor(
-    context: OsvGuestsContext & { readonly inTurn: InTurn },
+    context: OsvGuestsContext,
     guest: GuestPlan,
     network: GuestNetwork,
     placement: Placement | undefined,
@@ -316,11 +301,23 @@ class OsvGuest implements NodeGuest {
   }
 
   async collect(limits: WaitLimits): Promise<void> {
+    const { journal } = this.#context
     try {
-      await this.#staging?.collect(this.#rest as OsvRest, limits)
+      const carried = await this.#staging?.fetch(
+        this.#rest as OsvRest,
+        { journal, scope: this.scope },
+        limits,
+      )
+      if (carried) this.#fetched.push(carried)
     } finally {
-      if (this.#disk) await this.#readDisk(this.#disk)
+      if (this.#disk) this.#fetched.push(await this.#readDisk(this.#disk))
     }
+  }
+
+  async merge(): Promise<void> {
+    const { plan, log } = this.#context
+    const own = { guest: this.#guest.name, wanted: plan.staging.out, log }
+    for (const fetched of this.#fetched.splice(0)) await mergeResults(fetched, own)
   }
 
   // A mount that fails OSv only prints.
@@ -332,32 +329,17 @@ class OsvGuest implements NodeGuest {
   }
 
   // However the job ended: what the ranks wrote is not to be lost with it.
-  async #readDisk(disk: WorkDisk): Promise<void> {
-    const { plan, log } = this.#context
+  async #readDisk(disk: WorkDisk): Promise<FetchedResults> {
     const { name } = this.#guest
     const clean = await this.#shutDown()
     if (!clean) {
-      log.warn(
+      this.#context.log.warn(
         `${name} ended before its file systems were unmounted: what its ranks wrote last may be missing`,
       )
     }
-    const wants = (directory: string) => stageFilter(plan.staging.out, directory, '--stage-out').wants
-    const reading = { deadline: Deadline.after(READ_MS) }
-    const read = this.#context.inTurn(() => disk.bringBack(wants, clean, reading))
-    const results = await read.catch((error) => {
-      throw notAllBack(name, disk, messageOf(error), error)
+    return disk.fetch(clean, { deadline: Deadline.after(READ_MS) }).catch((error) => {
+      throw notAllBack(name, disk.kept, messageOf(error), error)
     })
-    for (const { directory, brought, removed, left } of results) {
-      log.detail(`${name}: ${brought.length} files brought back to ${directory}`)
-      if (removed.length > 0)
-        log.note(`${name}: removed by its ranks, kept in ${directory}: ${shortList(removed)}`)
-      if (left.length > 0)
-        log.note(`${name}: links that lead out of ${directory} are left: ${shortList(left)}`)
-    }
-    const failed = results.flatMap((result) => result.failed)
-    if (failed.length > 0) throw notAllBack(name, disk, shortList(failed))
-    const conflicts = results.flatMap((result) => result.conflicts)
-    if (conflicts.length > 0) throw changedTwice(name, conflicts)
   }
 
   /** Ends the guest so that its file systems are whole; false when it was gone, or had to be killed. */
@@ -454,26 +436,6 @@ class OsvGuest implements NodeGuest {
       ...(why ? { why } : {}),
     })
   }
-}
-
-function notAllBack(where: string, { keptAt }: WorkDisk, why: string, cause?: unknown): LeetError {
-  return new LeetError({
-    code: 'LEET_E_STAGING',
-    where,
-    what: 'results were not all brought back',
-    why,
-    hint: `they are on the disk ${keptAt}: debugfs -R "rdump / DIR" ${keptAt}`,
-    cause,
-  })
-}
-
-function changedTwice(where: string, conflicts: BroughtBack['conflicts']): LeetError {
-  return new LeetError({
-    code: 'LEET_E_RESULTS',
-    where,
-    what: `its ranks changed what was changed elsewhere, too: ${shortList(conflicts.map(({ path }) => path))}`,
-    hint: `both are kept, those of the guest as ${shortList(conflicts.map(({ kept }) => kept))}`,
-  })
 }
 
 /** What a guest is told at its first boot. */

@@ -1,5 +1,6 @@
 // The working directory of ranks in an OSv guest, carried into its memory and back where the guest cannot share it, and
 // what a rank's program and directory are called there.
+import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import type { Seed, SeedFile } from '../../contextualise/index.ts'
@@ -17,6 +18,9 @@ import {
 } from '../../mpi-bridge/index.ts'
 import { isLinked } from '../images/osv/stage-links.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import { type CopiedDirectory, digestOf, type FileBefore } from './bring-back.ts'
+import { type FetchedDirectory, type FetchedResults, outFilter } from './results.ts'
+import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
 import type { OsvImageFiles } from './worker.ts'
 
 /** Of a guest's memory, what staged files may take: its /tmp is memory. */
@@ -48,7 +52,7 @@ export interface OsvStagingContext {
 export class OsvStaging {
   readonly #context: OsvStagingContext
   readonly #seeded = new Map<string, SeededStage>()
-  readonly #staged = new Map<string, StagedIn>()
+  readonly #staged = new Map<string, StagedIn & { readonly before: CopiedDirectory }>()
 
   /** `LEET_E_OSV_GUEST` when it does not fit. */
   constructor(context: OsvStagingContext) {
@@ -88,7 +92,9 @@ export class OsvStaging {
       const { directory, entries } = stage
       log.detail(`${guest.name}: ${entries.length} files of ${directory} are carried in, and results back`)
       const seeded = this.#seeded.get(directory)
-      this.#staged.set(directory, await stageIn(rest, stage, stagedPath(directory), limits, seeded))
+      const before = await filesOf(stage)
+      const staged = await stageIn(rest, stage, stagedPath(directory), limits, seeded)
+      this.#staged.set(directory, { ...staged, before })
     }
   }
 
@@ -110,13 +116,41 @@ export class OsvStaging {
     return program
   }
 
-  /** Brings back what the ranks changed. */
-  async collect(rest: OsvRest, limits: WaitLimits): Promise<void> {
-    const { plan, guest, log } = this.#context
-    for (const [directory, before] of this.#staged) {
-      const filter = stageFilter(plan.staging.out, directory, '--stage-out')
-      const brought = await stageOut(rest, before, directory, filter, limits)
-      log.detail(`${guest.name}: ${brought.length} files brought back to ${directory}`)
+  /** Reads what the ranks changed onto the node; undefined when nothing was carried in. */
+  async fetch(
+    rest: OsvRest,
+    { journal, scope }: Pick<WorkFolderContext, 'journal' | 'scope'>,
+    limits: WaitLimits,
+  ): Promise<FetchedResults | undefined> {
+    if (this.#staged.size === 0) return undefined
+    const { plan, guest } = this.#context
+    const folder = await WorkFolder.make('results', RESULTS, { journal, scope, guest: guest.name })
+    folder.keep = true
+    const directories: FetchedDirectory[] = []
+    for (const [directory, staged] of this.#staged) {
+      const copy = join(folder.path, RESULTS, directory)
+      await mkdir(copy, { recursive: true })
+      const filter = outFilter(plan.staging.out, directory)
+      const { same, failed } = await stageOut(rest, staged, copy, filter, limits)
+      directories.push({ directory, copy, before: staged.before, same: new Set(same), failed })
     }
+    const merged = () => {
+      folder.keep = false
+    }
+    return { directories, kept: `in ${folder.keptAt}`, merged }
   }
+}
+
+/** Name of the results in their folder. */
+const RESULTS = 'results'
+
+/** Files as they are now. The guest's own times say nothing of them, so what is in them has to. */
+async function filesOf({ directory, entries }: StagePlan): Promise<CopiedDirectory> {
+  const files = new Map<string, FileBefore>()
+  for (const { path, kind } of entries) {
+    if (kind === 'directory') continue
+    const { size, mtimeMs } = await stat(join(directory, path))
+    files.set(path, { size, modified: mtimeMs, digest: await digestOf(join(directory, path)) })
+  }
+  return { files }
 }

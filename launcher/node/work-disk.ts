@@ -1,30 +1,13 @@
 // Working directories as one disk of a guest's own: an ext4 file system that e2fsprogs make and read without root and
 // without the guest. Files travel at the speed of a disk, and what ranks wrote is there when their guest is gone.
-import { randomBytes } from 'node:crypto'
 import { accessSync, constants } from 'node:fs'
-import { copyFile, mkdir, open, rename, rm, stat, statfs, utimes } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, mkdir, open, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
-import { type CommandResult, LeetError, runCommand, type Scope, type WaitLimits } from '../../common/index.ts'
+import { type CommandResult, LeetError, runCommand, type WaitLimits } from '../../common/index.ts'
 import type { StagePlan } from '../../mpi-bridge/index.ts'
-import type { Journal } from '../journal/journal.ts'
-import {
-  type BroughtBack,
-  bringBack,
-  type CopiedDirectory,
-  digestOf,
-  type FileBefore,
-  isYoung,
-} from './bring-back.ts'
-
-/** What a disk is made with. */
-export interface WorkDiskContext {
-  readonly journal: Journal
-  /** With which the disk is removed, unless something on it was not read. */
-  readonly scope: Scope
-  /** The guest, for names and messages. */
-  readonly guest: string
-}
+import { type CopiedDirectory, digestOf, type FileBefore, isYoung } from './bring-back.ts'
+import type { FetchedResults } from './results.ts'
+import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
 
 /** What libext of OSv writes as well as it reads: it has neither a journal nor checksums. */
 const FEATURES = '^has_journal,^metadata_csum,^64bit'
@@ -34,24 +17,19 @@ const OWN_ROOM = 64 << 20
 const MOST_ROOM = 64 * 2 ** 30
 /** Bytes that a file takes at least. */
 const BLOCK = 4096
+/** Name of the disk in its folder. */
+const DISK = 'work.ext4'
 
 /** The working directories of one guest, on a disk. */
 export class WorkDisk {
   /** Path of the raw disk. */
   readonly path: string
-  readonly #folder: string
-  readonly #context: WorkDiskContext
+  readonly #folder: WorkFolder
   readonly #copied: ReadonlyMap<string, CopiedDirectory>
-  #keep = false
 
-  private constructor(
-    folder: string,
-    context: WorkDiskContext,
-    copied: ReadonlyMap<string, CopiedDirectory>,
-  ) {
-    this.path = join(folder, 'work.ext4')
+  private constructor(folder: WorkFolder, copied: ReadonlyMap<string, CopiedDirectory>) {
+    this.path = join(folder.path, DISK)
     this.#folder = folder
-    this.#context = context
     this.#copied = copied
   }
 
@@ -61,21 +39,14 @@ export class WorkDisk {
    */
   static async make(
     stages: readonly StagePlan[],
-    context: WorkDiskContext,
+    context: WorkFolderContext,
     limits: WaitLimits,
   ): Promise<WorkDisk> {
-    const { journal, scope, guest } = context
-    const folder = join(tmpdir(), `leet-work-${randomBytes(8).toString('hex')}`)
-    const { gone } = journal.expectFile(folder, `the working directory's disk of ${guest}`)
-    await mkdir(folder, { mode: 0o700 })
+    const folder = await WorkFolder.make('the working directory’s disk', DISK, context)
     const copied = new Map<string, CopiedDirectory>()
-    const disk = new WorkDisk(folder, context, copied)
-    scope.onEnd(`the working directory's disk of ${guest}`, async () => {
-      if (disk.#keep) await disk.#putAside()
-      gone()
-    })
-    const size = await roomFor(stages, folder)
-    const tree = join(folder, 'tree')
+    const disk = new WorkDisk(folder, copied)
+    const size = await roomFor(stages, folder.path)
+    const tree = join(folder.path, 'tree')
     for (const stage of stages) copied.set(stage.directory, await copyStage(stage, tree, limits.signal))
     const file = await open(disk.path, 'wx', 0o600)
     await file.truncate(size)
@@ -90,16 +61,13 @@ export class WorkDisk {
   }
 
   /**
-   * Brings back what ranks wrote, from a disk that nobody has any more; `clean` tells that its guest has unmounted it. Until
-   * all has been read the disk stays, whatever else ends. Gives what became of each directory.
+   * Reads what ranks wrote from a disk that nobody has any more; `clean` tells that its guest has unmounted it. The disk stays,
+   * whatever else ends, until that is merged.
    */
-  async bringBack(
-    wants: (directory: string) => (path: string) => boolean,
-    clean: boolean,
-    limits: WaitLimits,
-  ): Promise<BroughtBack[]> {
-    this.#keep = true
-    const copy = join(this.#folder, 'back')
+  async fetch(clean: boolean, limits: WaitLimits): Promise<FetchedResults> {
+    const folder = this.#folder
+    folder.keep = true
+    const copy = join(folder.path, 'back')
     await mkdir(copy)
     // Without a journal what a guest had half written when it was killed must be put in order first.
     if (!clean) await e2fs(['e2fsck', '-fy', this.path], limits)
@@ -111,22 +79,23 @@ export class WorkDisk {
     if (status !== 0 || complaint.length > 0) {
       throw stagingError(this.path, 'not all of it can be read', complaint.slice(0, 5).join('; '))
     }
-    const back: BroughtBack[] = []
-    for (const [directory, before] of this.#copied) {
-      const own = { before, guest: this.#context.guest, wants: wants(directory) }
-      back.push(await bringBack(join(copy, directory), directory, own))
+    return {
+      directories: [...this.#copied].map(([directory, before]) => ({
+        ...{ directory, before, copy: join(copy, directory) },
+        same: new Set<string>(),
+        failed: [],
+      })),
+      kept: this.kept,
+      merged: () => {
+        folder.keep = false
+      },
     }
-    this.#keep = back.some(({ failed }) => failed.length > 0)
-    return back
   }
 
-  /** Where the disk will be if the job ends before all was read. */
-  get keptAt(): string {
-    return `${this.#folder}.ext4`
-  }
-
-  async #putAside(): Promise<void> {
-    await rename(this.path, this.keptAt)
+  /** Where the disk will be if not all that is on it was merged, and how that is had from it. */
+  get kept(): string {
+    const { keptAt } = this.#folder
+    return `on the disk ${keptAt}: debugfs -R "rdump / DIR" ${keptAt}`
   }
 }
 

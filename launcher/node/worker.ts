@@ -192,8 +192,13 @@ export interface NodeWorker {
   signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void
   /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
   holdOutput(hold: boolean): void
-  /** Brings back what the ranks wrote in guests that cannot share a directory with their node. After the last rank. */
+  /** Reads what the ranks wrote in guests that cannot share a directory with their node. After the last rank. */
   collect(signal: AbortSignal): Promise<void>
+  /**
+   * Brings that into the user's directories: also what came before `collect` failed. One node after the other, since each must
+   * see what another has brought.
+   */
+  merge(signal: AbortSignal): Promise<void>
   /** Ends ranks and guests and leaves nothing. */
   stop(): Promise<void>
 }

@@ -1,12 +1,11 @@
 // The working directory carried into an OSv guest and back over /file, for guests that cannot share it: OSv's NFS aborts
 // a guest in which more than one rank uses it. What the ranks changed or made comes back, and nothing else.
 import { isUtf8 } from 'node:buffer'
-import { createHash } from 'node:crypto'
-import { constants, createReadStream, createWriteStream } from 'node:fs'
-import { access, chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { constants, createWriteStream } from 'node:fs'
+import { access, mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { LeetError, type WaitLimits } from '../../common/index.ts'
+import { LeetError, messageOf, type WaitLimits } from '../../common/index.ts'
 import { type OsvFileStatus, OsvRefusal, type OsvRest } from './rest.ts'
 import type { StageFilter } from './stage-filter.ts'
 
@@ -177,44 +176,52 @@ export async function stageIn(
   return { guestDirectory, files, at: Number.isNaN(now) ? last : Math.max(now, last) }
 }
 
-/**
- * Brings back what is new or changed since `stageIn` into `directory`. A file becomes visible when it is whole. Gives the
- * relative paths of the files that came back, in order.
- */
+/** What a guest has in the end of what was carried into it, and beside it; relative paths. */
+export interface StagedOut {
+  /** New or changed, perhaps: they were fetched. */
+  readonly changed: readonly string[]
+  /** As they were after `stageIn`. */
+  readonly same: readonly string[]
+  /** What could not be fetched: `path: reason`. */
+  readonly failed: readonly string[]
+}
+
+/** Fetches what is new or may have been changed since `stageIn` into `copy`, a directory of this host, with its times. */
 export async function stageOut(
   rest: OsvRest,
   before: StagedIn,
-  directory: string,
+  copy: string,
   filter: StageFilter,
   limits: WaitLimits,
-): Promise<string[]> {
-  const changed: { path: string; status: OsvFileStatus }[] = []
+): Promise<StagedOut> {
+  const fetched: { path: string; status: OsvFileStatus }[] = []
+  const same: string[] = []
   for await (const [path, status] of walk(rest, before.guestDirectory, limits)) {
-    if (!filter.wants(path)) continue
-    if (status.type === 'DIRECTORY') await mkdir(join(directory, path), { recursive: true })
-    else if (isChanged(before, path, status)) changed.push({ path, status })
+    if (status.type !== 'DIRECTORY' && !isChanged(before, path, status)) same.push(path)
+    else if (!filter.wants(path)) continue
+    else if (status.type === 'DIRECTORY') await mkdir(join(copy, path), { recursive: true })
+    else fetched.push({ path, status })
   }
-  const brought: string[] = []
-  await inParallel(changed, async ({ path, status }) => {
-    const target = join(directory, path)
-    // Several guests may bring the same file.
-    const temporary = `${target}.${rest.endpoint.guest}-${process.pid}`
+  const changed: string[] = []
+  const failed: string[] = []
+  await inParallel(fetched, async ({ path, status }) => {
+    const target = join(copy, path)
     await mkdir(dirname(target), { recursive: true })
     try {
       const body = await rest.downloadFile(`${before.guestDirectory}/${path}`, limits)
-      await pipeline(body, createWriteStream(temporary, { flags: 'wx' }))
-      const old = await stat(target).catch(() => undefined)
-      if (old?.size === status.length && (await sameBytes(target, temporary))) return
-      // The guest knows nothing of permissions: what was executable stays so.
-      if (old) await chmod(temporary, old.mode & 0o7777)
-      await utimes(temporary, status.modified, status.modified)
-      await rename(temporary, target)
-      brought.push(path)
-    } finally {
-      await rm(temporary, { force: true })
+      await pipeline(body, createWriteStream(target, { flags: 'wx' }))
+      const { size } = await stat(target)
+      if (size !== status.length) throw stagingError(path, `came with ${size} of ${status.length} bytes`)
+      await utimes(target, status.modified, status.modified)
+      changed.push(path)
+    } catch (error) {
+      await rm(target, { force: true })
+      // What one file fails at is no reason to leave the others, while there are any to be had.
+      if (limits.signal?.aborted || limits.deadline.expired) throw error
+      failed.push(`${path}: ${messageOf(error)}`)
     }
   })
-  return brought.sort()
+  return { changed: changed.sort(), same, failed }
 }
 
 /** Removes what was carried into a guest, and what ranks left there; also when there is nothing. */
@@ -227,15 +234,6 @@ export async function removeStaged(rest: OsvRest, guestDirectory: string, limits
     throw error
   }
   await rest.deleteFiles([guestDirectory, ...paths].reverse(), limits)
-}
-
-async function sameBytes(one: string, other: string): Promise<boolean> {
-  const digest = async (path: string) => {
-    const hash = createHash('sha256')
-    await pipeline(createReadStream(path), hash)
-    return hash.digest('hex')
-  }
-  return (await digest(one)) === (await digest(other))
 }
 
 /** Times of the guest have seconds only: what was written in the second in which all was there counts as changed. */

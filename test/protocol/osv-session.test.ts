@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -22,6 +23,7 @@ import {
   silentLog,
   waitFor,
 } from '../../common/index.ts'
+import { Journal } from '../../launcher/journal/journal.ts'
 import { followFile } from '../../launcher/node/follow-file.ts'
 import { heldOsvGuests } from '../../launcher/node/held-osv-guests.ts'
 import type { NodeGuest, NodeGuests } from '../../launcher/node/node-guests.ts'
@@ -47,7 +49,10 @@ describe('an OSv guest of a session', () => {
   let guest: OsvGuest
   let console: string
   let workDir: string
+  let journal: Journal
   beforeEach(async () => {
+    journal = await Journal.open({ jobId: 'osv-session', root: join(folder, 'root') })
+    cleanups.push(() => journal.close())
     console = join(folder, 'g0.console')
     workDir = join(folder, 'case')
     mkdirSync(workDir)
@@ -87,7 +92,7 @@ describe('an OSv guest of a session', () => {
         programs: {},
         links: [],
       },
-      log: silentLog,
+      ...{ journal, log: silentLog },
     })
     const scope = openScope()
     cleanups.push(() => scope.end())
@@ -119,10 +124,30 @@ describe('an OSv guest of a session', () => {
       expect(await until('ended')).toMatchObject({ end: { kind: 'exit', status: 3 } })
       expect(text()).toBe(round === 1 ? 'input\nof the node\n' : 'deep\ninput\nresult\nof the node\n')
       await held.collect?.(limits())
+      await held.merge?.()
       expect(readFileSync(join(workDir, 'result'), 'utf8')).toBe('made\n')
       await leave()
     }
     expect(guest.starts).toBe(2)
+  })
+
+  it('overwrites nothing that the node changed meanwhile', async () => {
+    writeFileSync(join(workDir, 'other'), 'of the node\n')
+    const { held, run, until } = await enter(job())
+    await run('echo of the guest > input; echo of the guest > new; touch other')
+    await until('ended')
+    for (const name of ['input', 'new', 'other']) writeFileSync(join(workDir, name), 'changed\n')
+    await held.collect?.(limits())
+    await expect(held.merge?.()).rejects.toMatchObject({ code: 'LEET_E_RESULTS' })
+    const guestName = folder.split('/').at(-1)
+    const files = Object.fromEntries(
+      readdirSync(workDir).map((name) => [name, readFileSync(join(workDir, name), 'utf8')]),
+    )
+    expect(files).toEqual({
+      ...{ input: 'changed\n', new: 'changed\n', other: 'changed\n' },
+      [`input.${guestName}`]: 'of the guest\n',
+      [`new.${guestName}`]: 'of the guest\n',
+    })
   })
 
   it('is one job’s at a time', async () => {

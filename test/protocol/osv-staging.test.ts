@@ -1,6 +1,6 @@
 // A directory carried into a simulated OSv guest and back: what comes back, and in how many requests, each of which costs an
 // emulated guest a handshake.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -14,16 +14,19 @@ const limits = () => ({ deadline: Deadline.after(20_000) })
 
 describe('a directory carried into an OSv guest', () => {
   let folder: string
+  /** What came back. */
+  let copy: string
   let guest: OsvGuest
   let rest: OsvRest
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leet-osv-staging-'))
+    copy = mkdtempSync(join(tmpdir(), 'leet-osv-results-'))
     guest = await OsvGuest.boot()
     rest = new OsvRest({ guest: 'g0', host: '127.0.0.1', port: guest.port })
   })
   afterEach(async () => {
     await guest.remove()
-    rmSync(folder, { recursive: true })
+    for (const directory of [folder, copy]) rmSync(directory, { recursive: true })
   })
   const write = (path: string, content: string) => {
     mkdirSync(join(folder, path, '..'), { recursive: true })
@@ -43,10 +46,13 @@ describe('a directory carried into an OSv guest', () => {
     await rest.makeDirectories(['/tmp/in/new/directory', '/tmp/in/new/other'], limits())
     await rest.writeFile('/tmp/in/a b/c/日本語', 'longer than before\n', true, limits())
     await rest.writeFile('/tmp/in/new/directory/ü', 'new\n', true, limits())
-    const brought = await stageOut(rest, staged, folder, STAGE_ALL, limits())
-    expect(brought).toEqual(['a b/c/日本語', 'new/directory/ü'])
-    expect(readFileSync(join(folder, 'a b/c/日本語'), 'utf8')).toBe('longer than before\n')
-    expect(readFileSync(join(folder, 'new/directory/ü'), 'utf8')).toBe('new\n')
+    const { changed, same, failed } = await stageOut(rest, staged, copy, STAGE_ALL, limits())
+    expect(changed).toEqual(expect.arrayContaining(['a b/c/日本語', 'new/directory/ü']))
+    expect([...changed, ...same].sort()).toEqual([...names, 'new/directory/ü'].sort())
+    expect(failed).toEqual([])
+    expect(readFileSync(join(copy, 'a b/c/日本語'), 'utf8')).toBe('longer than before\n')
+    expect(readFileSync(join(copy, 'new/directory/ü'), 'utf8')).toBe('new\n')
+    expect(existsSync(join(copy, 'new/other'))).toBe(true)
     await removeStaged(rest, '/tmp/in', limits())
     expect(await rest.listDirectory('/tmp', limits())).toEqual([])
     await removeStaged(rest, '/tmp/in', limits())
@@ -57,7 +63,7 @@ describe('a directory carried into an OSv guest', () => {
     const staged = await carryIn()
     expect(guest.requests).toBeLessThanOrEqual(50 + 7)
     const before = guest.requests
-    await stageOut(rest, { ...staged, at: Number.POSITIVE_INFINITY }, folder, STAGE_ALL, limits())
+    await stageOut(rest, { ...staged, at: Number.POSITIVE_INFINITY }, copy, STAGE_ALL, limits())
     expect(guest.requests - before).toBeLessThanOrEqual(5)
     await removeStaged(rest, '/tmp/in', limits())
     expect(guest.requests - before).toBeLessThanOrEqual(15)
@@ -80,7 +86,9 @@ describe('a directory carried into an OSv guest', () => {
     expect([...staged.files.keys()].sort()).toEqual(['a/b/long', 'a/text ä', 'binary', 'new\nline'])
     expect(await rest.readFile('/tmp/in/binary', limits())).toEqual(Buffer.of(0xff, 0))
     await rest.writeFile('/tmp/in/a/text ä', 'changed\n', true, limits())
-    expect(await stageOut(rest, staged, folder, STAGE_ALL, limits())).toEqual(['a/text ä'])
+    const { changed } = await stageOut(rest, staged, copy, STAGE_ALL, limits())
+    expect(changed).toContain('a/text ä')
+    expect(readFileSync(join(copy, 'a/text ä'), 'utf8')).toBe('changed\n')
   })
 
   it('costs nothing when it is empty', async () => {

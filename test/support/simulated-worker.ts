@@ -10,7 +10,7 @@ export interface SimulatedWorker extends NodeWorker {
   readonly input: Map<number, { data: Buffer[]; ended: boolean }>
   held: boolean
   /** Replaces the answer to a call. */
-  answers: Partial<Record<'boot' | 'start' | 'stop', (signal: AbortSignal) => Promise<void>>>
+  answers: Partial<Record<'boot' | 'start' | 'merge' | 'stop', (signal: AbortSignal) => Promise<void>>>
   /** Replaces how input is taken. */
   takeInput: (task: number, data: Uint8Array) => Promise<void>
 }
@@ -63,6 +63,10 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
     },
     async collect() {
       note('collect')
+    },
+    async merge() {
+      note('merge')
+      await worker.answers.merge?.(never)
     },
     async stop() {
       note('stop')

@@ -66,6 +66,7 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
     holdOutput() {},
     end() {},
     async collect() {},
+    async merge() {},
     async stop() {},
   }
 }

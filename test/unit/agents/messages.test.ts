@@ -73,6 +73,10 @@ describe('messages between controller and agents', () => {
     } as const
     const arrived = fromWire(toWire(new LeetError({ ...details, cause: new Error('secret') })), 'node3')
     expect(arrived.details).toEqual({ ...details, where: 'node3' })
+    const others = [{ ...details, where: 'g1', cause: new Error('secret') }]
+    expect(fromWire(toWire(new LeetError({ ...details, also: others })), 'node3').details.also).toEqual([
+      { ...details, where: 'g1 on node3' },
+    ])
     const from = (where: string) =>
       fromWire(toWire(new LeetError({ ...details, where })), 'node3').details.where
     expect(from('guest g1')).toBe('guest g1 on node3')

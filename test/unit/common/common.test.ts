@@ -7,6 +7,7 @@ import {
   Deadline,
   describeError,
   exitCodeOf,
+  failureOf,
   formatSize,
   identify,
   isRunning,
@@ -173,5 +174,30 @@ describe('what the system refuses', () => {
     const error = refusal(() => (undefined as unknown as string).length)
     expect(describeError(error)).toMatch(/TypeError.*\n +at /s)
     expect(exitCodeOf(error)).toBe(70)
+  })
+})
+
+describe('failures of several tasks', () => {
+  const settle = (...errors: unknown[]) => Promise.allSettled(errors.map((error) => Promise.reject(error)))
+  const lost = (where: string, more = {}) =>
+    new LeetError({ code: 'LEET_E_RESULTS', what: 'lost', where, ...more })
+
+  it('are one error that tells all of them, with the status of the first', async () => {
+    const inner = failureOf(await settle(lost('g1', { hint: 'look' }), lost('g2')))
+    const all = failureOf([...(await settle(lost('g0', { exitCode: 3 }), inner, 'odd'))])
+    expect(describeError(all).split('\n')).toEqual([
+      'g0: lost [LEET_E_RESULTS]',
+      'g1: lost [LEET_E_RESULTS]',
+      '  try: look',
+      'g2: lost [LEET_E_RESULTS]',
+      'odd [LEET_E_AGENT]',
+    ])
+    expect(exitCodeOf(all)).toBe(3)
+    expect(failureOf(await Promise.allSettled([1, 2]))).toBeUndefined()
+  })
+
+  it('are counted when they are many', async () => {
+    const many = failureOf(await settle(...Array.from({ length: 100 }, (_, i) => lost(`g${i}`))))
+    expect(describeError(many).split('\n').slice(-2)).toEqual(['g16: lost [LEET_E_RESULTS]', 'and 83 more'])
   })
 })

@@ -53,3 +53,33 @@ describe('a controller that ends its job', () => {
     expect(ranks.map(({ reason }) => reason)).toEqual(['ended by leet', 'did not end within 5 s of SIGKILL'])
   })
 })
+
+describe('a controller whose guests have results', () => {
+  const scope = scopePerTest()
+
+  it('has one node after the other merge them, and tells of all that went wrong', async () => {
+    const plan = { ...planOf([[0], [1]]), guestKind: 'osv' as const }
+    const { controller, node, tell } = simulateJob(plan, scope())
+    const merging: number[] = []
+    let busy = 0
+    for (const index of [0, 1]) {
+      node(index).answers.merge = async () => {
+        merging.push(index)
+        expect(++busy).toBe(1)
+        await Promise.resolve()
+        busy--
+        throw new LeetError({ code: 'LEET_E_RESULTS', what: 'changed twice', where: `g${index}` })
+      }
+    }
+    const outcome = controller.run(new AbortController().signal)
+    await vi.waitFor(() => expect(callsOf(node(1))).toContain('start'))
+    for (const task of [0, 1]) {
+      tell(task, { kind: 'began', task, pid: 1 })
+      tell(task, { kind: 'ended', task, end: { kind: 'exit', status: 0 } })
+    }
+    await expect(outcome).rejects.toMatchObject({
+      details: { where: 'g0', also: [{ where: 'g1', code: 'LEET_E_RESULTS' }] },
+    })
+    expect(merging).toEqual([0, 1])
+  })
+})

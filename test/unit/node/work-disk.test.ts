@@ -1,11 +1,12 @@
 // The disk of a guest's working directories, made and read by real e2fsprogs, which also write on it in the place of a guest.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { Deadline, type Scope } from '../../../common/index.ts'
+import { Deadline, type Scope, silentLog } from '../../../common/index.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
+import { mergeResults } from '../../../launcher/node/results.ts'
 import { WorkDisk } from '../../../launcher/node/work-disk.ts'
 import { planStageIn } from '../../../mpi-bridge/index.ts'
 import { STAGE_ALL } from '../../../mpi-bridge/osv/stage-filter.ts'
@@ -14,7 +15,6 @@ import { openScope } from '../../support/scope.ts'
 
 const { TMPDIR } = process.env
 const limits = () => ({ deadline: Deadline.after(60_000) })
-const all = () => () => true
 
 describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', () => {
   let folder: string
@@ -54,6 +54,16 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     execFileSync('debugfs', ['-w', '-f', script, disk.path], { stdio: 'ignore' })
   }
 
+  /** Merges what is on the disk; gives what was said of it. */
+  const mergeBack = async (disk: WorkDisk, clean: boolean) => {
+    const said: string[] = []
+    const log = { ...silentLog, note: (line: string) => void said.push(line) }
+    await mergeResults(await disk.fetch(clean, limits()), { guest: 'g0', wanted: undefined, log })
+    return said
+  }
+  /** Disks that are left. */
+  const disks = () => readdirSync(process.env.TMPDIR as string)
+
   it('has each file at its own path, with its time, and takes no more room than they do', async () => {
     const disk = await make()
     const shown = execFileSync('debugfs', ['-R', `stat "${directory}/system/controlDict"`, disk.path], {
@@ -71,11 +81,10 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     const result = join(folder, 'result')
     writeFileSync(result, 'U 1 2 3\n')
     guest(disk, `write ${result} "0.5 U"`, 'rm é')
-    const [back] = await disk.bringBack(all, true, limits())
-    expect(back).toMatchObject({ directory, brought: ['0.5 U'], conflicts: [], removed: ['é'] })
+    expect(await mergeBack(disk, true)).toEqual([`g0: removed by its ranks, kept in ${directory}: é`])
     expect(readFileSync(join(directory, '0.5 U'), 'utf8')).toBe('U 1 2 3\n')
     await scope.end()
-    expect([disk.path, disk.keptAt].map((path) => existsSync(path))).toEqual([false, false])
+    expect(disks()).toEqual([])
   })
 
   it('is put in order first when its guest was killed', async () => {
@@ -83,8 +92,7 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     writeFileSync(join(folder, 'result'), 'whole')
     // Free blocks and inodes that nobody counted.
     guest(disk, `write ${join(folder, 'result')} result`, 'freei result', 'set_super_value state 0')
-    const [back] = await disk.bringBack(all, false, limits())
-    expect(back?.brought).toEqual(['result'])
+    await mergeBack(disk, false)
     expect(readFileSync(join(directory, 'result'), 'utf8')).toBe('whole')
   })
 
@@ -94,14 +102,12 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     guest(disk, `write ${join(folder, 'result')} result`)
     rmSync(directory, { recursive: true })
     writeFileSync(directory, 'no directory any more')
-    const [back] = await disk.bringBack(all, true, limits())
-    expect(back).toMatchObject({
-      brought: [],
-      failed: expect.arrayContaining([expect.stringMatching(/^result: EEXIST/)]),
-    })
+    const failed = { code: 'LEET_E_STAGING', message: /result: EEXIST/, details: { hint: /debugfs/ } }
+    await expect(mergeBack(disk, true)).rejects.toMatchObject(failed)
     await scope.end()
-    expect(existsSync(disk.path)).toBe(false)
-    const listed = execFileSync('debugfs', ['-R', `ls -p "${directory}"`, disk.keptAt], {
+    expect(disk.kept).toContain(disks()[0])
+    const kept = join(process.env.TMPDIR as string, disks()[0] as string)
+    const listed = execFileSync('debugfs', ['-R', `ls -p "${directory}"`, kept], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     })

@@ -1,0 +1,88 @@
+// What the ranks of a guest wrote, once it is on the node: merged into the user's directories, and told.
+import { LeetError, type Log, shortList } from '../../common/index.ts'
+import { type StageFilter, stageFilter } from '../../mpi-bridge/index.ts'
+import { type BroughtBack, bringBack, type CopiedDirectory } from './bring-back.ts'
+
+/** What ranks wrote in one directory, as the node has it from their guest. */
+export interface FetchedDirectory {
+  /** The user's. */
+  readonly directory: string
+  /** A directory with what came from the guest. */
+  readonly copy: string
+  readonly before: CopiedDirectory
+  /** Files, by relative path, that the guest has as it was given them: `copy` may lack them. */
+  readonly same: ReadonlySet<string>
+  /** What the guest did not give, with the reason. */
+  readonly failed: readonly string[]
+}
+
+/** All that came from one guest in one way. */
+export interface FetchedResults {
+  readonly directories: readonly FetchedDirectory[]
+  /** Where it all is, and how it is had from there: for the case that not all can be merged. */
+  readonly kept: string
+  /** All is where it belongs: nothing need be kept. */
+  readonly merged: () => void
+}
+
+/** Whose results they are. */
+export interface ResultsContext {
+  readonly guest: string
+  /** Words of --stage-out; undefined: all. */
+  readonly wanted: readonly string[] | undefined
+  readonly log: Log
+}
+
+/**
+ * Merges results into the user's directories. `LEET_E_STAGING` when some could not be, `LEET_E_RESULTS` when somebody else had
+ * changed the same: then both are kept.
+ */
+export async function mergeResults(
+  { directories, kept, merged }: FetchedResults,
+  { guest, wanted, log }: ResultsContext,
+): Promise<void> {
+  const results: BroughtBack[] = []
+  for (const { directory, copy, before, same, failed } of directories) {
+    const { wants } = outFilter(wanted, directory)
+    const own = await bringBack(copy, directory, { before, same, guest, wants })
+    results.push({ ...own, failed: [...failed, ...own.failed] })
+  }
+  for (const { directory, brought, removed, left } of results) {
+    log.detail(`${guest}: ${brought.length} files brought back to ${directory}`)
+    if (removed.length > 0)
+      log.note(`${guest}: removed by its ranks, kept in ${directory}: ${shortList(removed)}`)
+    if (left.length > 0)
+      log.note(`${guest}: links that lead out of ${directory} are left: ${shortList(left)}`)
+  }
+  const failed = results.flatMap((result) => result.failed)
+  if (failed.length > 0) throw notAllBack(guest, kept, shortList(failed))
+  merged()
+  const conflicts = results.flatMap((result) => result.conflicts)
+  if (conflicts.length > 0) throw changedTwice(guest, conflicts)
+}
+
+/** What is to come back to a directory. */
+export function outFilter(wanted: readonly string[] | undefined, directory: string): StageFilter {
+  return stageFilter(wanted, directory, '--stage-out')
+}
+
+/** Some results are not where they belong; `kept` says where they are. */
+export function notAllBack(where: string, kept: string, why: string, cause?: unknown): LeetError {
+  return new LeetError({
+    code: 'LEET_E_STAGING',
+    where,
+    what: 'results were not all brought back',
+    why,
+    hint: `they are ${kept}`,
+    cause,
+  })
+}
+
+function changedTwice(where: string, conflicts: BroughtBack['conflicts']): LeetError {
+  return new LeetError({
+    code: 'LEET_E_RESULTS',
+    where,
+    what: `its ranks changed what was changed elsewhere, too: ${shortList(conflicts.map(({ path }) => path))}`,
+    hint: `both are kept, those of the guest as ${shortList(conflicts.map(({ kept }) => kept))}`,
+  })
+}
