@@ -67,7 +67,14 @@ export { MAX_STARTS, type OsvChannel, openOsvChannel } from './osv/channel.ts'
 export { isSeedFailure, isServing } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'
 export { OsvRest } from './osv/rest.ts'
-export { type StageFilter, stageFilter } from './osv/stage-filter.ts'
+export {
+  anyFilter,
+  filterBelow,
+  plainPart,
+  STAGE_ALL,
+  type StageFilter,
+  stageFilter,
+} from './osv/stage-filter.ts'
 export {
   planStageIn,
   removeStaged,

@@ -72,7 +72,9 @@ export function readSettings(
       osvCompat: job.get(IMAGE.osvCompat),
     },
     staging: {
-      ...(job.has(IMAGE.stageIn) ? { in: job.get(IMAGE.stageIn) } : {}),
+      when: job.get(IMAGE.stage),
+      add: job.get(IMAGE.stageIn),
+      ...(job.has(IMAGE.stageOnly) ? { only: job.get(IMAGE.stageOnly) } : {}),
       ...(job.has(IMAGE.stageOut) ? { out: job.get(IMAGE.stageOut) } : {}),
     },
     finalizeRescue: job.get(IMAGE.finalizeRescue),

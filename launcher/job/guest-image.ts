@@ -2,6 +2,10 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Deadline, type Log, usageError, type WaitLimits } from '../../common/index.ts'
+import { stagedPath } from '../../mpi-bridge/index.ts'
+import type { OsvImage } from '../images/osv/compose.ts'
+import { isLinked } from '../images/osv/stage-links.ts'
+import { stageRoots } from '../node/stage-roots.ts'
 import type { GuestImage } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
@@ -11,7 +15,7 @@ import { type EventListener, imageEvent } from './events.ts'
 export interface ImageOrder {
   /** Programs that the guests must be able to run. */
   readonly programs: readonly string[]
-  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests'>
+  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests' | 'staging'>
   readonly settings: Settings
   readonly log: Log
   readonly onEvent: EventListener
@@ -77,7 +81,8 @@ async function osvImage(
   const { name, files, osvBase, osvCompat } = settings.image
   if (name !== undefined) return osvDisk(name, onEvent)
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
-  const staged = plan.programs.map(({ workDir }) => workDir)
+  const roots = stageRoots(plan)
+  const staged = roots.map(({ directory }) => directory)
   // libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
   // ext4_blockdev.c; seen with four ranks in a guest in 20 of 400 files).
   const workDisk = !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
@@ -85,6 +90,14 @@ async function osvImage(
     { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged, workDisk },
     limits,
   )
+  const hidden = roots.find((root) => root.added && !hasOwnPath(image.links, root.directory))
+  if (hidden) {
+    throw usageError(
+      `${hidden.directory} has no place of its own in an OSv guest`,
+      `--file ${hidden.directory} puts it into the image`,
+      '--stage-in',
+    )
+  }
   log.detail(`image ${image.id}`)
   onEvent(imageEvent(image.id, [image.kernel, image.disk]))
   for (const warning of image.warnings) log.warn(warning)
@@ -98,6 +111,11 @@ async function osvImage(
     links: image.links,
     programs: Object.fromEntries(image.programs.map(({ path }, index) => [programs[index] as string, path])),
   }
+}
+
+/** Whether what is carried to a guest is found there under its own path. */
+function hasOwnPath(links: OsvImage['links'], directory: string): boolean {
+  return isLinked(links, directory) || stagedPath(directory) === directory
 }
 
 // Nothing is known of such an image but that it boots: its REST server may have no TLS, and of the tools that mount NFS OSv

@@ -21,8 +21,9 @@ import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import { followFile } from './follow-file.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import { osvRestOf } from './osv-rest.ts'
-import { OsvStaging, planStaging } from './osv-staging.ts'
+import { OsvStaging } from './osv-staging.ts'
 import { type FetchedResults, mergeResults } from './results.ts'
+import { planStaging, type StageRoot, stageRoots } from './stage-roots.ts'
 import type { GuestState, HeldGuest, OsvAccess, OsvImageFiles } from './worker.ts'
 
 /** What `heldOsvGuests` is told. */
@@ -78,6 +79,7 @@ class HeldOsvGuest implements NodeGuest {
   readonly #osv: NonNullable<HeldGuest['osv']>
   readonly #rest: OsvRest
   #staging: OsvStaging | undefined
+  #roots: readonly StageRoot[] = []
   #fetched: FetchedResults | undefined
   readonly #starts: StartsFile
   #gone = false
@@ -125,9 +127,10 @@ class HeldOsvGuest implements NodeGuest {
         '`leet down`, then `leet up`',
       )
     }
-    await this.#tidy(limits)
     const { plan, image, log } = this.#context
-    const stages = await planStaging(plan, limits)
+    this.#roots = stageRoots(plan)
+    await this.#tidy(limits)
+    const stages = await planStaging(this.#roots, limits)
     this.#staging = new OsvStaging({ plan, stages, guest: this.#guest, image, log })
     await this.#staging.stageIn(this.#rest, limits)
     onState('ready')
@@ -180,9 +183,8 @@ class HeldOsvGuest implements NodeGuest {
   }
 
   async merge(): Promise<void> {
-    const { plan, log } = this.#context
     const fetched = this.#fetched
-    if (fetched) await mergeResults(fetched, { guest: this.#guest.name, wanted: plan.staging.out, log })
+    if (fetched) await mergeResults(fetched, { guest: this.#guest.name, log: this.#context.log })
   }
 
   #tellLoss(): void {
@@ -193,8 +195,8 @@ class HeldOsvGuest implements NodeGuest {
   }
 
   async #tidy(limits: WaitLimits): Promise<void> {
-    for (const { workDir } of this.#context.plan.programs) {
-      await removeStaged(this.#rest, stagedPath(workDir), limits)
+    for (const { directory } of this.#roots) {
+      await removeStaged(this.#rest, stagedPath(directory), limits)
     }
   }
 

@@ -21,7 +21,6 @@ import {
   type OsvRest,
   openOsvChannel,
   type RankListener,
-  type StagePlan,
 } from '../../mpi-bridge/index.ts'
 import {
   OSV_MACHINE_TYPE,
@@ -36,16 +35,17 @@ import type { Machine } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
-import { isLoopback, type PlanMount, readsNfs } from '../plan/mounts.ts'
+import { isLoopback, type PlanMount, workDirWay } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
 import type { GuestPlan } from '../plan/plan.ts'
 import { type BootTry, bootAgain, type MachineParts } from './boot-again.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { OpenNetwork } from './node-network.ts'
 import { osvRestOf } from './osv-rest.ts'
-import { OsvStaging, planStaging } from './osv-staging.ts'
+import { OsvStaging } from './osv-staging.ts'
 import { describePlacement } from './placement.ts'
 import { type FetchedResults, mergeResults, notAllBack } from './results.ts'
+import { type CarriedDirectory, planStaging, stageRoots } from './stage-roots.ts'
 import {
   lastWords,
   lostWith,
@@ -92,11 +92,11 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
   const { guests, journal, log } = context
   return {
     async boot(scope, onState, limits) {
-      const carries = !context.keep && guests.some((guest) => !readsNfs(context.plan, guest))
+      const carries = !context.keep && guests.some((guest) => workDirWay(context.plan, guest) === 'carried')
       const control = { port: OSV_REST_PORT, unprotected: !context.secrets.tls }
       const [prepared, stages] = await Promise.all([
         prepareMachines(context, control, scope, limits),
-        carries ? planStaging(context.plan, limits) : [],
+        carries ? planStaging(stageRoots(context.plan), limits) : [],
       ])
       const { qemu, accelerator, whyEmulated, driver, network, servers } = prepared
       const parts = { journal, log, qemu, accelerator, driver }
@@ -134,7 +134,7 @@ class OsvGuest implements NodeGuest {
   readonly #placement: Placement | undefined
   readonly #networkEnded: OpenNetwork['ended']
   readonly #servers: readonly NfsServer[]
-  readonly #stages: readonly StagePlan[]
+  readonly #stages: readonly CarriedDirectory[]
   readonly #onState: (state: GuestState, detail?: string) => void
   readonly #whyEmulated: string | undefined
   readonly #nonce = randomBytes(8).toString('hex')
@@ -155,7 +155,7 @@ class OsvGuest implements NodeGuest {
     placement: Placement | undefined,
     networkEnded: OpenNetwork['ended'],
     servers: readonly NfsServer[],
-    stages: readonly StagePlan[],
+    stages: readonly CarriedDirectory[],
     onState: (state: GuestState, detail?: string) => void,
     whyEmulated: string | undefined,
   ) {
@@ -315,8 +315,7 @@ class OsvGuest implements NodeGuest {
   }
 
   async merge(): Promise<void> {
-    const { plan, log } = this.#context
-    const own = { guest: this.#guest.name, wanted: plan.staging.out, log }
+    const own = { guest: this.#guest.name, log: this.#context.log }
     for (const fetched of this.#fetched.splice(0)) await mergeResults(fetched, own)
   }
 
@@ -358,7 +357,7 @@ class OsvGuest implements NodeGuest {
   }
 
   get #readsNfs(): boolean {
-    return readsNfs(this.#context.plan, this.#guest)
+    return workDirWay(this.#context.plan, this.#guest) === 'nfs'
   }
 
   async #becomeReady(limits: WaitLimits, serving: Promise<void>, watch: BootWatch): Promise<void> {
@@ -414,9 +413,9 @@ class OsvGuest implements NodeGuest {
   }
 
   /** The working directories that are carried in on a disk, or into the guest's memory. */
-  #stagesOf(where: 'disk' | 'memory'): readonly StagePlan[] {
-    const { image, keep } = this.#context
-    if (keep || this.#readsNfs) return []
+  #stagesOf(where: 'disk' | 'memory'): readonly CarriedDirectory[] {
+    const { plan, image, keep } = this.#context
+    if (keep || workDirWay(plan, this.#guest) !== 'carried') return []
     return this.#stages.filter(({ directory }) => isOnDisk(image.links, directory) === (where === 'disk'))
   }
 

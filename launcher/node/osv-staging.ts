@@ -6,43 +6,30 @@ import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
 import type { Seed, SeedFile } from '../../contextualise/index.ts'
 import {
   type OsvRest,
-  planStageIn,
   type SeededStage,
   type StagedIn,
   type StagePlan,
   seedStage,
   stagedPath,
-  stageFilter,
   stageIn,
   stageOut,
 } from '../../mpi-bridge/index.ts'
 import { isLinked } from '../images/osv/stage-links.ts'
+import { isMounted, isWithin } from '../plan/mounts.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 import { type CopiedDirectory, digestOf, type FileBefore } from './bring-back.ts'
-import { type FetchedDirectory, type FetchedResults, outFilter } from './results.ts'
+import type { FetchedDirectory, FetchedResults } from './results.ts'
+import type { CarriedDirectory } from './stage-roots.ts'
 import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
 import type { OsvImageFiles } from './worker.ts'
 
 /** Of a guest's memory, what staged files may take: its /tmp is memory. */
 const STAGED_SHARE = 0.5
 
-/** The working directories of a job as they are when they are to be carried into guests. */
-export async function planStaging(
-  { programs, staging }: Pick<JobPlan, 'programs' | 'staging'>,
-  limits: WaitLimits,
-): Promise<readonly StagePlan[]> {
-  const directories = [...new Set(programs.map(({ workDir }) => workDir))]
-  return Promise.all(
-    directories.map((directory) =>
-      planStageIn(directory, stageFilter(staging.in, directory, '--stage-in'), limits),
-    ),
-  )
-}
-
 /** Whose directories, and into which guest. */
 export interface OsvStagingContext {
-  readonly plan: Pick<JobPlan, 'staging'>
-  readonly stages: readonly StagePlan[]
+  readonly plan: Pick<JobPlan, 'staging' | 'mounts'>
+  readonly stages: readonly CarriedDirectory[]
   readonly guest: GuestPlan
   readonly image: Pick<OsvImageFiles, 'programs' | 'links'>
   readonly log: Log
@@ -52,7 +39,7 @@ export interface OsvStagingContext {
 export class OsvStaging {
   readonly #context: OsvStagingContext
   readonly #seeded = new Map<string, SeededStage>()
-  readonly #staged = new Map<string, StagedIn & { readonly before: CopiedDirectory }>()
+  readonly #staged = new Map<string, StagedIn & Pick<FetchedDirectory, 'before' | 'returned'>>()
 
   /** `LEET_E_OSV_GUEST` when it does not fit. */
   constructor(context: OsvStagingContext) {
@@ -65,7 +52,7 @@ export class OsvStaging {
         where: guest.name,
         what: `has no room for the ${Math.ceil(size / 2 ** 20)} MiB of ${directory}`,
         why: 'files are carried into its memory',
-        hint: 'more --guest-memory, or --stage-in to carry less',
+        hint: 'more --guest-memory, or --stage-only to carry less',
       })
     }
   }
@@ -94,26 +81,26 @@ export class OsvStaging {
       const seeded = this.#seeded.get(directory)
       const before = await filesOf(stage)
       const staged = await stageIn(rest, stage, stagedPath(directory), limits, seeded)
-      this.#staged.set(directory, { ...staged, before })
+      this.#staged.set(directory, { ...staged, before, returned: stage.returned })
     }
   }
 
   /** The path of a program of the node, and of a directory, in the guest. */
   place(argv: readonly [string, ...string[]], workDir: string) {
-    const { programs, links } = this.#context.image
+    const { plan, image } = this.#context
     const [program, ...words] = argv
-    return {
-      argv: [programs[program] ?? this.#carried(program), ...words] as const,
-      workDir: isLinked(links, workDir) ? workDir : (this.#staged.get(workDir)?.guestDirectory ?? workDir),
-    }
+    // A program that is not in the image may have come with its directory.
+    const own = [image.programs[program] ?? this.#carried(program), ...words] as const
+    const isThere = plan.staging.when !== 'never' || isMounted(plan, workDir)
+    if (!isThere) return { argv: own, workDir: '/' }
+    return { argv: own, workDir: isLinked(image.links, workDir) ? workDir : this.#carried(workDir) }
   }
 
-  // A program that is not in the image may have come with its directory.
-  #carried(program: string): string {
+  #carried(path: string): string {
     for (const [directory, { guestDirectory }] of this.#staged) {
-      if (program.startsWith(`${directory}/`)) return guestDirectory + program.slice(directory.length)
+      if (isWithin(path, directory)) return guestDirectory + path.slice(directory.length)
     }
-    return program
+    return path
   }
 
   /** Reads what the ranks changed onto the node; undefined when nothing was carried in. */
@@ -123,16 +110,16 @@ export class OsvStaging {
     limits: WaitLimits,
   ): Promise<FetchedResults | undefined> {
     if (this.#staged.size === 0) return undefined
-    const { plan, guest } = this.#context
+    const { guest } = this.#context
     const folder = await WorkFolder.make('results', RESULTS, { journal, scope, guest: guest.name })
     folder.keep = true
     const directories: FetchedDirectory[] = []
     for (const [directory, staged] of this.#staged) {
       const copy = join(folder.path, RESULTS, directory)
       await mkdir(copy, { recursive: true })
-      const filter = outFilter(plan.staging.out, directory)
-      const { same, failed } = await stageOut(rest, staged, copy, filter, limits)
-      directories.push({ directory, copy, before: staged.before, same: new Set(same), failed })
+      const { before, returned } = staged
+      const { same, failed } = await stageOut(rest, staged, copy, returned, limits)
+      directories.push({ directory, copy, before, returned, same: new Set(same), failed })
     }
     const merged = () => {
       folder.keep = false

@@ -1,6 +1,6 @@
 // What the ranks of a guest wrote, once it is on the node: merged into the user's directories, and told.
 import { LeetError, type Log, shortList } from '../../common/index.ts'
-import { type StageFilter, stageFilter } from '../../mpi-bridge/index.ts'
+import type { StageFilter } from '../../mpi-bridge/index.ts'
 import { type BroughtBack, bringBack, type CopiedDirectory } from './bring-back.ts'
 
 /** What ranks wrote in one directory, as the node has it from their guest. */
@@ -10,6 +10,8 @@ export interface FetchedDirectory {
   /** A directory with what came from the guest. */
   readonly copy: string
   readonly before: CopiedDirectory
+  /** What is to come back to it. */
+  readonly returned: StageFilter
   /** Files, by relative path, that the guest has as it was given them: `copy` may lack them. */
   readonly same: ReadonlySet<string>
   /** What the guest did not give, with the reason. */
@@ -28,8 +30,6 @@ export interface FetchedResults {
 /** Whose results they are. */
 export interface ResultsContext {
   readonly guest: string
-  /** Words of --stage-out; undefined: all. */
-  readonly wanted: readonly string[] | undefined
   readonly log: Log
 }
 
@@ -39,12 +39,11 @@ export interface ResultsContext {
  */
 export async function mergeResults(
   { directories, kept, merged }: FetchedResults,
-  { guest, wanted, log }: ResultsContext,
+  { guest, log }: ResultsContext,
 ): Promise<void> {
   const results: BroughtBack[] = []
-  for (const { directory, copy, before, same, failed } of directories) {
-    const { wants } = outFilter(wanted, directory)
-    const own = await bringBack(copy, directory, { before, same, guest, wants })
+  for (const { directory, copy, before, returned, same, failed } of directories) {
+    const own = await bringBack(copy, directory, { before, same, guest, wants: returned.wants })
     results.push({ ...own, failed: [...failed, ...own.failed] })
   }
   for (const { directory, brought, removed, left } of results) {
@@ -59,11 +58,6 @@ export async function mergeResults(
   merged()
   const conflicts = results.flatMap((result) => result.conflicts)
   if (conflicts.length > 0) throw changedTwice(guest, conflicts)
-}
-
-/** What is to come back to a directory. */
-export function outFilter(wanted: readonly string[] | undefined, directory: string): StageFilter {
-  return stageFilter(wanted, directory, '--stage-out')
 }
 
 /** Some results are not where they belong; `kept` says where they are. */

@@ -6,8 +6,11 @@ import { delimiter, dirname, join } from 'node:path'
 import { type CommandResult, LeetError, runCommand, type WaitLimits } from '../../common/index.ts'
 import type { StagePlan } from '../../mpi-bridge/index.ts'
 import { type CopiedDirectory, digestOf, type FileBefore, isYoung } from './bring-back.ts'
-import type { FetchedResults } from './results.ts'
+import type { FetchedDirectory, FetchedResults } from './results.ts'
+import type { CarriedDirectory } from './stage-roots.ts'
 import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
+
+type Copied = Pick<FetchedDirectory, 'before' | 'returned'>
 
 /** What libext of OSv writes as well as it reads: it has neither a journal nor checksums. */
 const FEATURES = '^has_journal,^metadata_csum,^64bit'
@@ -25,9 +28,9 @@ export class WorkDisk {
   /** Path of the raw disk. */
   readonly path: string
   readonly #folder: WorkFolder
-  readonly #copied: ReadonlyMap<string, CopiedDirectory>
+  readonly #copied: ReadonlyMap<string, Copied>
 
-  private constructor(folder: WorkFolder, copied: ReadonlyMap<string, CopiedDirectory>) {
+  private constructor(folder: WorkFolder, copied: ReadonlyMap<string, Copied>) {
     this.path = join(folder.path, DISK)
     this.#folder = folder
     this.#copied = copied
@@ -38,16 +41,19 @@ export class WorkDisk {
    * e2fsprogs.
    */
   static async make(
-    stages: readonly StagePlan[],
+    stages: readonly CarriedDirectory[],
     context: WorkFolderContext,
     limits: WaitLimits,
   ): Promise<WorkDisk> {
     const folder = await WorkFolder.make('the working directory’s disk', DISK, context)
-    const copied = new Map<string, CopiedDirectory>()
+    const copied = new Map<string, Copied>()
     const disk = new WorkDisk(folder, copied)
     const size = await roomFor(stages, folder.path)
     const tree = join(folder.path, 'tree')
-    for (const stage of stages) copied.set(stage.directory, await copyStage(stage, tree, limits.signal))
+    for (const stage of stages) {
+      const before = await copyStage(stage, tree, limits.signal)
+      copied.set(stage.directory, { before, returned: stage.returned })
+    }
     const file = await open(disk.path, 'wx', 0o600)
     await file.truncate(size)
     await file.close()
@@ -80,8 +86,8 @@ export class WorkDisk {
       throw stagingError(this.path, 'not all of it can be read', complaint.slice(0, 5).join('; '))
     }
     return {
-      directories: [...this.#copied].map(([directory, before]) => ({
-        ...{ directory, before, copy: join(copy, directory) },
+      directories: [...this.#copied].map(([directory, own]) => ({
+        ...{ ...own, directory, copy: join(copy, directory) },
         same: new Set<string>(),
         failed: [],
       })),
@@ -111,7 +117,7 @@ async function roomFor(stages: readonly StagePlan[], folder: string): Promise<nu
       folder,
       `has no room for a disk with the ${Math.ceil(content / 2 ** 20)} MiB of the working directory`,
       `${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free there`,
-      'set TMPDIR to a directory with room, or --stage-in to carry less',
+      'set TMPDIR to a directory with room, or --stage-only to carry less',
     )
   }
   return content + OWN_ROOM + Math.min(MOST_ROOM, left)

@@ -1,11 +1,11 @@
 // Options on what guests boot and what is in it: the image, its kernel, its files; and what OSv guests are carried.
 
 import { relative, resolve } from 'node:path'
-import { nonEmpty, rowsOf } from '../config/row.ts'
+import { nonEmpty, oneOf, rowsOf } from '../config/row.ts'
 import type { Said } from '../config/sources.ts'
 import { GUEST_GROUP } from './guests.ts'
 
-const { flag, list, wish } = rowsOf(GUEST_GROUP)
+const { flag, list, value, wish } = rowsOf(GUEST_GROUP)
 
 /** The rows, in the order of the help. */
 export const IMAGE = {
@@ -73,22 +73,41 @@ export const IMAGE = {
     flags: 'no-osv-compat',
     help: 'leave the compatibility library out of OSv images',
   }),
+  stage: value({
+    key: 'osv.stage',
+    flags: 'stage',
+    takes: 'WHEN',
+    environment: 'LEET_STAGE',
+    help: 'carry the working directory into OSv guests, and results back: auto, where they cannot read it by NFS; always; never',
+    default: { word: 'auto' },
+    parse: oneOf(['auto', 'always', 'never']),
+  }),
   stageIn: list({
     key: 'osv.stage-in',
     flags: 'stage-in',
     takes: 'PATH',
     environment: 'LEET_STAGE_IN',
     replaces: true,
-    help: 'carry only this file, directory or pattern of the working directory into OSv guests; `none`: nothing',
+    help: 'carry this file or directory into OSv guests, too, from anywhere on the node',
+    parse: parsePath,
+  }),
+  stageOnly: list({
+    key: 'osv.stage-only',
+    flags: 'stage-only',
+    takes: 'PATTERN',
+    environment: 'LEET_STAGE_ONLY',
+    replaces: true,
+    help: 'carry only this of the working directory into OSv guests; `none`: nothing',
+    default: { found: 'all of it' },
     parse: parsePath,
   }),
   stageOut: list({
     key: 'osv.stage-out',
     flags: 'stage-out',
-    takes: 'PATH',
+    takes: 'PATTERN',
     environment: 'LEET_STAGE_OUT',
     replaces: true,
-    help: 'carry only this back from OSv guests',
+    help: 'carry only this back from OSv guests; `none`: nothing',
     default: { found: 'all that the ranks made or changed' },
     parse: parsePath,
   }),

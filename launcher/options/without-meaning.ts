@@ -4,7 +4,7 @@
 import { resolve } from 'node:path'
 import { usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec, type OptionWords, parseMapBy } from '../../mpi-bridge/index.ts'
-import { readsNfs } from '../plan/mounts.ts'
+import { type StageTime, workDirWay } from '../plan/mounts.ts'
 import { joinsGuests } from '../plan/network.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { GuestKind, Settings } from '../plan/settings.ts'
@@ -28,6 +28,7 @@ export interface Circumstances {
   readonly joined: boolean
   /** Working directories are carried into OSv guests. */
   readonly carried: boolean
+  readonly stage: StageTime
   /** Nodes that the job has, also those without ranks. */
   readonly nodes: number
   /** In which the command was given. */
@@ -58,6 +59,11 @@ const FOR_GUESTS = '--guest linux, or leave it out'
 const FOR_IMAGE = 'leave --image out, or have the image made with it'
 
 const onHost: Pick<Rule, 'guests' | 'outcome' | 'why'> = { guests: ['host'], outcome: 'note', why: NO_GUESTS }
+const ofLinux: Pick<Rule, 'guests' | 'outcome' | 'instead'> = {
+  guests: ['linux'],
+  outcome: 'refuse',
+  instead: FOR_OSV,
+}
 const givenImage: Pick<Rule, 'guests' | 'outcome' | 'why' | 'instead'> = {
   guests: ['linux', 'osv'],
   outcome: 'refuse',
@@ -66,7 +72,8 @@ const givenImage: Pick<Rule, 'guests' | 'outcome' | 'why' | 'instead'> = {
 }
 const hasImage: Condition = (job) => job.givenImage
 const inSession: Condition = (job) => job.session
-const isMounting: Condition = (job) => job.guest === 'osv' && !job.carried
+const carriesNothing: Condition = (job) => job.guest === 'osv' && job.stage === 'never'
+const isMounting: Condition = (job) => job.guest === 'osv' && !job.carried && job.stage !== 'never'
 
 /**
  * All rules. On the bare host is noted what only shapes guests, so that `--guest host` alone makes a comparison of any command,
@@ -88,7 +95,9 @@ export const RULES: readonly Rule[] = [
   { option: IMAGE.modules, ...onHost },
   { option: IMAGE.osvBase, ...onHost },
   { option: IMAGE.osvCompat, ...onHost },
+  { option: IMAGE.stage, ...onHost },
   { option: IMAGE.stageIn, ...onHost },
+  { option: IMAGE.stageOnly, ...onHost },
   { option: IMAGE.stageOut, ...onHost },
   {
     option: GUESTS.count,
@@ -144,20 +153,10 @@ export const RULES: readonly Rule[] = [
 
   { option: IMAGE.osvBase, guests: ['linux'], outcome: 'refuse', why: NO_OSV, instead: FOR_OSV },
   { option: IMAGE.osvCompat, guests: ['linux'], outcome: 'note', why: NO_OSV },
-  {
-    option: IMAGE.stageIn,
-    guests: ['linux'],
-    outcome: 'refuse',
-    why: 'Linux guests mount the working directory as a whole',
-    instead: FOR_OSV,
-  },
-  {
-    option: IMAGE.stageOut,
-    guests: ['linux'],
-    outcome: 'refuse',
-    why: 'Linux guests write into the working directory itself',
-    instead: FOR_OSV,
-  },
+  { option: IMAGE.stage, ...ofLinux, why: 'Linux guests mount the working directory' },
+  { option: IMAGE.stageIn, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
+  { option: IMAGE.stageOnly, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
+  { option: IMAGE.stageOut, ...ofLinux, why: 'Linux guests write into the working directory itself' },
   {
     option: IMAGE.kernel,
     guests: ['osv'],
@@ -172,18 +171,21 @@ export const RULES: readonly Rule[] = [
     why: 'OSv’s kernel has no modules',
     instead: '--osv-base BASE',
   },
-  {
-    option: IMAGE.stageIn,
-    when: isMounting,
-    outcome: 'note',
-    why: 'the guests mount the working directory, which is on NFS',
-  },
-  {
-    option: IMAGE.stageOut,
-    when: isMounting,
-    outcome: 'note',
-    why: 'the guests mount the working directory, which is on NFS',
-  },
+  ...[IMAGE.stageIn, IMAGE.stageOnly, IMAGE.stageOut].flatMap((option): Rule[] => [
+    {
+      option,
+      when: isMounting,
+      outcome: 'note',
+      why: 'the guests mount the working directory, which is on NFS',
+    },
+    {
+      option,
+      when: carriesNothing,
+      outcome: 'refuse',
+      why: 'nothing is carried',
+      instead: 'leave --stage never out',
+    },
+  ]),
 
   { option: IMAGE.files, ...givenImage, when: hasImage },
   { option: IMAGE.kernel, ...givenImage, when: hasImage },
@@ -282,7 +284,8 @@ export function circumstancesOf(
     givenImage: settings.image.name !== undefined,
     session,
     joined: joinsGuests(plan),
-    carried: session || plan.guests.some((guest) => !readsNfs(plan, guest)),
+    carried: session || plan.guests.some((guest) => workDirWay(plan, guest) === 'carried'),
+    stage: plan.staging.when,
     nodes,
     directory,
   }

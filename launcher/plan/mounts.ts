@@ -14,6 +14,9 @@ export type PlanMount =
  */
 export type ShareWay = 'auto' | '9p'
 
+/** When files are carried into guests. `auto`: where these cannot have them otherwise. */
+export type StageTime = 'auto' | 'always' | 'never'
+
 /** A mount that was asked for, as it was written. */
 export interface MountWish {
   /** `SERVER:/export:/guest/path[:OPTIONS]`, perhaps with `{user}`, `{uid}`, `{gid}` and `{jobid}`. */
@@ -41,6 +44,8 @@ export interface MountRequest {
   /** From weak to strong. */
   readonly wishes: readonly MountWish[]
   readonly shareBy: ShareWay
+  /** Only what was asked for: home and working directory are not looked for. */
+  readonly onlyAsked?: boolean
   readonly workDirs: readonly string[]
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number; readonly home: string }
   /** Names of the nodes that have guests. */
@@ -55,16 +60,27 @@ export function isMounted({ mounts }: { readonly mounts: readonly PlanMount[] },
   return mounts.some((mount) => isWithin(path, mount.path))
 }
 
+/** What is to be known of a job to say how its OSv guests have its working directories. */
+export interface WorkDirFacts {
+  readonly mounts: readonly PlanMount[]
+  readonly programs: readonly { readonly workDir: string }[]
+  readonly staging: { readonly when: StageTime }
+}
+
 /**
- * Whether an OSv guest with these ranks reads its working directory by NFS. Used from a program with a name space of its own NFS
- * aborts the guest, and without one there can be one rank only.
+ * How an OSv guest with these ranks has the working directory: by NFS; carried in, and results back; or not at all. Used from
+ * a program with a name space of its own NFS aborts the guest, and without one there can be one rank only.
  */
-export function readsNfs(
-  { mounts, programs }: Readonly<{ mounts: readonly PlanMount[]; programs: readonly { workDir: string }[] }>,
+export function workDirWay(
+  { mounts, programs, staging: { when } }: WorkDirFacts,
   { ranks }: { readonly ranks: readonly number[] },
-): boolean {
+): 'nfs' | 'carried' | 'none' {
+  if (when === 'always') return 'carried'
   const onServers = mounts.filter(({ kind }) => kind === 'nfs')
-  return ranks.length === 1 && programs.every(({ workDir }) => isMounted({ mounts: onServers }, workDir))
+  if (ranks.length === 1 && programs.every(({ workDir }) => isMounted({ mounts: onServers }, workDir))) {
+    return 'nfs'
+  }
+  return when === 'never' ? 'none' : 'carried'
 }
 
 /** `localhost` or an address of 127.0.0.0/8: the node itself, whichever it is. */

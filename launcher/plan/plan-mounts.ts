@@ -23,6 +23,7 @@ import {
 export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[] {
   const { shareBy, workDirs, user, nodes } = request
   const asked = askedMounts(request, facts)
+  if (request.onlyAsked) return asked
   const wanted = [...new Set([...workDirs, user.home])].filter((path) => !isMounted({ mounts: asked }, path))
   const places = wanted.map((path) => placeOf(path, facts, shareBy, nodes.length > 1))
 

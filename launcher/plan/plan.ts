@@ -13,7 +13,7 @@ import {
 import type { ProgramFacts } from '../images/inspect.ts'
 import { privateSubnet } from '../networks/addresses.ts'
 import { HYPERVISOR } from './job-memory.ts'
-import type { MountPlanner, PlanMount } from './mounts.ts'
+import { type MountPlanner, type PlanMount, workDirWay } from './mounts.ts'
 import type { EnvironmentEdit, GuestKind, Hypervisor, Pinning, Settings, StdinChoice } from './settings.ts'
 
 /** Which MPI a program was linked with. */
@@ -93,7 +93,7 @@ export interface JobPlan {
   readonly session?: SessionUse
   /** What all guests mount; none on the bare host. */
   readonly mounts: readonly PlanMount[]
-  /** What OSv guests are given of a working directory that they cannot share; patterns, undefined: everything. */
+  /** What is carried into OSv guests and back. */
   readonly staging: Settings['staging']
   /** Let ranks of MPICH 4.0 over UCX go that hang in MPI_Finalize. */
   readonly finalizeRescue: boolean
@@ -189,7 +189,7 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     ...universeOf(settings, facts),
     network: session?.network ?? planNetwork(settings, facts, guests),
     ...(session ? { session: session.use } : {}),
-    mounts: session?.mounts ?? mountsOf(settings, facts, programs, nodes),
+    mounts: session?.mounts ?? mountsOf(settings, facts, programs, { nodes, guests }),
     staging: settings.staging,
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
@@ -205,14 +205,19 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
 }
 
 function mountsOf(
-  { guest, mounts }: Settings,
+  { guest, mounts: wishes, staging }: Settings,
   { planMounts, user }: PlanFacts,
   programs: readonly PlanProgram[],
-  nodes: readonly PlanNode[],
+  { nodes, guests }: Pick<JobPlan, 'nodes' | 'guests'>,
 ): readonly PlanMount[] {
   if (guest.kind === 'host') return []
   const workDirs = programs.map(({ workDir }) => workDir)
-  return planMounts({ ...mounts, workDirs, user, nodes: nodes.map(({ name }) => name) })
+  const request = { ...wishes, workDirs, user, nodes: nodes.map(({ name }) => name) }
+  const mounts = planMounts(request)
+  // What is carried has its own path: a mount would hide it, and programs of such guests cannot use NFS.
+  const facts = { mounts, programs, staging }
+  const isCarried = guest.kind === 'osv' && guests.some((one) => workDirWay(facts, one) === 'carried')
+  return isCarried ? planMounts({ ...request, onlyAsked: true }) : mounts
 }
 
 /** The program that a rank runs, and its number. */

@@ -2,7 +2,7 @@
 
 import type { BindingWish, LineTags, MapBy, OutputFiles, RankBy } from '../../mpi-bridge/index.ts'
 import type { SchedulerName } from '../../scheduler-adapters/index.ts'
-import type { MountRequest } from './mounts.ts'
+import type { MountRequest, StageTime } from './mounts.ts'
 
 /** What the user said about nodes. */
 export interface AllocationWishes {
@@ -109,8 +109,17 @@ export interface Settings {
     /** Put the compatibility library into OSv images. */
     readonly osvCompat: boolean
   }
-  /** What OSv guests are given of the working directory and what is brought back: paths and patterns; undefined: all. */
-  readonly staging: { readonly in?: readonly string[]; readonly out?: readonly string[] }
+  /** What is carried into OSv guests and back: paths and patterns. */
+  readonly staging: {
+    /** `auto`: the working directory, where guests cannot read it by NFS. */
+    readonly when: StageTime
+    /** Carried besides. */
+    readonly add: readonly string[]
+    /** Of the working directory only this; undefined: all. */
+    readonly only?: readonly string[]
+    /** What comes back; undefined: all that was changed. */
+    readonly out?: readonly string[]
+  }
   readonly finalizeRescue: boolean
   /** Milliseconds. */
   readonly timeout: number | undefined

@@ -24,7 +24,9 @@ const STILL_OPEN: readonly OptionSpec[] = [
   GUESTS.bootTimeout,
   GUESTS.bootPatience,
   GUESTS.bootRetries,
+  IMAGE.stage,
   IMAGE.stageIn,
+  IMAGE.stageOnly,
   IMAGE.stageOut,
 ]
 /** What the guests of a session have been told already: of nodes, and of themselves. */

@@ -1,10 +1,9 @@
-// Which files of a working directory take part in staging, as --stage-in and --stage-out say it: paths and patterns
-// relative to that directory, in the shell's words (`*`, `?`, `[…]` within a name, `**` for any directories). What is named
-// takes part with all that is below it.
-import { isAbsolute, relative } from 'node:path'
-import { usageError } from '../../common/index.ts'
+// Which files take part in staging, as --stage-in, --stage-only and --stage-out say it: paths and patterns, relative ones meant
+// in the working directory, in the shell's words (`*`, `?`, `[…]` within a name, `**` for any directories). What is named takes
+// part with all that is below it.
+import { isAbsolute, resolve } from 'node:path'
 
-/** Says what takes part, by paths relative to the directory that is staged. */
+/** Says what takes part, by paths. */
 export interface StageFilter {
   /** Whether this file or directory takes part. */
   wants(path: string): boolean
@@ -15,24 +14,13 @@ export interface StageFilter {
 /** Everything takes part. */
 export const STAGE_ALL: StageFilter = { wants: () => true, reaches: () => true }
 
-/** The word for no file at all; a file of this name is `./none`. */
-const STAGE_NONE = 'none'
-
-/**
- * The filter of some patterns for `directory`; without any, everything takes part. A pattern that leads out of the directory
- * is a usage error about `option`.
- */
-export function stageFilter(
-  patterns: readonly string[] | undefined,
-  directory: string,
-  option: string,
-): StageFilter {
-  if (patterns === undefined) return STAGE_ALL
-  const parsed = patterns
-    .filter((pattern) => pattern !== STAGE_NONE)
-    .map((pattern) => segmentsOf(pattern, directory, option))
+/** A filter of absolute paths; relative patterns are meant in each of `directories`. */
+export function stageFilter(patterns: readonly string[], directories: readonly string[]): StageFilter {
+  const parsed = patterns.flatMap((pattern) =>
+    isAbsolute(pattern) ? [segmentsOf(pattern)] : directories.map((one) => segmentsOf(pattern, one)),
+  )
   const best = (path: string) => {
-    const names = path.split('/')
+    const names = namesOf(path)
     return Math.max(Reach.none, ...parsed.map((segments) => reachOf(segments, names)))
   }
   return {
@@ -41,21 +29,46 @@ export function stageFilter(
   }
 }
 
+/** The filter for paths that are relative to a directory. */
+export function filterBelow({ wants, reaches }: StageFilter, directory: string): StageFilter {
+  return {
+    wants: (path) => wants(`${directory}/${path}`),
+    reaches: (path) => reaches(`${directory}/${path}`),
+  }
+}
+
+/** What takes part in one of the filters. */
+export function anyFilter(filters: readonly StageFilter[]): StageFilter {
+  return {
+    wants: (path) => filters.some(({ wants }) => wants(path)),
+    reaches: (path) => filters.some(({ reaches }) => reaches(path)),
+  }
+}
+
+/** The absolute path below which lies all that a pattern may mean: what is before its first wildcard. */
+export function plainPart(pattern: string, directory: string): string {
+  const path = resolve(directory, pattern)
+  const names = namesOf(path)
+  const fixed = isAbsolute(pattern) ? 0 : namesOf(directory).length
+  const wild = names.findIndex((name, index) => index >= fixed && /[*?[]/.test(name))
+  return `/${names.slice(0, wild < 0 ? undefined : wild).join('/')}`
+}
+
 /** How much of a pattern the names of a path match: nothing, its beginning, or all of it. */
 const Reach = { none: 0, partly: 1, whole: 2 } as const
 type Segment = RegExp | '**'
 
-function segmentsOf(pattern: string, directory: string, option: string): Segment[] {
-  const local = isAbsolute(pattern) ? relative(directory, pattern) : pattern
-  const names = local.split('/').filter((name) => name !== '' && name !== '.')
-  if (names.includes('..')) {
-    throw usageError(
-      `"${pattern}" is not below the working directory ${directory}`,
-      'name files of the working directory; --file puts others into the image',
-      option,
-    )
+function segmentsOf(pattern: string, directory = '/'): Segment[] {
+  const segments: Segment[] = isAbsolute(pattern) ? [] : namesOf(directory).map(plainName)
+  for (const name of namesOf(pattern)) {
+    if (name === '..') segments.pop()
+    else segments.push(name === '**' ? '**' : nameExpression(name))
   }
-  return names.map((name) => (name === '**' ? '**' : nameExpression(name)))
+  return segments
+}
+
+function namesOf(path: string): string[] {
+  return path.split('/').filter((name) => name !== '' && name !== '.')
 }
 
 function reachOf(segments: readonly Segment[], names: readonly string[]): number {
@@ -84,6 +97,10 @@ function nameExpression(name: string): RegExp {
     return new RegExp(`^${source}$`, 'su')
   } catch {
     // Such as a range that runs backwards: nothing but the name itself.
-    return new RegExp(`^${name.replace(/[\\^$.*+?()[\]{}|/]/gu, '\\$&')}$`, 'su')
+    return plainName(name)
   }
+}
+
+function plainName(name: string): RegExp {
+  return new RegExp(`^${name.replace(/[\\^$.*+?()[\]{}|/]/gu, '\\$&')}$`, 'su')
 }

@@ -92,7 +92,7 @@ export async function planStageIn(
         continue
       }
       if (entries.length >= MAX_ENTRIES) {
-        throw stagingError(directory, `has more than ${MAX_ENTRIES} files`, 'narrow it with --stage-in')
+        throw stagingError(directory, `has more than ${MAX_ENTRIES} files`, 'narrow it with --stage-only')
       }
       if (below) {
         if (above.length > MAX_DEPTH) throw stagingError(host, 'is nested too deeply to be staged')

@@ -77,7 +77,7 @@ describe('an OSv guest of a session', () => {
       ranks: Array.from({ length: ranks }, (_, rank) => rank),
     }
     const program = { argv: ['/bin/sh'], workDir, exports: [], inherits: true, mpi: 'none', ranks } as const
-    const plan = { programs: [program], staging: {} } as unknown as JobPlan
+    const plan = { programs: [program], staging: { when: 'auto', add: [] } } as unknown as JobPlan
     const guests = heldOsvGuests({
       plan,
       guests: [one],

@@ -61,7 +61,7 @@ describeWith(['qemu-system-x86_64'], 'a guest that does not come up', () => {
       nodes: [{ name: 'localhost' }],
       mounts: [],
       programs: [],
-      staging: {},
+      staging: { when: 'auto', add: [] },
       network: { mode: 'user' },
       hypervisor: { kind: 'qemu' },
       user: thisUser(process.env),

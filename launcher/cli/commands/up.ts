@@ -44,7 +44,9 @@ const NOT_HERE: readonly OptionSpec[] = [
   GUESTS.session,
   IMAGE.finalizeRescue,
   // Each job carries its files by itself.
+  IMAGE.stage,
   IMAGE.stageIn,
+  IMAGE.stageOnly,
   IMAGE.stageOut,
 ]
 

@@ -57,7 +57,7 @@ const plan: JobPlan = {
   environmentEdits: [],
   mounts: [],
   network: { mode: 'local', subnet: '10.77.0.0/16' },
-  staging: {},
+  staging: { when: 'auto', add: [] },
   finalizeRescue: false,
   user: {
     name: 'user',

@@ -38,7 +38,7 @@ export function planOf(
     environmentEdits: [],
     mounts: [],
     network: { mode: 'local', subnet: '10.77.0.0/16' },
-    staging: {},
+    staging: { when: 'auto', add: [] },
     finalizeRescue: false,
     pinning: 'no',
     user: {

@@ -24,7 +24,7 @@ const planOf = (guests: number, network: Partial<JobPlan['network']>): JobPlan =
   environmentEdits: [],
   network: { mode: 'bridge', bridge: 'br7', subnet: '10.77.0.0/16', ...network },
   mounts: [],
-  staging: {},
+  staging: { when: 'auto', add: [] },
   finalizeRescue: false,
   user: { name: 'u', uid: 1, group: 'g', gid: 1, groups: [1], home: '/h', shell: '/bin/sh' },
   treeWidth: 32,

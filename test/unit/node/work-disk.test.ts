@@ -41,12 +41,11 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     rmSync(folder, { recursive: true })
   })
 
-  const make = async () =>
-    WorkDisk.make(
-      [await planStageIn(directory, STAGE_ALL, limits())],
-      { journal, scope, guest: 'g0' },
-      limits(),
-    )
+  const plan = async () => ({
+    ...(await planStageIn(directory, STAGE_ALL, limits())),
+    returned: STAGE_ALL,
+  })
+  const make = async () => WorkDisk.make([await plan()], { journal, scope, guest: 'g0' }, limits())
   /** Does to the disk what a guest would. */
   const guest = (disk: WorkDisk, ...commands: string[]) => {
     const script = join(folder, 'script')
@@ -58,7 +57,7 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
   const mergeBack = async (disk: WorkDisk, clean: boolean) => {
     const said: string[] = []
     const log = { ...silentLog, note: (line: string) => void said.push(line) }
-    await mergeResults(await disk.fetch(clean, limits()), { guest: 'g0', wanted: undefined, log })
+    await mergeResults(await disk.fetch(clean, limits()), { guest: 'g0', log })
     return said
   }
   /** Disks that are left. */
@@ -115,8 +114,7 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
   })
 
   it('is refused where it has no room', async () => {
-    const plan = await planStageIn(directory, STAGE_ALL, limits())
-    const huge = { ...plan, entries: [{ path: 'huge', kind: 'file' as const, size: 2 ** 60 }] }
+    const huge = { ...(await plan()), entries: [{ path: 'huge', kind: 'file' as const, size: 2 ** 60 }] }
     const made = WorkDisk.make([huge], { journal, scope, guest: 'g0' }, limits())
     await expect(made).rejects.toMatchObject({ code: 'LEET_E_STAGING', message: /has no room/ })
   })

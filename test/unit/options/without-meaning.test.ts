@@ -25,6 +25,7 @@ const job = (guest: Circumstances['guest'], more: Partial<Circumstances> = {}): 
   session: false,
   joined: true,
   carried: true,
+  stage: 'auto',
   nodes: 2,
   directory: '/w',
   ...more,
@@ -41,6 +42,7 @@ type Case = readonly [line: string, outcome: 'refuse' | 'note', holds: Circumsta
 const linux = job('linux')
 const osv = job('osv')
 const host = job('host')
+const nothing = job('osv', { carried: false, stage: 'never' })
 const inSession = { session: true }
 const given = { givenImage: true }
 const CASES: readonly Case[] = [
@@ -59,7 +61,9 @@ const CASES: readonly Case[] = [
   ['--modules m', 'note', host, linux],
   ['--osv-base b', 'note', host, osv],
   ['--no-osv-compat', 'note', host, osv],
+  ['--stage always', 'note', host, osv],
   ['--stage-in f', 'note', host, osv],
+  ['--stage-only f', 'note', host, osv],
   ['--stage-out f', 'note', host, osv],
   ['--guests 3', 'refuse', job('host', { count: 3 }), job('host', { count: 2 })],
   ['--mount s:/a:/a', 'refuse', host, linux],
@@ -72,11 +76,17 @@ const CASES: readonly Case[] = [
   ['--pernode', 'note', job('host', { nodes: 1 }), job('linux', { nodes: 1 })],
   ['--osv-base b', 'refuse', linux, osv],
   ['--no-osv-compat', 'note', linux, osv],
+  ['--stage always', 'refuse', linux, osv],
   ['--stage-in f', 'refuse', linux, osv],
+  ['--stage-only f', 'refuse', linux, osv],
   ['--stage-out f', 'refuse', linux, osv],
   ['--kernel k', 'refuse', osv, linux],
   ['--modules m', 'refuse', osv, linux],
   ['--stage-in f', 'note', job('osv', { carried: false }), osv],
+  ['--stage-only f', 'note', job('osv', { carried: false }), osv],
+  ['--stage-in f', 'refuse', nothing, osv],
+  ['--stage-only f', 'refuse', nothing, osv],
+  ['--stage-out f', 'refuse', nothing, osv],
   ['--stage-out f', 'note', job('osv', { carried: false }), osv],
   ['--file f', 'refuse', job('linux', given), linux],
   ['--file f', 'refuse', job('osv', given), osv],

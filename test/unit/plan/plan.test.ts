@@ -42,6 +42,15 @@ describe('the plan', () => {
     expect(plan('-n 5 --guest osv a').guests).toMatchObject([{ cpus: 5 }])
     expect(plan('-n 5 --guest osv --guest-cpus 1 a').guests).toMatchObject([{ cpus: 1 }])
   })
+  it('has OSv guests mount home and working directory only if their ranks can read them so', () => {
+    const mounts = (line: string) => plan(line).mounts.map(({ path }) => path)
+    expect(mounts('-n 2 --guests 2 --guest osv a')).toEqual(['/w'])
+    expect(mounts('-n 2 --guest osv a')).toEqual([])
+    expect(mounts('-n 2 --guest osv --mount s:/x:/x a')).toEqual(['/x'])
+    expect(mounts('-n 1 --guest osv --stage always a')).toEqual([])
+    expect(mounts('-n 2 --guest osv --stage never a')).toEqual(['/w'])
+    expect(mounts('-n 2 --stage-only x a')).toEqual(['/w'])
+  })
   it('has its nodes bear a suspended controller for two minutes, or as long as the user says', () => {
     expect(plan('a').limits.silence).toBe(120_000)
     expect(plan('--controller-timeout 2h a').limits.silence).toBe(7_200_000)
