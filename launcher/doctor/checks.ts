@@ -26,6 +26,7 @@ import { findQemu } from '../machines/qemu-program.ts'
 import { parseSubnet } from '../networks/addresses.ts'
 import { inspectBridge } from '../networks/bridge.ts'
 import { findNfsServers } from '../nfs/servers.ts'
+import { E2FS_HINT, E2FS_PROGRAMS, findE2fs } from '../node/e2fs.ts'
 import { nodeProcessors } from '../node/processors.ts'
 import { leftOf, memoryLimit } from '../plan/job-memory.ts'
 import { mountPlanner } from '../plan/mount-facts.ts'
@@ -158,6 +159,15 @@ const CHECKS: readonly Check[] = [
     async look({ env, settings }) {
       const { id, version } = await openOsvBase(osvStore(env), settings.image.osvBase)
       return `${id}${version ? ` (OSv ${version})` : ''}`
+    },
+  },
+  {
+    subject: 'disks of OSv guests',
+    optional: true,
+    async look() {
+      const missing = E2FS_PROGRAMS.filter((name) => findE2fs(name) === undefined)
+      if (missing.length === 0) return `by ${findE2fs('mke2fs')}`
+      return { state: 'note', what: `${missing.join(', ')} not on PATH`, fix: E2FS_HINT }
     },
   },
   {

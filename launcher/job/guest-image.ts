@@ -3,8 +3,10 @@ import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Deadline, type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { stagedPath } from '../../mpi-bridge/index.ts'
+import { readsExt4 } from '../images/osv/base.ts'
 import type { OsvImage } from '../images/osv/compose.ts'
 import { isLinked } from '../images/osv/stage-links.ts'
+import { E2FS_HINT, E2FS_PROGRAMS, findE2fs } from '../node/e2fs.ts'
 import { stageRoots } from '../node/stage-roots.ts'
 import type { GuestImage } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
@@ -85,11 +87,17 @@ async function osvImage(
   const staged = roots.map(({ directory }) => directory)
   // libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
   // ext4_blockdev.c; seen with four ranks in a guest in 20 of 400 files).
-  const workDisk = !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
+  const oneEach = !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
+  const missing =
+    oneEach && roots.length > 0 ? E2FS_PROGRAMS.filter((one) => findE2fs(one) === undefined) : []
+  const workDisk = oneEach && missing.length === 0
   const image = await composeOsvForPrograms(
     { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged, workDisk },
     limits,
   )
+  if (missing.length > 0 && readsExt4(image.base)) {
+    log.note(`files are carried into the memory of guests: there is no ${missing.join(', ')} (${E2FS_HINT})`)
+  }
   const hidden = roots.find((root) => root.added && !hasOwnPath(image.links, root.directory))
   if (hidden) {
     throw usageError(

@@ -1,11 +1,12 @@
 // Working directories as one disk of a guest's own: an ext4 file system that e2fsprogs make and read without root and
 // without the guest. Files travel at the speed of a disk, and what ranks wrote is there when their guest is gone.
-import { accessSync, constants } from 'node:fs'
+import { constants } from 'node:fs'
 import { copyFile, mkdir, open, rm, stat, statfs, utimes } from 'node:fs/promises'
-import { delimiter, dirname, join } from 'node:path'
-import { type CommandResult, LeetError, runCommand, type WaitLimits } from '../../common/index.ts'
+import { dirname, join } from 'node:path'
+import { LeetError, type WaitLimits } from '../../common/index.ts'
 import type { StagePlan } from '../../mpi-bridge/index.ts'
 import { type CopiedDirectory, digestOf, type FileBefore, isYoung } from './bring-back.ts'
+import { e2fs } from './e2fs.ts'
 import type { FetchedDirectory, FetchedResults } from './results.ts'
 import type { CarriedDirectory } from './stage-roots.ts'
 import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
@@ -149,36 +150,6 @@ async function copyStage(
     })
   }
   return { files }
-}
-
-/** Where administrators' programs are that a user's PATH may not have. */
-const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
-
-async function e2fs(
-  [name, ...args]: readonly [string, ...string[]],
-  limits: WaitLimits,
-  cwd?: string,
-): Promise<CommandResult> {
-  const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...SYSTEM_FOLDERS]
-  const program = folders.map((folder) => join(folder, name)).find(isProgram)
-  if (program === undefined) {
-    throw stagingError(
-      name,
-      'is not on PATH: the working directory cannot be given to OSv guests as a disk',
-      undefined,
-      'apt-get install e2fsprogs (Debian)',
-    )
-  }
-  return runCommand([program, ...args], { ...limits, ...(cwd === undefined ? {} : { cwd }) })
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function stagingError(where: string, what: string, why?: string, hint?: string): LeetError {
