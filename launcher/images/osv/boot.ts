@@ -31,10 +31,6 @@ export interface OsvBoot {
   readonly workMount?: string | undefined
   /** Of the root file system; `--rootfs=rofs`, as composed images have it, unless told. */
   readonly root?: readonly string[] | undefined
-  /** Variables of the REST server and of all programs. */
-  readonly env?: Readonly<Record<string, string>>
-  /** A file of the guest that takes what programs write, instead of the serial console; readable over REST. */
-  readonly redirect?: string
   /** Paths in the guest, where the seed puts the PEM files; with them the REST server speaks TLS only. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
 }
@@ -44,22 +40,13 @@ export interface OsvBoot {
  * kernel says on the console which program returned what (`--verbose`). The REST server is the foreground command: as
  * an init daemon it would be asked to stop when another command ends. What cannot be said is `LEET_E_OSV_BOOT`.
  */
-export function osvCommandLine({
-  network,
-  root = ['--rootfs=rofs'],
-  workMount,
-  env = {},
-  redirect,
-  tls,
-}: OsvBoot): string {
+export function osvCommandLine({ network, root = ['--rootfs=rofs'], workMount, tls }: OsvBoot): string {
   const words = [
     ...root,
     ...(workMount === undefined ? [] : [`--mount-fs=ext,${WORK_DEVICE},${workMount}`]),
     '--verbose',
     '--power-off-on-abort',
     ...network,
-    ...Object.entries(env).map(([name, value]) => `--env=${name}=${value}`),
-    ...(redirect === undefined ? [] : [`--redirect=${redirect}`]),
     '/libhttpserver-api.so',
     ...(tls ? ['--ssl', '--cert', tls.cert, '--key', tls.key, '--cacert', tls.ca] : []),
   ]
