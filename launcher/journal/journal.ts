@@ -168,12 +168,13 @@ export class Journal {
 
   /**
    * Journals a file, or a directory with all in it, that is about to be made outside of the job's directory. It is removed when
-   * `gone` is called, when the journal closes, or by the reaper.
+   * `gone` is called, when the journal closes, or by the reaper; of a directory the two last put `keep` aside, as `PATH.KEEP`,
+   * once `RESULTS_MARK` is in it.
    */
-  expectFile(path: string, what: string): { gone(): void } {
+  expectFile(path: string, what: string, keep?: string): { gone(): void } {
     if (this.#closing) throw new LeetError({ code: 'LEET_E_CANCELLED', what: 'the job is ending' })
     const id = this.#nextId++
-    const intent = { kind: 'file', what, path } as const
+    const intent = { kind: 'file', what, path, ...(keep === undefined ? {} : { keep }) } as const
     this.#write({ intend: id, intent })
     this.#expected.set(id, { id, intent })
     return {

@@ -101,7 +101,10 @@ async function reapJob(directory: string, log: Log, limits: WaitLimits): Promise
   const resources = open.filter(({ intent }) => intent.kind === 'file' || head?.place.boot === place.boot)
   for (const resource of resources.toReversed()) {
     try {
-      done.push(...(await removeResource(resource, limits)))
+      const lines = await removeResource(resource, limits)
+      // Somebody waits for these, whoever reaps.
+      for (const line of lines) if (line.startsWith('kept ')) log.note(line)
+      done.push(...lines)
     } catch (error) {
       failures.push(messageOf(error))
     }

@@ -34,12 +34,17 @@ interface ProcessIntent {
 }
 
 /** A file that must lie elsewhere, since other nodes read it; its name has that of the job's directory in it. */
-interface FileIntent {
+export interface FileIntent {
   readonly kind: 'file'
   readonly what: string
   /** Absolute. */
   readonly path: string
+  /** Of a directory: what in it is put aside instead of removed, once `RESULTS_MARK` is there, too. */
+  readonly keep?: string
 }
+
+/** A file of a directory that says that what may be kept of it has somebody's results. */
+export const RESULTS_MARK = 'has-results'
 
 /** What identifies the thing that was made. */
 type Made = { readonly kind: 'process' } & ProcessIdentity
@@ -126,8 +131,15 @@ function isIntent(value: unknown): value is Intent {
     isObject(value) &&
     typeof value.what === 'string' &&
     ((value.kind === 'process' && typeof value.marker === 'string' && MARKER.test(value.marker)) ||
-      (value.kind === 'file' && typeof value.path === 'string' && isAbsolute(value.path)))
+      (value.kind === 'file' &&
+        typeof value.path === 'string' &&
+        isAbsolute(value.path) &&
+        isPart(value.keep)))
   )
+}
+
+function isPart(value: unknown): value is string | undefined {
+  return value === undefined || (typeof value === 'string' && /^[\w][\w.-]*$/.test(value))
 }
 
 function isMade(value: unknown): value is Made {

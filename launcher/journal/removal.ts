@@ -1,6 +1,7 @@
 // How what a journal names is ended: only what matches everything that is known of it.
-import { readdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import {
   environmentOf,
   identify,
@@ -9,7 +10,7 @@ import {
   poll,
   type WaitLimits,
 } from '../../common/index.ts'
-import type { OpenResource } from './records.ts'
+import { type FileIntent, type OpenResource, RESULTS_MARK } from './records.ts'
 
 /** The variable that carries a resource's marker into the process. */
 export const MARKER_VARIABLE = 'LEET_MARKER'
@@ -22,8 +23,9 @@ export const MARKER_VARIABLE = 'LEET_MARKER'
 export async function removeResource(resource: OpenResource, limits: WaitLimits): Promise<string[]> {
   const { intent, made } = resource
   if (intent.kind === 'file') {
+    const kept = await putAside(intent)
     await rm(intent.path, { force: true, recursive: true })
-    return [`removed ${intent.what}`]
+    return [kept === undefined ? `removed ${intent.what}` : `kept ${intent.what} as ${kept}`]
   }
   const matching = made
     ? [made].filter((process) => hasMarker(process.pid, intent.marker))
@@ -39,6 +41,14 @@ export async function removeResource(resource: OpenResource, limits: WaitLimits)
   }
   await untilGone(running, intent.what, limits)
   return running.map(({ pid }) => `ended ${intent.what} (pid ${pid})`)
+}
+
+/** Moves what is to be kept out of a directory that will be removed; undefined when there is nothing. */
+async function putAside({ path, keep }: FileIntent): Promise<string | undefined> {
+  if (keep === undefined || !existsSync(join(path, RESULTS_MARK))) return undefined
+  const kept = `${path}.${keep}`
+  await rename(join(path, keep), kept)
+  return kept
 }
 
 async function untilGone(

@@ -268,6 +268,7 @@ class OsvGuest implements NodeGuest {
   }
 
   async openChannel(listener: RankListener): Promise<OsvChannel> {
+    this.#disk?.inUse()
     this.#channel = openOsvChannel({
       ...{ scope: this.scope, listener, hasDisk: this.#disk !== undefined },
       rest: this.#rest as OsvRest,

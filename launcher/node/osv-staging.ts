@@ -112,7 +112,7 @@ export class OsvStaging {
     if (this.#staged.size === 0) return undefined
     const { guest } = this.#context
     const folder = await WorkFolder.make('results', RESULTS, { journal, scope, guest: guest.name })
-    folder.keep = true
+    folder.hold()
     const directories: FetchedDirectory[] = []
     for (const [directory, staged] of this.#staged) {
       const copy = join(folder.path, RESULTS, directory)
@@ -121,10 +121,7 @@ export class OsvStaging {
       const { same, failed } = await stageOut(rest, staged, copy, returned, limits)
       directories.push({ directory, copy, before, returned, same: new Set(same), failed })
     }
-    const merged = () => {
-      folder.keep = false
-    }
-    return { directories, kept: `in ${folder.keptAt}`, merged }
+    return { directories, kept: `in ${folder.keptAt}`, merged: () => folder.release() }
   }
 }
 

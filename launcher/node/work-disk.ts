@@ -67,13 +67,18 @@ export class WorkDisk {
     return disk
   }
 
+  /** Ranks are about to write on it. */
+  inUse(): void {
+    this.#folder.mark()
+  }
+
   /**
    * Reads what ranks wrote from a disk that nobody has any more; `clean` tells that its guest has unmounted it. The disk stays,
    * whatever else ends, until that is merged.
    */
   async fetch(clean: boolean, limits: WaitLimits): Promise<FetchedResults> {
     const folder = this.#folder
-    folder.keep = true
+    folder.hold()
     const copy = join(folder.path, 'back')
     await mkdir(copy)
     // Without a journal what a guest had half written when it was killed must be put in order first.
@@ -93,9 +98,7 @@ export class WorkDisk {
         failed: [],
       })),
       kept: this.kept,
-      merged: () => {
-        folder.keep = false
-      },
+      merged: () => folder.release(),
     }
   }
 

@@ -34,6 +34,7 @@ import {
   type OpenResource,
   type Place,
   parseJournal,
+  RESULTS_MARK,
 } from '../../../launcher/journal/records.ts'
 import { removeResource } from '../../../launcher/journal/removal.ts'
 import { runtimeRoots } from '../../../launcher/journal/runtime-root.ts'
@@ -114,6 +115,28 @@ describe('the journal', () => {
       await removeResource({ id: 1, intent: { kind: 'file', what: 'x', path: lost as string } }, limits()),
     ).toEqual(['removed x'])
     expect(existsSync(lost as string)).toBe(false)
+  })
+
+  it('puts aside what is to be kept of a directory, once that has results', async () => {
+    const journal = await Journal.open({ jobId: 'j', root })
+    const disk = (name: string) => {
+      const path = join(root, name)
+      journal.expectFile(path, 'a disk', 'disk.ext4')
+      mkdirSync(path)
+      writeFileSync(join(path, 'disk.ext4'), name)
+      return path
+    }
+    const [empty, used] = [disk('empty'), disk('used')]
+    writeFileSync(join(used, RESULTS_MARK), '')
+    const { open } = contentOf(journal)
+    expect(await Promise.all(open.map((resource) => removeResource(resource, limits())))).toEqual([
+      ['removed a disk'],
+      [`kept a disk as ${used}.disk.ext4`],
+    ])
+    expect(readFileSync(`${used}.disk.ext4`, 'utf8')).toBe('used')
+    expect([existsSync(empty), existsSync(used)]).toEqual([false, false])
+    rmSync(`${used}.disk.ext4`)
+    await journal.close()
   })
 
   it('keeps the root while another job is in it', async () => {
