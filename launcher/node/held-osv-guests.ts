@@ -82,7 +82,6 @@ class HeldOsvGuest implements NodeGuest {
   #roots: readonly StageRoot[] = []
   #fetched: FetchedResults | undefined
   readonly #starts: StartsFile
-  #gone = false
   #poweredOff = false
 
   constructor(context: HeldOsvGuestsContext, guest: GuestPlan, known: HeldGuest, scope: Scope) {
@@ -145,7 +144,6 @@ class HeldOsvGuest implements NodeGuest {
     const look = setInterval(() => {
       if (isRunning(this.#osv.machine)) return
       clearInterval(look)
-      this.#gone = true
       scope.timer(CONSOLE_LAG_MS, () => {
         console.read()
         channel.guestEnded('its hypervisor has ended')
@@ -174,7 +172,6 @@ class HeldOsvGuest implements NodeGuest {
   }
 
   async collect(limits: WaitLimits): Promise<void> {
-    if (this.#gone) return
     const { journal } = this.#context
     this.#fetched = await this.#staging?.fetch(this.#rest, { journal, scope: this.scope }, limits)
     await this.#tidy({ ...limits, deadline: limits.deadline.within(TIDY_MS) }).catch((error) =>

@@ -1,8 +1,9 @@
 // The working directory of ranks in an OSv guest, carried into its memory and back where the guest cannot share it, and
 // what a rank's program and directory are called there.
+import { readdirSync } from 'node:fs'
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LeetError, type Log, type WaitLimits } from '../../common/index.ts'
+import { LeetError, type Log, messageOf, type WaitLimits } from '../../common/index.ts'
 import type { Seed, SeedFile } from '../../contextualise/index.ts'
 import {
   type OsvRest,
@@ -118,7 +119,11 @@ export class OsvStaging {
       const copy = join(folder.path, RESULTS, directory)
       await mkdir(copy, { recursive: true })
       const { before, returned } = staged
-      const { same, failed } = await stageOut(rest, staged, copy, returned, limits)
+      const { same, failed } = await stageOut(rest, staged, copy, returned, limits).catch((error) => {
+        const isEmpty = directories.length === 0 && readdirSync(copy).length === 0
+        if (isEmpty) folder.release()
+        throw lost(guest.name, directory, error, isEmpty ? undefined : folder.keptAt)
+      })
       directories.push({ directory, copy, before, returned, same: new Set(same), failed })
     }
     return { directories, kept: `in ${folder.keptAt}`, merged: () => folder.release() }
@@ -127,6 +132,18 @@ export class OsvStaging {
 
 /** Name of the results in their folder. */
 const RESULTS = 'results'
+
+/** Of a guest that is gone nobody can have what was in its memory. */
+function lost(where: string, directory: string, error: unknown, keptAt: string | undefined): LeetError {
+  return new LeetError({
+    code: 'LEET_E_STAGING',
+    where,
+    what: `what its ranks wrote in ${directory} cannot be brought back from its memory`,
+    why: messageOf(error),
+    hint: keptAt && `what came before is in ${keptAt}`,
+    cause: error,
+  })
+}
 
 /** Files as they are now. The guest's own times say nothing of them, so what is in them has to. */
 async function filesOf({ directory, entries }: StagePlan): Promise<CopiedDirectory> {

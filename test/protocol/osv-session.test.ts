@@ -150,6 +150,19 @@ describe('an OSv guest of a session', () => {
     })
   })
 
+  it('takes what was in its memory with it, which is said', async () => {
+    const { held, run, until } = await enter(job())
+    await run('echo made > result')
+    await until('ended')
+    guest.crash()
+    await expect(held.collect?.(limits())).rejects.toMatchObject({
+      code: 'LEET_E_STAGING',
+      message: expect.stringContaining(`what its ranks wrote in ${workDir} cannot be brought back`),
+    })
+    await held.merge?.()
+    expect(readdirSync(workDir)).toEqual(['input'])
+  })
+
   it('is one job’s at a time', async () => {
     const { leave } = await enter(job())
     await expect(enter(job())).rejects.toMatchObject({ code: 'LEET_E_SESSION', message: /another job/ })
