@@ -282,9 +282,13 @@ class OsvGuest implements NodeGuest {
     return machine && { accelerator: this.#accelerator, whyEmulated: this.#whyEmulated, pid: machine.pid }
   }
 
-  async openChannel(listener: RankListener): Promise<OsvChannel> {
+  async openChannel(
+    listener: RankListener,
+    _limits: WaitLimits,
+    askToEnd: () => boolean,
+  ): Promise<OsvChannel> {
     this.#channel = openOsvChannel({
-      ...{ scope: this.scope, listener, hasDisk: this.#disk !== undefined },
+      ...{ scope: this.scope, listener, askToEnd, hasDisk: this.#disk !== undefined },
       rest: this.#rest as OsvRest,
       log: this.#context.log,
       compat: this.#context.image.compat,
