@@ -11,7 +11,7 @@ import { type EventListener, imageEvent } from './events.ts'
 export interface ImageOrder {
   /** Programs that the guests must be able to run. */
   readonly programs: readonly string[]
-  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests'>
+  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests' | 'network'>
   readonly settings: Settings
   readonly log: Log
   readonly onEvent: EventListener
@@ -69,20 +69,24 @@ async function diskImage(path: string, onEvent: EventListener): Promise<GuestIma
 }
 
 async function osvImage(
-  { plan, settings, log, onEvent, keep }: ImageOrder,
+  order: ImageOrder,
   programs: readonly string[],
   limits: ComposeLimits,
 ): Promise<GuestImage> {
-  const { composeOsvForPrograms } = await import('./image.ts')
+  const { plan, settings, log, onEvent, keep } = order
+  const { composeOsvForPrograms, findOsvBase } = await import('./image.ts')
+  const { allowGuestApi } = await import('./guest-api.ts')
   const { name, files, osvBase, osvCompat } = settings.image
-  if (name !== undefined) return osvDisk(name, onEvent)
+  if (name !== undefined) return osvDisk(name, order)
+  const base = await findOsvBase(osvBase, log)
+  allowGuestApi({ tls: base.tls, name: `OSv base ${base.id}` }, order)
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
   const staged = plan.programs.map(({ workDir }) => workDir)
   // libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
   // ext4_blockdev.c; seen with four ranks in a guest in 20 of 400 files).
   const workDisk = !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
   const image = await composeOsvForPrograms(
-    { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged, workDisk },
+    { programs, files, base, compat: osvCompat, mountPoints, staged, workDisk },
     limits,
   )
   log.detail(`image ${image.id}`)
@@ -102,7 +106,7 @@ async function osvImage(
 
 // Nothing is known of such an image but that it boots: its REST server may have no TLS, and of the tools that mount NFS OSv
 // has had one for years.
-async function osvDisk(name: string, onEvent: EventListener): Promise<GuestImage> {
+async function osvDisk(name: string, order: ImageOrder): Promise<GuestImage> {
   const path = resolve(name)
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
     throw usageError(
@@ -111,10 +115,12 @@ async function osvDisk(name: string, onEvent: EventListener): Promise<GuestImage
       '--image',
     )
   }
+  const { allowGuestApi } = await import('./guest-api.ts')
+  allowGuestApi({ tls: false, name }, order)
   const { openDiskImage } = await import('../images/disk-image.ts')
   const disk = realpathSync(path)
   const { format } = openDiskImage(disk)
-  onEvent(imageEvent(disk, [disk]))
+  order.onEvent(imageEvent(disk, [disk]))
   const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }
   return { kind: 'osv', disk, format, mountTool: 'mount-fs.so', ...nothing }
 }

@@ -88,6 +88,7 @@ export const RULES: readonly Rule[] = [
   { option: IMAGE.modules, ...onHost },
   { option: IMAGE.osvBase, ...onHost },
   { option: IMAGE.osvCompat, ...onHost },
+  { option: GUESTS.insecureApi, ...onHost },
   { option: IMAGE.stageIn, ...onHost },
   { option: IMAGE.stageOut, ...onHost },
   {
@@ -144,6 +145,7 @@ export const RULES: readonly Rule[] = [
 
   { option: IMAGE.osvBase, guests: ['linux'], outcome: 'refuse', why: NO_OSV, instead: FOR_OSV },
   { option: IMAGE.osvCompat, guests: ['linux'], outcome: 'note', why: NO_OSV },
+  { option: GUESTS.insecureApi, guests: ['linux'], outcome: 'note', why: NO_OSV },
   {
     option: IMAGE.stageIn,
     guests: ['linux'],
@@ -220,6 +222,7 @@ export const RULES: readonly Rule[] = [
   { option: GUESTS.bootTimeout, when: inSession, outcome: 'note', why: ARE_UP },
   { option: GUESTS.bootPatience, when: inSession, outcome: 'note', why: ARE_UP },
   { option: GUESTS.bootRetries, when: inSession, outcome: 'note', why: ARE_UP },
+  { option: GUESTS.insecureApi, when: inSession, outcome: 'note', why: ARE_UP },
   {
     option: GUESTS.session,
     guests: ['linux', 'osv'],
