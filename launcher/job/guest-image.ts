@@ -6,6 +6,7 @@ import type { GuestImage } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 import { type EventListener, imageEvent } from './events.ts'
+import { checkOsvMounts } from './osv-mounts.ts'
 
 /** What an image is found or made for. */
 export interface ImageOrder {
@@ -79,7 +80,10 @@ async function osvImage(
   const { name, files, osvBase, osvCompat } = settings.image
   if (name !== undefined) return osvDisk(name, order)
   const base = await findOsvBase(osvBase, log)
-  allowGuestApi({ tls: base.tls, name: `OSv base ${base.id}` }, order)
+  const nameOfBase = `OSv base ${base.id}`
+  allowGuestApi({ tls: base.tls, name: nameOfBase }, order)
+  const { unknownToNfs } = await import('../images/osv/base.ts')
+  checkOsvMounts(plan.mounts, { name: nameOfBase, unknown: (names) => unknownToNfs(base, names) })
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
   const staged = plan.programs.map(({ workDir }) => workDir)
   // libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
@@ -117,6 +121,7 @@ async function osvDisk(name: string, order: ImageOrder): Promise<GuestImage> {
   }
   const { allowGuestApi } = await import('./guest-api.ts')
   allowGuestApi({ tls: false, name }, order)
+  checkOsvMounts(order.plan.mounts, { name, unknown: (names) => names.filter((each) => each === 'readonly') })
   const { openDiskImage } = await import('../images/disk-image.ts')
   const disk = realpathSync(path)
   const { format } = openDiskImage(disk)

@@ -212,7 +212,7 @@ function mountsOf(
 ): readonly PlanMount[] {
   if (guest.kind === 'host') return []
   const workDirs = programs.map(({ workDir }) => workDir)
-  return planMounts({ ...mounts, workDirs, user, nodes: nodes.map(({ name }) => name) })
+  return planMounts({ ...mounts, client: guest.kind, workDirs, user, nodes: nodes.map(({ name }) => name) })
 }
 
 /** The program that a rank runs, and its number. */

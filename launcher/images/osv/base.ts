@@ -63,6 +63,13 @@ export function readsExt4({ entries }: Pick<OsvBase, 'entries'>): boolean {
   return entries.some(({ guest }) => guest === LIBEXT)
 }
 
+/** Which of these arguments the NFS client of a base does not know: its library has the name of each that it does. */
+export function unknownToNfs({ entries, files }: OsvBase, names: readonly string[]): string[] {
+  const library = entries.find((entry) => entry.kind === 'file' && /\/libnfs\.so[^/]*$/.test(entry.guest))
+  const bytes = library?.kind === 'file' ? readFileSync(join(files, library.file)) : Buffer.alloc(0)
+  return names.filter((name) => !bytes.includes(`\0${name}\0`))
+}
+
 /** Options of `importOsvBase`. */
 export interface ImportOptions {
   /** From `osvStore`. */
