@@ -3,6 +3,7 @@
 export {
   type MountInfo,
   mountOf,
+  type NfsClient,
   type NfsMount,
   nfsMountOf,
   nfsSeedMount,
@@ -10,6 +11,7 @@ export {
   parseNfsMount,
 } from './nfs.ts'
 export { type OsvMountTool, type OsvSeed, osvSeed } from './osv.ts'
+export { nameOf, type OsvNfsOptions, osvNfsOptions } from './osv-nfs.ts'
 export type {
   HostsEntry,
   Ipv4Address,

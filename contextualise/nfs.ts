@@ -3,6 +3,7 @@
 import { isIP } from 'node:net'
 import { LeetError, usageError } from '../common/index.ts'
 import { isAbsolutePath, isHostName, isWithin } from './checks.ts'
+import { osvNfsOptions } from './osv-nfs.ts'
 import type { SeedMount } from './seed.ts'
 
 /** One export of a server, to be mounted in guests. */
@@ -14,16 +15,22 @@ export interface NfsMount {
   /** Where it is mounted. */
   readonly path: string
   readonly version: 3 | 4
-  /** Further options of nfs(5), without those that say version, server or client. */
+  /** Further options of nfs(5), without those that say version, server or client; for OSv also its client's own. */
   readonly options: readonly string[]
 }
+
+/** Whose NFS client mounts: options and versions are its. */
+export type NfsClient = 'linux' | 'osv'
 
 /** Options in a mount table that `NfsMount` has fields for, or that concern that node or that mount point alone. */
 const NODE_OPTIONS =
   /^(?:vers=|minorversion=|addr=|clientaddr=|mountaddr=|mountvers=|mountport=|mountproto=|local_lock=|relatime$|noatime$|nodiratime$|nosuid$|nodev$|rw$)/
 
-/** Parses `--mount`; `where` names the option in the refusal (exit status 2). NFS version 4 unless `vers=3` is among the options. */
-export function parseNfsMount(text: string, where: string): NfsMount {
+/**
+ * Parses `--mount`; `where` names the option in the refusal (exit status 2). NFS version 4 unless `vers=3` is among the options;
+ * OSv has version 3 alone, and what its client does not know is refused.
+ */
+export function parseNfsMount(text: string, where: string, client: NfsClient = 'linux'): NfsMount {
   const refuse = (why: string) =>
     usageError(
       `"${text.slice(0, 120)}" is not a mount: ${why}`,
@@ -45,19 +52,21 @@ export function parseNfsMount(text: string, where: string): NfsMount {
   if (!isAbsolutePath(path)) throw refuse(`"${path}" is not an absolute path`)
   const options = optionText.split(',').filter((option) => option !== '')
   for (const option of options) {
-    if (!/^[a-z][a-z0-9_]*(=[A-Za-z0-9_.:/-]+)?$/.test(option))
+    const name = client === 'osv' ? /^[a-z][a-z0-9_-]*/ : /^[a-z][a-z0-9_]*/
+    if (!/^(=[A-Za-z0-9_.:/-]+)?$/.test(option.replace(name, '')) || !name.test(option))
       throw refuse(`"${option}" is not an option of nfs(5)`)
   }
   const said = options.filter((option) => /^(nfs)?vers=/.test(option)).at(-1)
-  const version = said === undefined ? 4 : majorVersion(said.split('=')[1] as string)
+  const usual = client === 'osv' ? 3 : 4
+  const version = said === undefined ? usual : majorVersion(said.split('=')[1] as string)
   if (version === undefined) throw refuse(`"${said}" is neither version 3 nor 4`)
-  return {
-    server,
-    directory,
-    path,
-    version,
-    options: options.filter((option) => !/^(nfs)?vers=/.test(option)),
+  const further = options.filter((option) => !/^(nfs)?vers=/.test(option))
+  if (client === 'osv') {
+    if (version !== 3) throw refuse(`"${said}" is not to be had, OSv speaks NFS version 3`)
+    const [unknown] = osvNfsOptions(further).unknown
+    if (unknown !== undefined) throw refuse(`OSv’s NFS client cannot be told "${unknown}"`)
   }
+  return { server, directory, path, version, options: further }
 }
 
 function majorVersion(text: string): 3 | 4 | undefined {

@@ -5,6 +5,7 @@
 import { isIPv4 } from 'node:net'
 import { LeetError } from '../common/index.ts'
 import { isWithin, netmask } from './checks.ts'
+import { nameOf, osvNfsOptions } from './osv-nfs.ts'
 import type { Seed, SeedFile, SeedMount, SeedUser } from './seed.ts'
 
 /**
@@ -74,21 +75,6 @@ interface OsvNfsMount {
   readonly options: readonly string[]
 }
 
-/** Options of mount(8) that describe what OSv's NFS client does anyway (libnfs, NFSv3 over TCP, read and write). */
-const IMPLIED_NFS_OPTIONS: ReadonlySet<string> = new Set([
-  'defaults',
-  'rw',
-  'hard',
-  'tcp',
-  'proto=tcp',
-  'mountproto=tcp',
-  'vers=3',
-  'nfsvers=3',
-  'nolock',
-  'port=2049',
-  'sec=sys',
-])
-
 const ONLY_TMP = 'on a read-only image OSv can write under /tmp only'
 
 type Refuse = (field: string, why: string, hint?: string) => LeetError
@@ -119,16 +105,17 @@ function nfsMount({ source, path, type, options }: SeedMount, seed: Seed, refuse
       throw refuse(field, `"${text}" has a character that OSv's mount command cannot carry`)
     }
   }
-  const unknown = options.find((option) => !IMPLIED_NFS_OPTIONS.has(option))
-  if (unknown !== undefined) {
+  const { arguments: said, unknown } = osvNfsOptions(options)
+  if (unknown.length > 0) {
     throw refuse(
       field,
-      `OSv's NFS client does not know the option "${unknown}"`,
+      `OSv's NFS client does not know the option "${unknown[0]}"`,
       'leave it out for OSv guests',
     )
   }
   const { uid, gid } = seed.user ?? ({ uid: 0, gid: 0 } satisfies Partial<SeedUser>)
-  return { server, directory: directory.replace(/\/$/, ''), path, options: [`uid=${uid}`, `gid=${gid}`] }
+  const user = [`uid=${uid}`, `gid=${gid}`].filter((own) => !said.some((one) => nameOf(one) === nameOf(own)))
+  return { server, directory: directory.replace(/\/$/, ''), path, options: [...user, ...said] }
 }
 
 /** As OSv's own mount module writes it: `nfs://SERVER/export/?uid=1000&gid=1000`. */

@@ -48,6 +48,11 @@ export interface ProcessManager {
   listen(guest: number, host: string, options?: ListenOptions): Promise<ServiceAddress>
   /** The variables of PMI and PMIx that lead a local rank to `address`, which is how the guest sees the port. */
   environment(job: string, rank: number, address: ServiceAddress): Record<string, string>
+  /**
+   * Tells the ranks in a guest to end, as far as their protocol has words for it (PMIx): for guests in which nothing can be
+   * signalled. False when none of them will, since none was told or was about to end anyway.
+   */
+  endRanks(guest: number): boolean
 }
 
 const EMPTY = Buffer.alloc(0)
@@ -225,6 +230,13 @@ export function openProcessManager(options: ProcessManagerOptions): ProcessManag
       }
       return Object.assign({}, ...services.map((service) => service.environment(job.layout, rank, address)))
     },
+
+    endRanks(guest) {
+      const told = pmix.endRanks(guest)
+      if (told > 0) log.detail(`guest ${guest}: ${told} of its ranks are told to end`)
+      const ranks = [...jobs.values()].flatMap((job) => [...job.ranks.values()])
+      return told > 0 || ranks.some((rank) => rank.guest === guest && rank.leaving)
+    },
   }
 
   async function close(): Promise<void> {
@@ -310,6 +322,11 @@ class LiveRank implements RankConnection {
   /** Whether the rank may connect anew: it has finalised (a script may run a second MPI program). */
   get replaceable(): boolean {
     return this.#state === 'finalised'
+  }
+
+  /** Whether the rank has nothing left to do but to end. */
+  get leaving(): boolean {
+    return this.#state === 'finalised' || this.#state === 'aborted'
   }
 
   /** Ends what is left of the connection: MPICH 4.2 keeps it open after finalize. */

@@ -61,6 +61,10 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (session) log.detail(`in the session ${session.plan.jobId}`)
   else noteMesh(plan, settings, log)
+  if (settings.dryRun || settings.doNotLaunch) {
+    const { allowPlannedApi } = await import('../job/guest-api.ts')
+    await allowPlannedApi({ plan, settings, log })
+  }
   if (settings.dryRun) {
     const { dryRunText } = await import('./dry-run.ts')
     process.stdout.write(await dryRunText(plan, settings))

@@ -112,6 +112,7 @@ function readGuest(job: OptionReader): Settings['guest'] {
     bootRetries: job.get(GUESTS.bootRetries),
     hypervisor: readHypervisor(job),
     pinning: job.get(GUESTS.pinning),
+    insecureApi: job.get(GUESTS.insecureApi),
   }
 }
 

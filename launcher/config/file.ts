@@ -3,7 +3,7 @@
 import type { Document, LineCounter, Node, Pair, Scalar, YAMLMap } from 'yaml'
 import { LeetError } from '../../common/index.ts'
 import { nearest, type OptionSpec } from '../../mpi-bridge/index.ts'
-import type { ConfigFile, Said } from './sources.ts'
+import { type ConfigFile, isNegated, type Said } from './sources.ts'
 
 /** The options that a file may set. */
 export function configurable(table: readonly OptionSpec[]): OptionSpec[] {
@@ -11,11 +11,6 @@ export function configurable(table: readonly OptionSpec[]): OptionSpec[] {
     ({ commandLineOnly, means, noEffect, refused }) =>
       !commandLineOnly && !means && noEffect === undefined && refused === undefined,
   )
-}
-
-/** Whether a switch is said in files the other way round: `finalize-rescue: false` for `--no-finalize-rescue`. */
-export function isNegated({ key, flags, takes }: OptionSpec): boolean {
-  return takes.length === 0 && flags[0] === `no-${key.replaceAll('.', '-')}`
 }
 
 /** Reads the text of a file. `LEET_E_CONFIG` says with line and column what cannot be. */

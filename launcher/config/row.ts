@@ -2,8 +2,7 @@
 // Whoever reads an option has its row, and with it the type of what he gets: there is no other way to read one. Pure.
 import { usageError } from '../../common/index.ts'
 import { nearest, type OptionDefault, type OptionSpec } from '../../mpi-bridge/index.ts'
-import { isNegated } from './file.ts'
-import { type OptionSources, type Said, whatWasSaid } from './sources.ts'
+import { isNegated, type OptionSources, type Said, whatWasSaid } from './sources.ts'
 
 /** An option that becomes a `T`. */
 export interface Row<T> extends OptionSpec {

@@ -1,7 +1,8 @@
 // The JSON schema of leet.yaml, for editors, from the table of options. Pure.
 import type { OptionSpec } from '../../mpi-bridge/index.ts'
-import { configurable, isNegated } from './file.ts'
+import { configurable } from './file.ts'
 import { describeOption } from './row.ts'
+import { isNegated } from './sources.ts'
 
 type Schema = Readonly<Record<string, unknown>>
 

@@ -1,8 +1,8 @@
 // What `leet config` prints: each option with its value and where that came from. Pure.
 import type { OptionSpec } from '../../mpi-bridge/index.ts'
-import { configurable, isNegated } from './file.ts'
+import { configurable } from './file.ts'
 import { defaultOf } from './row.ts'
-import { type OptionSources, whatWasSaid } from './sources.ts'
+import { isNegated, type OptionSources, whatWasSaid } from './sources.ts'
 
 /** One line per value, in the order of the table; `files` are all that are looked for, the strongest first. */
 export function showConfig(

@@ -1,4 +1,5 @@
 // Who said what of an option: the command line before the environment, that before the files. Pure.
+import { usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec, type OptionWords } from '../../mpi-bridge/index.ts'
 
 /** One occurrence of an option. */
@@ -39,11 +40,20 @@ export function whatWasSaid(spec: OptionSpec, { flags, environment, files }: Opt
   return bySource[0] ?? []
 }
 
-// Of an option that may be repeated the variable has several, with blanks between them.
+/** Whether a switch is said in files and variables the other way round: `finalize-rescue: false` for `--no-finalize-rescue`. */
+export function isNegated({ key, flags, takes }: OptionSpec): boolean {
+  return takes.length === 0 && flags[0] === `no-${key.replaceAll('.', '-')}`
+}
+
+// Of an option that may be repeated the variable has several, with blanks between them. A switch is true or false, as in files.
 function fromEnvironment(spec: OptionSpec, environment: NodeJS.ProcessEnv): Said[] | undefined {
   const where = spec.environment
   const text = where === undefined ? undefined : environment[where]
   if (where === undefined || !text) return undefined
+  if (spec.takes.length === 0) {
+    if (text !== 'true' && text !== 'false') throw usageError('is either true or false', undefined, where)
+    return (text === 'true') === isNegated(spec) ? [] : [{ words: [], where, source: 'environment' }]
+  }
   const values = spec.repeats ? text.split(/\s+/).filter(Boolean) : [text]
   return values.map((value) => ({ words: [value], where, source: 'environment' }))
 }

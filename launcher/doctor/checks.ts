@@ -202,7 +202,8 @@ const CHECKS: readonly Check[] = [
     async look({ settings, user, workDir, here, allocation, ...limits }) {
       const plan = mountPlanner([workDir, user.home], here, allocation.jobId)
       const nodes = allocation.nodes.map(({ name }) => name)
-      const mounts = plan({ ...settings.mounts, workDirs: [workDir], user, nodes })
+      const client = settings.guest.kind === 'osv' ? 'osv' : 'linux'
+      const mounts = plan({ ...settings.mounts, client, workDirs: [workDir], user, nodes })
       await findNfsServers(mounts, soon(limits))
       const said = mounts.map((mount) =>
         mount.kind === 'nfs' ? `${mount.path} from ${mount.server}` : `${mount.path} from this node`,

@@ -12,12 +12,13 @@ import type { GuestImage } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 import { type EventListener, imageEvent } from './events.ts'
+import { checkOsvMounts } from './osv-mounts.ts'
 
 /** What an image is found or made for. */
 export interface ImageOrder {
   /** Programs that the guests must be able to run. */
   readonly programs: readonly string[]
-  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests' | 'staging'>
+  readonly plan: Pick<JobPlan, 'guestKind' | 'mounts' | 'programs' | 'guests' | 'network' | 'staging'>
   readonly settings: Settings
   readonly log: Log
   readonly onEvent: EventListener
@@ -75,13 +76,20 @@ async function diskImage(path: string, onEvent: EventListener): Promise<GuestIma
 }
 
 async function osvImage(
-  { plan, settings, log, onEvent, keep }: ImageOrder,
+  order: ImageOrder,
   programs: readonly string[],
   limits: ComposeLimits,
 ): Promise<GuestImage> {
-  const { composeOsvForPrograms } = await import('./image.ts')
+  const { plan, settings, log, onEvent, keep } = order
+  const { composeOsvForPrograms, findOsvBase } = await import('./image.ts')
+  const { allowGuestApi } = await import('./guest-api.ts')
   const { name, files, osvBase, osvCompat } = settings.image
-  if (name !== undefined) return osvDisk(name, onEvent)
+  if (name !== undefined) return osvDisk(name, order)
+  const base = await findOsvBase(osvBase, log)
+  const nameOfBase = `OSv base ${base.id}`
+  allowGuestApi({ tls: base.tls, name: nameOfBase }, order)
+  const { unknownToNfs } = await import('../images/osv/base.ts')
+  checkOsvMounts(plan.mounts, { name: nameOfBase, unknown: (names) => unknownToNfs(base, names) })
   const mountPoints = plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
   const roots = stageRoots(plan)
   const staged = roots.map(({ directory }) => directory)
@@ -92,7 +100,7 @@ async function osvImage(
     oneEach && roots.length > 0 ? E2FS_PROGRAMS.filter((one) => findE2fs(one) === undefined) : []
   const workDisk = oneEach && missing.length === 0
   const image = await composeOsvForPrograms(
-    { programs, files, base: osvBase, compat: osvCompat, mountPoints, staged, workDisk },
+    { programs, files, base, compat: osvCompat, mountPoints, staged, workDisk },
     limits,
   )
   if (missing.length > 0 && readsExt4(image.base)) {
@@ -128,7 +136,7 @@ function hasOwnPath(links: OsvImage['links'], directory: string): boolean {
 
 // Nothing is known of such an image but that it boots: its REST server may have no TLS, and of the tools that mount NFS OSv
 // has had one for years.
-async function osvDisk(name: string, onEvent: EventListener): Promise<GuestImage> {
+async function osvDisk(name: string, order: ImageOrder): Promise<GuestImage> {
   const path = resolve(name)
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
     throw usageError(
@@ -137,10 +145,13 @@ async function osvDisk(name: string, onEvent: EventListener): Promise<GuestImage
       '--image',
     )
   }
+  const { allowGuestApi } = await import('./guest-api.ts')
+  allowGuestApi({ tls: false, name }, order)
+  checkOsvMounts(order.plan.mounts, { name, unknown: (names) => names.filter((each) => each === 'readonly') })
   const { openDiskImage } = await import('../images/disk-image.ts')
   const disk = realpathSync(path)
   const { format } = openDiskImage(disk)
-  onEvent(imageEvent(disk, [disk]))
+  order.onEvent(imageEvent(disk, [disk]))
   const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }
   return { kind: 'osv', disk, format, mountTool: 'mount-fs.so', ...nothing }
 }

@@ -7,7 +7,6 @@ import type { ImageFile, LinuxImage } from '../images/image.ts'
 import { composeLinuxImage } from '../images/linux.ts'
 import { importOsvBase, type OsvBase, openOsvBase, osvStore } from '../images/osv/base.ts'
 import { composeOsvImage, type OsvImage } from '../images/osv/compose.ts'
-import type { ImageStore } from '../images/store.ts'
 
 /** What an image is to be made of, in the user's words. */
 export interface ImageWishes {
@@ -66,8 +65,7 @@ export interface OsvImageWishes {
   readonly programs: readonly string[]
   /** `SRC[:DST]` each. */
   readonly files: readonly string[]
-  /** Id of a base, or the directory that OSv's build wrote; undefined: the base imported last. */
-  readonly base: string | undefined
+  readonly base: OsvBase
   readonly compat: boolean
   /** Directories on which the guest mounts something. */
   readonly mountPoints: readonly string[]
@@ -83,24 +81,25 @@ export async function composeOsvForPrograms(
   { log }: WaitLimits & { readonly log: Log },
 ): Promise<OsvImage> {
   const directory = process.cwd()
-  const store = osvStore(process.env)
   return composeOsvImage(
     {
       programs: wishes.programs,
       files: wishes.files.map((file) => parseFile(file, directory)),
       env: process.env,
       directory,
-      base: await findOsvBase(store, wishes.base, log),
+      base: wishes.base,
       mountPoints: wishes.mountPoints,
       staged: wishes.staged,
       workDisk: wishes.workDisk,
       ...(wishes.compat ? {} : { compat: false as const }),
     },
-    { store, log },
+    { store: osvStore(process.env), log },
   )
 }
 
-async function findOsvBase(store: ImageStore, word: string | undefined, log: Log): Promise<OsvBase> {
+/** A base by its id, or the directory that OSv's build wrote; undefined: the base imported last. */
+export async function findOsvBase(word: string | undefined, log: Log): Promise<OsvBase> {
+  const store = osvStore(process.env)
   if (word === undefined || !word.includes('/')) return openOsvBase(store, word)
   const { base, lacks } = await importOsvBase(resolve(word), { store })
   for (const sentence of lacks) log.detail(sentence)

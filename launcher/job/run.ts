@@ -101,7 +101,7 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
   let secrets: JobSecrets = { kind: 'host' }
   if (boots) {
     image = await findImage({ ...order, programs })
-    secrets = await makeSecrets(plan, image, log)
+    secrets = await makeSecrets(plan, image)
   }
   const held = order.session && { access: order.session.access, guests: heldGuestsOf(order.session) }
   const { signal, onAgentSignal } = endSignal(order)

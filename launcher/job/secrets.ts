@@ -1,12 +1,11 @@
 // The secrets of a job, made anew for each, and what of them leads into its guests.
 import { randomBytes } from 'node:crypto'
-import type { Log } from '../../common/index.ts'
 import type { GuestAccess, GuestImage, GuestSecrets } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 
 /** Keys and certificates for guests that boot this image, and for what joins their nodes. */
-export async function makeSecrets(plan: JobPlan, image: GuestImage, log: Log): Promise<GuestSecrets> {
-  const ofGuests = await guestSecrets(plan, image, log)
+export async function makeSecrets(plan: JobPlan, image: GuestImage): Promise<GuestSecrets> {
+  const ofGuests = await guestSecrets(plan, image)
   return plan.network.mode === 'mesh'
     ? { ...ofGuests, mesh: randomBytes(32).toString('base64url') }
     : ofGuests
@@ -22,20 +21,9 @@ export function accessOf(secrets: GuestSecrets): GuestAccess {
   return { kind: 'osv', ...(tls ? { tls: { ca: tls.ca, client: tls.client } } : {}) }
 }
 
-async function guestSecrets(
-  { jobId, guests, network }: JobPlan,
-  image: GuestImage,
-  log: Log,
-): Promise<GuestSecrets> {
+async function guestSecrets({ jobId, guests }: JobPlan, image: GuestImage): Promise<GuestSecrets> {
   if (image.kind === 'osv') {
-    if (!image.tls) {
-      log.warn(
-        network.mode === 'bridge'
-          ? `the OSv base has no TLS: whoever reaches the bridge ${network.bridge} may control the guests; OSv built with libssl would be protected`
-          : 'the OSv base has no TLS: every user of this node may control the guests by the ports that lead to them; prefer --network bridge=NAME, which has none, or OSv built with libssl',
-      )
-      return { kind: 'osv' }
-    }
+    if (!image.tls) return { kind: 'osv' }
     const { makeJobCertificates } = await import('../../mpi-bridge/index.ts')
     const { ca, client, server } = makeJobCertificates()
     return { kind: 'osv', tls: { ca, client, servers: guests.map(({ name }) => server(name)) } }

@@ -118,6 +118,6 @@ function describe({ name, address, port }: NfsServer): string {
 }
 
 function portOf({ options }: NfsMount): number {
-  const said = options.find((option) => option.startsWith('port='))
-  return said === undefined ? NFS_PORT : Number(said.slice('port='.length))
+  const said = options.findLast((option) => /^(nfs)?port=/.test(option))
+  return said === undefined ? NFS_PORT : Number(said.slice(said.indexOf('=') + 1))
 }

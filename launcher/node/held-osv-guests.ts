@@ -135,7 +135,11 @@ class HeldOsvGuest implements NodeGuest {
     onState('ready')
   }
 
-  async openChannel(listener: RankListener): Promise<OsvChannel> {
+  async openChannel(
+    listener: RankListener,
+    _limits: WaitLimits,
+    askToEnd: () => boolean,
+  ): Promise<OsvChannel> {
     const { scope } = this
     // The last that is done with it: by then the channel has ended what still ran.
     scope.onEnd('what is told of its end', () => this.#tellLoss())
@@ -158,6 +162,7 @@ class HeldOsvGuest implements NodeGuest {
         if (event.kind === 'lost' || isKilled(event)) this.#poweredOff = true
         listener(event)
       },
+      askToEnd,
       log: this.#context.log,
       compat: this.#context.image.compat,
       nonce: randomBytes(8).toString('hex'),

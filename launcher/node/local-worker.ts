@@ -92,7 +92,8 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
   function channelOf(guest: NodeGuest, limits: WaitLimits): Promise<ControlChannel> {
     const known = channels.get(guest.index)
     if (known) return known
-    const opened = guest.openChannel((event) => onRankEvent(guest, event), limits)
+    const askToEnd = () => processManager().endRanks(guest.index)
+    const opened = guest.openChannel((event) => onRankEvent(guest, event), limits, askToEnd)
     channels.set(guest.index, opened)
     return opened
   }

@@ -34,8 +34,11 @@ export interface NodeGuest {
   collect?(limits: WaitLimits): Promise<void>
   /** Brings what was read into the user's directories: also what came before `collect` failed. */
   merge?(): Promise<void>
-  /** Opens the way to its ranks; once per guest. It is closed when the guest's scope ends. */
-  openChannel(listener: RankListener, limits: WaitLimits): Promise<ControlChannel>
+  /**
+   * Opens the way to its ranks; once per guest. It is closed when the guest's scope ends. `askToEnd` is for guests in which
+   * nothing can be signalled: it has ranks end by themselves, and gives false when none of them will.
+   */
+  openChannel(listener: RankListener, limits: WaitLimits, askToEnd: () => boolean): Promise<ControlChannel>
   /** Resolves with the reason when the guest is gone without having been told to. */
   readonly lost: Promise<LeetError>
   /** Its channel says by itself why the guest was lost; `lost` need not be waited for. */

@@ -17,6 +17,7 @@ import { osvSeed, type Seed, type SeedFile, type SeedMount, seedIso } from '../.
 import {
   isSeedFailure,
   isServing,
+  mountedAt,
   type OsvChannel,
   type OsvRest,
   openOsvChannel,
@@ -230,12 +231,15 @@ class OsvGuest implements NodeGuest {
       work: this.#disk?.path,
     })
     const serving = Promise.withResolvers<void>()
+    const mounted = new Set<string>()
     const machine = await start(this.#placement ? { ...spec, placement: this.#placement } : spec, {
       ...parts,
       onConsoleLine: (line) => {
         if (isProgress(line)) watch.progress()
         if (isSeedFailure(line)) scope.fail(this.#error('did not apply its seed', line))
         if (isServing(line)) serving.resolve()
+        const path = mountedAt(line)
+        if (path !== undefined) mounted.add(path)
         if (line.startsWith(UNMOUNTED)) this.#unmounted = true
       },
     })
@@ -248,7 +252,7 @@ class OsvGuest implements NodeGuest {
     this.#rest.prepare()
     // All that asks it something hears that it is gone.
     machine.exited.then(({ error }) => scope.fail(error ?? this.#error('was stopped')))
-    const ready = this.#becomeReady(limits, serving.promise, watch)
+    const ready = this.#becomeReady(limits, serving.promise, mounted, watch)
     await waitFor(ready, limits, {
       what: 'the guest’s REST server',
       where: this.#guest.name,
@@ -267,10 +271,14 @@ class OsvGuest implements NodeGuest {
     return machine && { accelerator: this.#accelerator, whyEmulated: this.#whyEmulated, pid: machine.pid }
   }
 
-  async openChannel(listener: RankListener): Promise<OsvChannel> {
+  async openChannel(
+    listener: RankListener,
+    _limits: WaitLimits,
+    askToEnd: () => boolean,
+  ): Promise<OsvChannel> {
     this.#disk?.inUse()
     this.#channel = openOsvChannel({
-      ...{ scope: this.scope, listener, hasDisk: this.#disk !== undefined },
+      ...{ scope: this.scope, listener, askToEnd, hasDisk: this.#disk !== undefined },
       rest: this.#rest as OsvRest,
       log: this.#context.log,
       compat: this.#context.image.compat,
@@ -361,7 +369,12 @@ class OsvGuest implements NodeGuest {
     return workDirWay(this.#context.plan, this.#guest) === 'nfs'
   }
 
-  async #becomeReady(limits: WaitLimits, serving: Promise<void>, watch: BootWatch): Promise<void> {
+  async #becomeReady(
+    limits: WaitLimits,
+    serving: Promise<void>,
+    mounted: ReadonlySet<string>,
+    watch: BootWatch,
+  ): Promise<void> {
     const { plan } = this.#context
     const rest = this.#rest as OsvRest
     // QEMU accepts connections before its guest does, and a handshake that is given up costs an emulated guest as much as one
@@ -383,9 +396,10 @@ class OsvGuest implements NodeGuest {
     for (const mount of plan.mounts) {
       if (mount.kind !== 'nfs') continue
       const deadline = limits.deadline.within(MOUNT_MS)
-      // The mount point is there before the mount: empty, and on the read-only image without a time.
+      // An export may be empty, and the mount point is there before the mount: empty too, and on the read-only image without a
+      // time. mount-fs.so says on the console that it has mounted, mount-nfs.so says nothing.
       await this.#retry({ ...limits, deadline }, async (each) => {
-        if ((await rest.listDirectory(mount.path, each)).length > 0) return
+        if ((await rest.listDirectory(mount.path, each)).length > 0 || mounted.has(mount.path)) return
         const { modified } = await rest.fileStatus(mount.path, each)
         if (modified === 0 || mount.path.startsWith('/tmp/'))
           throw this.#error(`shows nothing at ${mount.path}`)
@@ -518,7 +532,6 @@ function tlsFiles({ tls }: OsvSecrets, { index }: GuestPlan): SeedFile[] {
   return [file(TLS_FILES.ca, tls.ca), file(TLS_FILES.cert, cert), file(TLS_FILES.key, key)]
 }
 
-// OSv speaks NFS version 3 alone, whatever is best for other guests.
 function osvMount(
   mount: PlanMount & { kind: 'nfs' },
   servers: readonly NfsServer[],
@@ -529,7 +542,7 @@ function osvMount(
     source: `${isLoopback(address) ? nodeAddress : address}:${mount.directory}`,
     path: mount.path,
     type: 'nfs',
-    options: [],
+    options: mount.options,
     required: true,
   }
 }

@@ -114,6 +114,13 @@ export const GUESTS = {
     help: 'keep OSv guests, too, in a session of `leet up`: 31 starts of programs in each from boot to boot',
     default: { found: 'one job per boot' },
   }),
+  insecureApi: flag({
+    key: 'osv.insecure-api',
+    flags: 'insecure-guest-api',
+    environment: 'LEET_OSV_INSECURE_API',
+    help: 'boot OSv guests whose REST server has no TLS: whoever reaches its port controls the guest',
+    default: { found: 'they are refused' },
+  }),
 }
 
 /** Defaults of --boot-timeout and --boot-patience, in milliseconds. */

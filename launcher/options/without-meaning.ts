@@ -96,6 +96,7 @@ export const RULES: readonly Rule[] = [
   { option: IMAGE.osvBase, ...onHost },
   { option: IMAGE.osvCompat, ...onHost },
   { option: IMAGE.stage, ...onHost },
+  { option: GUESTS.insecureApi, ...onHost },
   { option: IMAGE.stageIn, ...onHost },
   { option: IMAGE.stageOnly, ...onHost },
   { option: IMAGE.stageOut, ...onHost },
@@ -153,6 +154,7 @@ export const RULES: readonly Rule[] = [
 
   { option: IMAGE.osvBase, guests: ['linux'], outcome: 'refuse', why: NO_OSV, instead: FOR_OSV },
   { option: IMAGE.osvCompat, guests: ['linux'], outcome: 'note', why: NO_OSV },
+  { option: GUESTS.insecureApi, guests: ['linux'], outcome: 'note', why: NO_OSV },
   { option: IMAGE.stage, ...ofLinux, why: 'Linux guests mount the working directory' },
   { option: IMAGE.stageIn, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
   { option: IMAGE.stageOnly, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
@@ -222,6 +224,7 @@ export const RULES: readonly Rule[] = [
   { option: GUESTS.bootTimeout, when: inSession, outcome: 'note', why: ARE_UP },
   { option: GUESTS.bootPatience, when: inSession, outcome: 'note', why: ARE_UP },
   { option: GUESTS.bootRetries, when: inSession, outcome: 'note', why: ARE_UP },
+  { option: GUESTS.insecureApi, when: inSession, outcome: 'note', why: ARE_UP },
   {
     option: GUESTS.session,
     guests: ['linux', 'osv'],

@@ -8,5 +8,7 @@ void leet_take_input(void);
 void leet_repeat_copies(void);
 /* `program`: an address in the program itself. */
 void leet_run_destructors(const void *program);
+/* Does not return in the main thread of a program that another thread of it has ended. */
+void leet_end_with_program(void);
 
 #endif

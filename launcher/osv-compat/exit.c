@@ -3,7 +3,7 @@
  * results in /tmp; a status that main returns appears only as `program X returned N`, without saying which of two ranks
  * it was. Here a program ends alone: what it has registered for its end runs (destructors.c), its streams are flushed,
  * what it wrote goes to the disk of the working directories, one line with the job's nonce, the rank and the status goes
- * to the console, and the calling thread ends. */
+ * to the console, and the calling thread ends; the main thread, if that is another one, where it waits next (waits.c). */
 #define _GNU_SOURCE
 #include "compat.h"
 #include "next.h"
@@ -27,11 +27,10 @@ static void save_files(void) {
 }
 
 /* One line, written at once: ranks of one guest share the console. Without a nonce nobody reads it. */
-static void report(int status) {
+static void say(int status) {
     const char *nonce = getenv("LEET_OSV_NONCE");
     const char *rank = getenv("LEET_OSV_RANK");
     char line[160];
-    save_files();
     if (!nonce || !rank)
         return;
     int length = snprintf(line, sizeof line, "leet-exit %.64s rank=%.16s status=%d\n", nonce, rank, status & 255);
@@ -42,6 +41,23 @@ static void report(int status) {
         if (written > 0)
             at += (int)written;
     }
+}
+
+static pthread_t main_thread;
+/* A program ends once, in whichever of its threads; the others need not know before all has been said. */
+static int ending, ended;
+
+static void report(int status) {
+    if (__atomic_exchange_n(&ending, 1, __ATOMIC_SEQ_CST))
+        return;
+    save_files();
+    say(status);
+    __atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
+}
+
+void leet_end_with_program(void) {
+    if (__atomic_load_n(&ended, __ATOMIC_ACQUIRE) && pthread_equal(pthread_self(), main_thread))
+        pthread_exit(NULL);
 }
 
 static int (*program_main)(int, char **, char **);
@@ -66,6 +82,7 @@ __attribute__((noreturn)) void _Exit(int status) {
 /* OSv calls main with two arguments (core/app.cc); Linux gives it the environment too. */
 static int reporting_main(int argc, char **argv, char **unset) {
     (void)unset;
+    main_thread = pthread_self();
     int status = program_main(argc, argv, environ);
     leet_run_destructors((const void *)program_main);
     fflush(NULL);

@@ -1,10 +1,14 @@
 // What guests mount, as values: what is asked for, what is known of the node, and what the plan of a job says of it.
-import type { MountInfo, NfsMount } from '../../contextualise/index.ts'
+import type { MountInfo, NfsClient, NfsMount } from '../../contextualise/index.ts'
 
 /** What every guest of a job mounts; `path` is where. */
 export type PlanMount =
   /** An export of an NFS server, whose name each node resolves. */
-  | ({ readonly kind: 'nfs' } & NfsMount)
+  | (NfsMount & {
+      readonly kind: 'nfs'
+      /** Somebody asked for it; else it is what the nodes have. */
+      readonly asked?: true
+    })
   /** A directory of the guest's own node, by 9p at the same path. */
   | { readonly kind: 'share'; readonly path: string }
 
@@ -46,6 +50,8 @@ export interface MountRequest {
   readonly shareBy: ShareWay
   /** Only what was asked for: home and working directory are not looked for. */
   readonly onlyAsked?: boolean
+  /** What mounts them. */
+  readonly client: NfsClient
   readonly workDirs: readonly string[]
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number; readonly home: string }
   /** Names of the nodes that have guests. */

@@ -5,8 +5,10 @@ import { usageError } from '../../common/index.ts'
 import {
   type MountInfo,
   mountOf,
+  type NfsClient,
   type NfsMount,
   nfsMountOf,
+  osvNfsOptions,
   parseNfsMount,
 } from '../../contextualise/index.ts'
 import {
@@ -21,7 +23,7 @@ import {
 
 /** Decides what guests mount, parents before what lies in them. Refuses, with a usage error, what cannot be. */
 export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[] {
-  const { shareBy, workDirs, user, nodes } = request
+  const { shareBy, client, workDirs, user, nodes } = request
   const asked = askedMounts(request, facts)
   if (request.onlyAsked) return asked
   const wanted = [...new Set([...workDirs, user.home])].filter((path) => !isMounted({ mounts: asked }, path))
@@ -29,11 +31,13 @@ export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[
 
   const found = new Map<string, PlanMount>()
   for (const { nfs } of places) {
-    if (nfs && !isMounted({ mounts: asked }, nfs.path)) found.set(nfs.path, { kind: 'nfs', ...nfs })
+    if (nfs && !isMounted({ mounts: asked }, nfs.path))
+      found.set(nfs.path, { kind: 'nfs', ...fitting(nfs, client) })
   }
   // A path that leads there by a symbolic link is mounted too, unless the link itself is on what is mounted.
   for (const { path, alias } of places) {
-    if (alias && !isMounted({ mounts: [...found.values()] }, path)) found.set(path, { kind: 'nfs', ...alias })
+    if (alias && !isMounted({ mounts: [...found.values()] }, path))
+      found.set(path, { kind: 'nfs', ...fitting(alias, client) })
   }
   const shared = places
     .filter(({ path, nfs, everywhere }) => !nfs && (everywhere || workDirs.includes(path)))
@@ -66,10 +70,15 @@ const OWN_OF_GUEST = [
   ...['/usr/bin', '/usr/lib', '/usr/lib64', '/usr/sbin'],
 ]
 
-function askedMounts({ wishes, user, nodes }: MountRequest, facts: MountFacts): PlanMount[] {
+function askedMounts({ wishes, user, nodes, client }: MountRequest, facts: MountFacts): PlanMount[] {
   const byPath = new Map<string, { mount: NfsMount; source: string }>()
   for (const { text, where, source } of wishes) {
-    const mount = parseNfsMount(fillIn(text, user, facts.batchJob, where), where)
+    const filled = fillIn(text, user, facts.batchJob, where)
+    // What files and variables say suits every job, so that of their options those count that its guests know.
+    const mount =
+      source === 'command line'
+        ? parseNfsMount(filled, where, client)
+        : fitting(parseNfsMount(filled, where), client)
     checkMountPoint(mount.path, where)
     if (byPath.get(mount.path)?.source === source) {
       throw usageError(`two mounts are asked for at ${mount.path}`, undefined, where)
@@ -83,7 +92,14 @@ function askedMounts({ wishes, user, nodes }: MountRequest, facts: MountFacts): 
     }
     byPath.set(mount.path, { mount, source })
   }
-  return [...byPath.values()].map(({ mount }) => ({ kind: 'nfs', ...mount }))
+  return [...byPath.values()].map(({ mount }) => ({ kind: 'nfs', asked: true, ...mount }))
+}
+
+/** A mount that was not made for OSv, as its client can have it: version 3, and the options that it knows. */
+function fitting(mount: NfsMount, client: NfsClient): NfsMount {
+  if (client === 'linux') return mount
+  const options = mount.options.filter((option) => osvNfsOptions([option]).unknown.length === 0)
+  return { ...mount, version: 3, options }
 }
 
 /** Puts in what the placeholders stand for. */

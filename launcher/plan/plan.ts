@@ -212,7 +212,8 @@ function mountsOf(
 ): readonly PlanMount[] {
   if (guest.kind === 'host') return []
   const workDirs = programs.map(({ workDir }) => workDir)
-  const request = { ...wishes, workDirs, user, nodes: nodes.map(({ name }) => name) }
+  const nodeNames = nodes.map(({ name }) => name)
+  const request = { ...wishes, client: guest.kind, workDirs, user, nodes: nodeNames }
   const mounts = planMounts(request)
   // What is carried has its own path: a mount would hide it, and programs of such guests cannot use NFS.
   const facts = { mounts, programs, staging }

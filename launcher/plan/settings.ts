@@ -85,6 +85,8 @@ export interface Settings {
     readonly bootRetries: number
     readonly hypervisor: Hypervisor
     readonly pinning: Pinning
+    /** OSv guests may have a REST server without TLS. */
+    readonly insecureApi: boolean
   }
   /** Name of a session, or `none`; undefined: that of the job, if there is one. */
   readonly session: string | undefined

@@ -85,7 +85,7 @@ async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
   }
   try {
     const image = await findImage({ ...order, log, cancel: ending, keep: true })
-    const secrets = await makeSecrets(plan, image, log)
+    const secrets = await makeSecrets(plan, image)
     const limits = { deadline: Deadline.after(plan.limits.boot), signal: ending }
     const nodes = await openNodes(
       {

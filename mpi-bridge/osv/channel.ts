@@ -28,6 +28,11 @@ export interface OsvChannelOptions extends ChannelOptions {
   readonly nonce: string
   /** False for ranks that read NFS directly: one rank a guest, and one run a boot. True unless told. */
   readonly newProgram?: boolean
+  /**
+   * Has ranks end by themselves, as far as their process manager can, since nothing can be signalled; false when none of
+   * them will. Without it none does.
+   */
+  readonly askToEnd?: () => boolean
   /** Whether the guest has a disk of libext's, which is for one rank alone. */
   readonly hasDisk?: boolean
   /** Starts that the guest has seen since it booted, and who hears of each one more before it is made. */
@@ -64,6 +69,8 @@ const POLL = { compat: 2000, plain: 250 } as const
 const CONSOLE_LAG = 2000
 /** So many requests in a row must fail before a guest counts as lost. */
 const FAILURES = 3
+/** Milliseconds between two looks at whether a rank that was asked to end has. */
+const LEAVING_POLL = 50
 const CRASH_LINES = 40
 const CRASH_LINE = 1000
 /** A guest that is about to end says no more than this, in bytes, and does so within this time, in milliseconds. */
@@ -115,6 +122,10 @@ class Channel implements OsvChannel {
   readonly #held: HeldEvent[] = []
   readonly #gone = Promise.withResolvers<void>()
   #queue: Promise<void> = Promise.resolve()
+  /** Calls of `start` that are at work. */
+  #startingCalls = 0
+  /** Ranks were asked to end by themselves. */
+  #asked = false
   /** The guest is being ended, and this settles when it has been asked for the last time. */
   #leaving: Promise<void> | undefined
   #paused = false
@@ -135,9 +146,11 @@ class Channel implements OsvChannel {
   }
 
   start(ranks: readonly RankStart[]): Promise<void> {
-    const turn = this.#queue.then(async () => {
+    this.#startingCalls++
+    const work = async () => {
       for (const rank of ranks) await this.#startRank(rank)
-    })
+    }
+    const turn = this.#queue.then(work).finally(() => this.#startingCalls--)
     this.#queue = turn.catch(() => {})
     return turn
   }
@@ -151,12 +164,15 @@ class Channel implements OsvChannel {
   }
 
   signal(rank: number | 'all', signal: NodeJS.Signals): void {
-    if (signal === 'SIGKILL' && rank === 'all')
-      void this.#powerOff({ deadline: Deadline.after(this.#timeout) })
-    else
-      this.#options.log.detail(
-        `${this.#guest}: ${signal} cannot be sent into OSv; SIGKILL to all ranks powers the guest off`,
-      )
+    const ends = rank === 'all' && (signal === 'SIGTERM' || signal === 'SIGKILL')
+    if (!ends) {
+      this.#options.log.detail(`${this.#guest}: ${signal} cannot be sent into OSv`)
+      return
+    }
+    // A guest in which nothing runs stays whole: what its ranks wrote is still to be had from it.
+    if (this.#startingCalls === 0 && this.#running().length === 0) return
+    if (signal === 'SIGTERM' && this.#options.askToEnd?.()) this.#asked = true
+    else void this.#powerOff({ deadline: Deadline.after(this.#timeout) })
   }
 
   pause(): void {
@@ -194,7 +210,7 @@ class Channel implements OsvChannel {
       this.#liveOn()
       if (read.before !== '') this.#output(Buffer.from(read.before, 'latin1'))
       const rank = this.#ranks.get(read.rank)
-      if (rank) this.#ended(rank, { kind: 'exit', status: read.status })
+      if (rank) void this.#exited(rank, { kind: 'exit', status: read.status })
     } else if (this.#lastWords.length > 0 || LAST.has(read.kind)) this.#keepLastWord({ piece, read })
     else if (this.#isOutput(read)) this.#outputPiece(piece)
   }
@@ -491,6 +507,27 @@ class Channel implements OsvChannel {
       // OSv says nothing of a main that returned 0.
       for (const [i, rank] of ranks.entries()) this.#ended(rank, { kind: 'exit', status: told[i] ?? 0 })
     }
+  }
+
+  /**
+   * A rank has said that it ends. One that was asked to may do so in a thread of its MPI library, and only that thread ends
+   * then: while the program's own goes on, the rank has not ended.
+   */
+  async #exited(rank: Rank, end: RankEnd): Promise<void> {
+    const { rest } = this.#options
+    try {
+      while (
+        this.#asked &&
+        rank.thread !== undefined &&
+        !(await rest.finished(rank.thread, this.#limits()))
+      ) {
+        await pause(LEAVING_POLL, this.#ending.signal)
+      }
+    } catch {
+      // The guest is ending: then that is the end of the rank.
+      return
+    }
+    this.#ended(rank, end)
   }
 
   #ended(rank: Rank, end: RankEnd): void {

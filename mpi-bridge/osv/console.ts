@@ -47,6 +47,9 @@ const BOOT: readonly RegExp[] = [/^VFS: /, /^ROFS: /, /^random: /, /^\[[IDWE]\/\
 // modules/httpserver-api/routes.cc and core/elf.cc
 const NOT_STARTED: readonly RegExp[] = [/^exception was caught for \//, /^could not load \S/]
 
+/** tools/mount/mount-fs.cc */
+const MOUNTED = /^Mounted nfs:\/\/\S+ at (\/\S*)$/
+
 // In this order: the random generator has gathered enough; somebody who is not of the job knocked at the server; a static
 // program or its C library asked the kernel for what it does not have (linux.cc), and was told the same; mount-fs.so, which
 // the seed started, tells of a mount, which may be in use by then.
@@ -54,7 +57,7 @@ const CHATTER: readonly RegExp[] = [
   /^random: device unblocked\.$/,
   /^handshake with \S+ failed: /,
   /^syscall\(\): unimplemented system call \d+$/,
-  /^Mounted nfs:\/\/\S+ at \/\S*$/,
+  MOUNTED,
 ]
 
 // tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it.
@@ -68,6 +71,11 @@ export function isSeedFailure(line: string): boolean {
 /** Whether a line says that the REST server is there; by then the seed was handled. */
 export function isServing(line: string): boolean {
   return readConsoleLine(line, '').kind === 'ready'
+}
+
+/** Where a file system of an NFS server has been mounted, when a line says so. */
+export function mountedAt(line: string): string | undefined {
+  return MOUNTED.exec(line)?.[1]
 }
 
 /** Says what a line is. `nonce` is the job's, as given to the compatibility library. */

@@ -5,6 +5,8 @@
 export const Status = {
   SUCCESS: 0,
   ERROR: -1,
+  /** Sent as an event: Open MPI's handlers end the rank that hears it. */
+  PROC_ABORTED: -7,
   UNPACK_FAILURE: -20,
   TIMEOUT: -24,
   UNREACHABLE: -25,

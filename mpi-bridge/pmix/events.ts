@@ -115,6 +115,18 @@ export class Events {
     while (this.kept.length > MAX_KEPT || bytes > MAX_KEPT_BYTES) bytes -= this.kept.shift()?.bytes ?? bytes
   }
 
+  /** Has the clients in a guest end, as far as they have a handler for the end of others; gives how many were told. */
+  end(guest: number): number {
+    let told = 0
+    for (const listener of this.registrations.keys()) {
+      const event = endingEvent(listener.proc.nspace, guest)
+      if (!this.concerns(listener, event)) continue
+      listener.sendEvent(encodeEvent(event, listener.format))
+      told++
+    }
+    return told
+  }
+
   private concerns(listener: Listener, event: PmixEvent): boolean {
     const registration = this.registrations.get(listener)
     if (!registration || sameProc(listener.proc, event.source) || !inRange(listener, event)) return false
@@ -127,6 +139,16 @@ export class Events {
     if (!wanted || happened.length === 0) return true
     return wanted.some((one) => happened.some((other) => covers(one, other) || covers(other, one)))
   }
+}
+
+/**
+ * The event that ends a rank by its MPI library's own hand, as if all of its job had failed. Any error does for the default
+ * handler of Open MPI 4.1; Open MPI 5.0 asks for this one.
+ */
+function endingEvent(nspace: string, guest: number): PmixEvent {
+  const all: Proc = { nspace, rank: RANK_WILDCARD }
+  const affected: Info = { key: Attribute.AFFECTED_PROC, flags: 0, type: Type.PROC, data: all }
+  return { status: Status.PROC_ABORTED, source: all, guest, range: Range.LOCAL, infos: [affected] }
 }
 
 /** The message with tag 0 that tells a client of an event. */

@@ -122,7 +122,7 @@ describeLab(
         expect(imported).toMatchObject({ status: 0 })
         const { uid, gid } = lab.users.alice
         await lab.run('node1', ['chown', '-R', `${uid}:${gid}`, cache])
-        for (const image of [[], ['--image', '/srv/project/osv.img']]) {
+        for (const image of [[], ['--insecure-guest-api', '--image', '/srv/project/osv.img']]) {
           const argv = words(SYSTEM, ['--guest', 'osv', ...image, '-n', '2', './true'])
           const outcome = await lab.run('node1', argv, {
             ...asAlice(),

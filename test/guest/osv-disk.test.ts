@@ -32,7 +32,7 @@ describeOsv(
     })
     afterAll(() => place.remove())
     const run = (...argv: string[]) =>
-      leetMpirun(['--guest', 'osv', '--guest-memory', '256M', ...argv], {
+      leetMpirun(['--guest', 'osv', '--insecure-guest-api', '--guest-memory', '256M', ...argv], {
         cwd: place.directory,
         env: place.env,
       })

@@ -36,11 +36,16 @@ afterEach(async () => {
 })
 
 async function open(
-  options: SimulatedGuest & { log?: Log; requestTimeout?: number; startsBefore?: number } = {},
+  options: SimulatedGuest & {
+    log?: Log
+    requestTimeout?: number
+    startsBefore?: number
+    askToEnd?: () => boolean
+  } = {},
 ): Promise<Opened> {
   const events: RankEvent[] = []
   const waiting = new Set<() => void>()
-  const { compat = true, log = silentLog, requestTimeout, startsBefore } = options
+  const { compat = true, log = silentLog, requestTimeout, startsBefore, askToEnd } = options
   let channel: OsvChannel | undefined
   const guest = await OsvGuest.boot({
     ...options,
@@ -62,6 +67,7 @@ async function open(
     nonce: NONCE,
     ...(requestTimeout === undefined ? {} : { requestTimeout }),
     ...(startsBefore === undefined ? {} : { startsBefore }),
+    ...(askToEnd ? { askToEnd } : {}),
   })
   channel = opened
   cleanups.push(() => scope.end().then(() => guest.remove()))
@@ -332,6 +338,20 @@ describe('the channel into an OSv guest', () => {
     channel.resume()
     await until(ended(0))
     expect(events.map(({ kind }) => kind)).toEqual(['began', 'output', 'output', 'ended'])
+  })
+
+  it('does not take the end of another thread of a rank for its own', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'leet-osv-'))
+    cleanups.push(async () => rmSync(folder, { recursive: true }))
+    const { channel, until, text } = await open({ askToEnd: () => true })
+    const wait = `until [ -e ${folder}/go ]; do sleep 0.01; done`
+    const line = `leet-exit ${NONCE} rank=0 status=9`
+    await channel.start([script(0, `${wait}; echo '${line}'; echo goes on; exec sleep 60`)])
+    channel.signal('all', 'SIGTERM')
+    writeFileSync(join(folder, 'go'), '')
+    await until(() => text() === 'goes on\n')
+    channel.signal('all', 'SIGKILL')
+    expect(await until(ended(0))).toMatchObject({ end: { kind: 'signal', signal: 9 } })
   })
 
   it('powers the guest off when it is closed while ranks run', async () => {

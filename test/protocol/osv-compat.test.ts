@@ -56,6 +56,8 @@ const PROGRAM = `
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
@@ -68,6 +70,7 @@ static int zeroed(const void *object, size_t size) {
   for (size_t i = 0; i < size; i++) if (((const char *)object)[i]) return 0;
   return 1;
 }
+static void *ends(void *status) { _exit(atoi(status)); }
 int main(int argc, char **argv, char **envp) {
   const char *what = argv[1];
   if (!strcmp(what, "fcntl")) {
@@ -130,6 +133,10 @@ int main(int argc, char **argv, char **envp) {
     printf("not flushed "); exit(atoi(argv[2]));
   } else if (!strcmp(what, "_exit")) {
     printf("not flushed "); _exit(atoi(argv[2]));
+  } else if (!strcmp(what, "epoll_wait") || !strcmp(what, "poll")) {
+    pthread_t other; struct epoll_event event; int epoll = epoll_create1(0);
+    pthread_create(&other, NULL, ends, argv[2]);
+    for (;;) if (*what == 'e') epoll_wait(epoll, &event, 1, 1); else poll(NULL, 0, 1);
   } else if (!strcmp(what, "return")) {
     printf("%d ", envp != NULL && envp[0] != NULL); return atoi(argv[2]);
   }
@@ -247,10 +254,13 @@ describeWith(['cc'], 'the compatibility library of OSv guests', () => {
     // Linux flushes when the last thread of a process ends; OSv does not.
     ['_exit', '4', 'not flushed ', 'leet-exit n0nce rank=7 status=4\n'],
     ['return', '5', '1 ', 'leet-exit n0nce rank=7 status=5\n'],
+    // In another thread than the main one, which ends where it waits.
+    ['epoll_wait', '6', '', 'leet-exit n0nce rank=7 status=6\n'],
+    ['poll', '6', '', 'leet-exit n0nce rank=7 status=6\n'],
   ])('%s %s is told once', (way, status, stdout, stderr) => {
     const env = { LEET_OSV_NONCE: 'n0nce', LEET_OSV_RANK: '7' }
     const ended = run(['program', way, status], env, false)
-    expect([ended.stdout, ended.stderr]).toEqual([stdout, stderr])
+    expect([ended.stdout, ended.stderr, ended.signal]).toEqual([stdout, stderr, null])
   })
 
   it.each([

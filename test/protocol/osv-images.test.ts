@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { LeetError, silentLog } from '../../common/index.ts'
 import { readElf } from '../../launcher/images/formats/index.ts'
-import { importOsvBase, type OsvBase, openOsvBase } from '../../launcher/images/osv/base.ts'
+import { importOsvBase, type OsvBase, openOsvBase, osvBuildHasTls } from '../../launcher/images/osv/base.ts'
 import { composeOsvImage, type OsvImage, type OsvImageRequest } from '../../launcher/images/osv/compose.ts'
 import { ImageStore } from '../../launcher/images/store.ts'
 import { bufferSource } from '../support/byte-source.ts'
@@ -143,8 +143,10 @@ describeWith(['cc'], 'OSv images', () => {
     writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
     const elsewhere = new ImageStore(join(folder, 'poor'))
     const { base: poor, lacks } = await importOsvBase(build, { store: elsewhere })
+    const hasTls = osvBuildHasTls(build)
     writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
     expect(poor).toMatchObject({ tls: false, cloudInit: false })
+    expect([hasTls, osvBuildHasTls(build)]).toEqual([false, true])
     expect(poor.nfs).toBeUndefined()
     expect(lacks).toEqual([
       '/usr/mgmt/plugins/libhttpserver-api_file.so is missing: no files can be copied into guests or back, and mounts cannot be checked',

@@ -102,7 +102,11 @@ describe('an OSv guest of a session', () => {
   const enter = async ({ guests, scope }: Job) => {
     const [held] = (await guests.boot(scope, () => {}, limits())) as [NodeGuest]
     const events: RankEvent[] = []
-    const channel = await held.openChannel((event) => events.push(event), limits())
+    const channel = await held.openChannel(
+      (event) => events.push(event),
+      limits(),
+      () => false,
+    )
     const run = async (code: string) => {
       const { argv, workDir: cwd } = held.place?.(['/bin/sh', '-c', code], workDir) ?? { argv: [], workDir }
       await channel.start([

@@ -11,7 +11,7 @@ const described = 'export PMIX_BFROP_BUFFER_TYPE=PMIX_BFROP_BUFFER_FULLY_DESC'
 describeWith(['cc', 'pkg-config', 'mpicc.openmpi'], 'the PMIx library', () => {
   let programs: PmixPrograms
   beforeAll(async () => {
-    programs = await buildPmixPrograms([], true)
+    programs = await buildPmixPrograms([], ['pmix-client'])
   })
   afterAll(() => programs?.remove())
 

@@ -161,6 +161,17 @@ describe('the process manager', () => {
     ])
   })
 
+  it('knows whether a guest has ranks that will end by themselves', async () => {
+    await open()
+    const first = new Raw(port(0)).write(hello(0))
+    await first.answer()
+    expect(manager.endRanks(0)).toBe(false)
+    first.write('cmd=finalize\n')
+    await heard({ kind: 'finalised', rank: 0 })
+    expect([manager.endRanks(0), manager.endRanks(1)]).toEqual([true, false])
+    first.socket.destroy()
+  })
+
   it('reports an abort once, and nobody lost by it', async () => {
     await open()
     const client = new Raw(port(0)).write(`${hello(0)}cmd=abort exitcode=42 message=it is over\n`)

@@ -15,12 +15,14 @@ import { linuxGuests } from '../../launcher/node/linux-guests.ts'
 import type { GuestControl } from '../../launcher/node/node-network.ts'
 import { osvGuests } from '../../launcher/node/osv-guests.ts'
 import { thisUser } from '../../launcher/plan/facts.ts'
+import type { PlanMount } from '../../launcher/plan/mounts.ts'
 import type { GuestPlan, JobPlan } from '../../launcher/plan/plan.ts'
+import { startNullServer } from '../simulators/nfs-null.ts'
 import { describeWith } from '../support/needs.ts'
 import { openScope } from '../support/scope.ts'
 
 const OSV_IMAGE = {
-  ...{ kernel: '/kernel', disk: '/disk', compat: false, tls: false, mountTool: undefined },
+  ...{ kernel: '/kernel', disk: '/disk', compat: false, tls: false, mountTool: 'mount-fs.so' as const },
   ...{ programs: {}, links: [] },
 }
 const LINUX_IMAGE = { kernel: '/kernel', initrd: '/initrd', disk: '/disk' }
@@ -53,13 +55,13 @@ describeWith(['qemu-system-x86_64'], 'a guest that does not come up', () => {
     chmodSync(script, 0o755)
     process.env.PATH = `${folder}:${PATH}`
   }
-  const boot = async (retries: number, kind: 'osv' | 'linux' = 'osv') => {
+  const boot = async (retries: number, kind: 'osv' | 'linux' = 'osv', mounts: readonly PlanMount[] = []) => {
     const one: GuestPlan = { index: 0, name: 'leet-again-g0', node: 0, cpus: 1, memory: 2 ** 28, ranks: [0] }
     const plan = {
       jobId: 'again',
       guests: [one],
       nodes: [{ name: 'localhost' }],
-      mounts: [],
+      mounts,
       programs: [],
       staging: { when: 'auto', add: [] },
       network: { mode: 'user' },
@@ -115,6 +117,25 @@ describeWith(['qemu-system-x86_64'], 'a guest that does not come up', () => {
       'contextualised',
       'ready',
     ])
+  })
+
+  it('is one whose mount failed, and not one that has mounted an empty export', async () => {
+    const server = await startNullServer()
+    try {
+      const mount = { server: '127.0.0.1', directory: '/export', path: '/data', version: 3 } as const
+      const bootWith = (line: string) => {
+        simulate(`export LEET_SIMULATED_LINE='${line}'`)
+        return boot(0, 'osv', [{ kind: 'nfs', ...mount, options: [`port=${server.port}`] }])
+      }
+      const { states } = await bootWith('Mounted nfs://10.0.2.2/export/?uid=0&gid=0 at /data')
+      expect(states.at(-1)).toBe('ready mounts checked')
+      await expect(bootWith('Error in mount(): Bad address(14)')).rejects.toMatchObject({
+        code: 'LEET_E_OSV_GUEST',
+        message: expect.stringContaining('Error in mount(): Bad address(14)'),
+      })
+    } finally {
+      await server.close()
+    }
   })
 
   it('is an error when it hangs each time', async () => {

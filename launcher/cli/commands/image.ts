@@ -151,12 +151,12 @@ async function composeOsv(programs: readonly string[], flags: ComposeFlags): Pro
       `--${name}`,
     )
   }
-  const { composeOsvForPrograms } = await import('../../job/image.ts')
+  const { composeOsvForPrograms, findOsvBase } = await import('../../job/image.ts')
   const made = await composeOsvForPrograms(
     {
       programs,
       files: flags.file,
-      base: flags.osvBase,
+      base: await findOsvBase(flags.osvBase, log),
       compat: flags.osvCompat,
       mountPoints: flags.mountPoint.map((path) => checkMountPoint(path)),
       staged: [],

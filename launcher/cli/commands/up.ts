@@ -149,7 +149,9 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
   const job = circumstancesOf(settings, plan, { nodes: plan.nodes.length, directory: process.cwd() })
   for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (settings.dryRun) {
+    const { allowPlannedApi } = await import('../../job/guest-api.ts')
     const { dryRunText } = await import('../dry-run.ts')
+    await allowPlannedApi({ plan, settings, log })
     process.stdout.write(await dryRunText(plan, settings))
     return undefined
   }

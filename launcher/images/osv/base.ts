@@ -63,6 +63,13 @@ export function readsExt4({ entries }: Pick<OsvBase, 'entries'>): boolean {
   return entries.some(({ guest }) => guest === LIBEXT)
 }
 
+/** Which of these arguments the NFS client of a base does not know: its library has the name of each that it does. */
+export function unknownToNfs({ entries, files }: OsvBase, names: readonly string[]): string[] {
+  const library = entries.find((entry) => entry.kind === 'file' && /\/libnfs\.so[^/]*$/.test(entry.guest))
+  const bytes = library?.kind === 'file' ? readFileSync(join(files, library.file)) : Buffer.alloc(0)
+  return names.filter((name) => !bytes.includes(`\0${name}\0`))
+}
+
 /** Options of `importOsvBase`. */
 export interface ImportOptions {
   /** From `osvStore`. */
@@ -103,7 +110,7 @@ export async function importOsvBase(
   { store, variables = {} }: ImportOptions,
 ): Promise<ImportedBase> {
   const build = findBuild(resolve(directory))
-  const kernelPath = KERNELS.map((name) => join(build, name)).find((path) => existsSync(path)) as string
+  const kernelPath = kernelOf(build)
   const manifest = join(build, 'usr.manifest')
   const { contents, missing } = gather(
     parseManifest(readFileSync(manifest, 'utf8'), manifest),
@@ -134,6 +141,14 @@ export async function importOsvBase(
   const { lacks } = checked
   await store.remember(BUILDS, nameOfBuild(build), JSON.stringify({ stamp, id, lacks } satisfies Import))
   return { base: await openOsvBase(store, id), lacks }
+}
+
+/** Whether the REST server of a build, in the directory that OSv's build wrote, can speak TLS; nothing is imported. */
+export function osvBuildHasTls(directory: string): boolean {
+  const build = findBuild(directory)
+  const manifest = join(build, 'usr.manifest')
+  const { contents } = gather(parseManifest(readFileSync(manifest, 'utf8'), manifest), build, {})
+  return check(contents, readOsvKernel(kernelOf(build))).abilities.tls
 }
 
 /** What is remembered of an import, by the path of its build. */
@@ -239,6 +254,10 @@ function findBuild(directory: string): string {
     why: `${KERNELS.join(' or ')} and usr.manifest are not together in it`,
     hint: 'give the directory build/release.x64 of the OSv source tree',
   })
+}
+
+function kernelOf(build: string): string {
+  return KERNELS.map((name) => join(build, name)).find((path) => existsSync(path)) as string
 }
 
 function gather(

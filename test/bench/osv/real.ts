@@ -116,10 +116,18 @@ async function prepareByHand(work: string, line: readonly string[]): Promise<() 
     user: thisUser(process.env),
     planMounts: () => [],
   })
-  const { composeOsvForPrograms } = await import('../../../launcher/job/image.ts')
+  const { composeOsvForPrograms, findOsvBase } = await import('../../../launcher/job/image.ts')
   const limits = { deadline: Deadline.after(LIMIT_MS), log: silentLog }
   const composed = await composeOsvForPrograms(
-    { programs: ['true'], files: [], base, compat: true, mountPoints: [], staged: [work], workDisk: true },
+    {
+      programs: ['true'],
+      files: [],
+      base: await findOsvBase(base, silentLog),
+      compat: true,
+      mountPoints: [],
+      staged: [work],
+      workDisk: true,
+    },
     limits,
   )
   const image = { kernel: composed.kernel, disk: composed.disk, mountTool: composed.base.nfs }

@@ -3,6 +3,7 @@
 //   alone   MPI_Abort of MPI_COMM_SELF with the status: stock launchers end all ranks then, too
 //   exit    the status after MPI_Finalize
 //   leave   exit with the status without MPI_Finalize, while the others wait for a message
+//   wait    nothing: all write `waiting`, and wait for a message that never comes
 //   crash   a segmentation violation, while the others wait for a message
 #include <mpi.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@ int main(int argc, char **argv)
         // Past any handler that the MPI library may have installed.
         signal(SIGSEGV, SIG_DFL);
         raise(SIGSEGV);
+    }
+    if (!strcmp(way, "wait")) {
+        puts("waiting");
+        fflush(stdout);
     }
     if (strcmp(way, "exit"))
         MPI_Recv(&never, 1, MPI_INT, who, 99, MPI_COMM_WORLD, MPI_STATUS_IGNORE);

@@ -11,8 +11,11 @@ export interface PmixPrograms {
   remove(): void
 }
 
-/** Compiles MPI programs of this folder, and the client when `client` is set. */
-export async function buildPmixPrograms(names: readonly string[], client = false): Promise<PmixPrograms> {
+/** Compiles MPI programs of this folder, and clients of the library itself. */
+export async function buildPmixPrograms(
+  names: readonly string[],
+  clients: readonly string[] = [],
+): Promise<PmixPrograms> {
   const folder = mkdtempSync(join(tmpdir(), 'leet-pmix-'))
   const path = (name: string) => join(folder, name)
   const source = (name: string) => fileURLToPath(new URL(`${name}.c`, import.meta.url))
@@ -23,12 +26,12 @@ export async function buildPmixPrograms(names: readonly string[], client = false
   for (const name of names) {
     await compile(['mpicc.openmpi', '-O1', '-Wall', '-o', path(name), source(name)])
   }
-  if (client) {
+  for (const client of clients) {
     const flags = await runCommand(['pkg-config', '--cflags', '--libs', 'pmix'], {
       deadline: Deadline.after(10_000),
     })
     const words = flags.stdout.trim().split(/\s+/)
-    await compile(['cc', '-O1', '-Wall', '-o', path('pmix-client'), source('pmix-client'), ...words])
+    await compile(['cc', '-O1', '-Wall', '-o', path(client), source(client), ...words])
   }
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

@@ -8,11 +8,11 @@ import { stringify } from 'yaml'
 import { LeetError } from '../../../common/index.ts'
 import { OPTIONS } from '../../../launcher/cli/options.ts'
 import { readSettings } from '../../../launcher/cli/settings.ts'
-import { configurable, isNegated, parseConfig } from '../../../launcher/config/file.ts'
+import { configurable, parseConfig } from '../../../launcher/config/file.ts'
 import { configPaths, loadConfigs } from '../../../launcher/config/load.ts'
 import { configSchema } from '../../../launcher/config/schema.ts'
 import { showConfig } from '../../../launcher/config/show.ts'
-import { whatWasSaid } from '../../../launcher/config/sources.ts'
+import { isNegated, whatWasSaid } from '../../../launcher/config/sources.ts'
 import { type OptionSpec, parseCommandWords } from '../../../mpi-bridge/index.ts'
 
 const parse = (text: string, path = 'leet.yaml') => parseConfig(text, path, OPTIONS)
@@ -165,6 +165,19 @@ describe('leet.yaml', () => {
         expect(options.get(spec.key)?.map(({ words }) => words)).toEqual([[value]])
       }),
     )
+  })
+})
+
+describe('the variable of a switch', () => {
+  const said = (text: string) =>
+    whatWasSaid(specOf('osv.insecure-api'), {
+      ...{ flags: new Map(), files: [] },
+      environment: { LEET_OSV_INSECURE_API: text },
+    })
+  it('is true or false, as in files', () => {
+    expect(said('true')).toMatchObject([{ words: [], where: 'LEET_OSV_INSECURE_API' }])
+    expect(said('false')).toEqual([])
+    expect(() => said('no')).toThrow(expect.objectContaining({ code: 'LEET_E_USAGE' }))
   })
 })
 

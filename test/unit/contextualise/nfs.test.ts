@@ -53,6 +53,30 @@ describe('parseNfsMount', () => {
     }
   })
 
+  it.each([
+    ['nfs1:/home:/home', []],
+    ['nfs1:/home:/home:vers=3,ro,auto-traverse-mounts=0', ['ro', 'auto-traverse-mounts=0']],
+    ['nfs1:/home:/home:nfsvers=3,timeo=100,uid=5', ['timeo=100', 'uid=5']],
+  ])('parses %s for OSv', (text, options) => {
+    expect(parseNfsMount(text, '--mount', 'osv')).toMatchObject({ version: 3, options })
+  })
+
+  it.each([
+    ['vers=4.2', /"vers=4.2".*version 3/],
+    ['soft', /OSv.*"soft"/],
+    ['timeo=99', /OSv.*"timeo=99"/],
+    ['dircache=yes', /OSv.*"dircache=yes"/],
+    ['tcp-syncnt', /OSv.*"tcp-syncnt"/],
+  ])('refuses %s for OSv, as a usage error with the reason', (option, why) => {
+    const parse = () => parseNfsMount(`nfs1:/home:/home:${option}`, '--mount', 'osv')
+    expect(parse).toThrow(why)
+    expect(parse).toThrow(expect.objectContaining({ exitCode: 2 }))
+  })
+
+  it('knows the options of OSv’s client for OSv alone', () => {
+    expect(() => parseNfsMount('nfs1:/home:/home:tcp-syncnt=3', '--mount')).toThrow(/nfs\(5\)/)
+  })
+
   it('throws nothing but refusals', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-z:/[\],=.-]{0,40}$/)), (text) => {

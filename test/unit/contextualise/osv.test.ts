@@ -45,6 +45,14 @@ describe('osvSeed', () => {
     ])
   })
 
+  it('tells the NFS client what it knows, in its own words, and whose files it is to use', () => {
+    const options = ['ro', 'port=20490', 'uid=7', 'tcp-syncnt=3', 'hard']
+    const { userData } = osvSeed({ ...seed, mounts: [{ ...mount, options }] }, 'mount-fs.so')
+    expect(userData).toContain(
+      'nfs://10.77.1.2/export/data/?gid=1300&readonly&nfsport=20490&uid=7&tcp-syncnt=3',
+    )
+  })
+
   it('makes directories before it says the host name, with any name', () => {
     const directories = ['/tmp/leet/home/a b/ä', '/tmp/q?&#%25']
     const { userData } = osvSeed(checkSeed({ ...seed, mounts: [], directories }), undefined)
@@ -115,7 +123,7 @@ describe('osvSeed', () => {
     ],
     ['9p', { mounts: [{ ...mount, type: '9p' }] }, /NFS version 3 only/],
     ['NFS version 4', { mounts: [{ ...mount, type: 'nfs4' }] }, /NFS version 3 only/],
-    ['a read-only mount', { mounts: [{ ...mount, options: ['ro'] }] }, /"ro"/],
+    ['an option that its NFS client has not', { mounts: [{ ...mount, options: ['ro', 'soft'] }] }, /"soft"/],
     ['an IPv6 server', { mounts: [{ ...mount, source: '[fe80::1]:/x' }] }, /IPv4/],
     ['a server that the seed does not know', { mounts: [{ ...mount, source: 'nfs9:/x' }] }, /nfs9/],
     ['a source without export', { mounts: [{ ...mount, source: 'tag' }] }, /SERVER/],

@@ -543,6 +543,24 @@ describe('events', () => {
     expect(events(b)).toEqual([])
   })
 
+  it('tell the ranks in a guest to end, as far as they have a handler for that', () => {
+    const { world, ranks } = worldOf([[0, 1, 2, 3], [4]])
+    const [a, b, c, d, e] = ranks as [Client, Client, Client, Client, Client]
+    for (const client of [a, d, e]) register(client, [])
+    register(b, [Status.PROC_ABORTED])
+    d.send(Command.ABORT, (writer) => {
+      writer.pack(Type.STATUS).i32(3).pack(Type.STRING).string('its own end').pack(Type.SIZE).size(0)
+    })
+    expect(world.service.endRanks(0)).toBe(2)
+    const told = [[Status.PROC_ABORTED, RANK_WILDCARD, 'pmix.evproc']]
+    expect([a, b, c, d, e].map(events)).toEqual([told, told, [], [], []])
+    e.send(Command.DEREGISTER_EVENTS, (writer) => writer.pack(Type.STATUS).i32(DEFAULT_HANDLER))
+    expect(world.service.endRanks(1)).toBe(0)
+    // It is nothing of the past to who registers later.
+    register(c, [Status.PROC_ABORTED])
+    expect(events(c)).toEqual([])
+  })
+
   it.each(formats)('are written in the format of each listener: to %o', (format) => {
     const world = new World()
     const job = layoutOf('leet-job', [[0], [1]])

@@ -4,13 +4,13 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { abortReason, silentLog } from '../../../common/index.ts'
-import type { RankConnection, ServiceContext, WireUpService } from '../../../mpi-bridge/context.ts'
+import type { RankConnection, ServiceContext } from '../../../mpi-bridge/context.ts'
 import { type Answerer, CONTROLLER, type Exchange } from '../../../mpi-bridge/exchange.ts'
 import type { JobLayout, RankReport } from '../../../mpi-bridge/job.ts'
 import { createNameServer, type NameServer } from '../../../mpi-bridge/names.ts'
 import { Command, Status } from '../../../mpi-bridge/pmix/constants.ts'
 import { type Frame, FrameReader } from '../../../mpi-bridge/pmix/frames.ts'
-import { createPmixService } from '../../../mpi-bridge/pmix/service.ts'
+import { createPmixService, type PmixService } from '../../../mpi-bridge/pmix/service.ts'
 import {
   type Info,
   type Proc,
@@ -115,7 +115,7 @@ export interface WorldOptions {
 /** One agent's PMIx server, and clients of it. */
 export class World {
   readonly agents: Agents
-  readonly service: WireUpService
+  readonly service: PmixService
   readonly lines: string[] = []
   readonly #jobs = new Map<string, JobLayout>()
   readonly #live = new Set<string>()

@@ -1,8 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readConsoleLine, returnedStatuses } from '../../../mpi-bridge/osv/console.ts'
+import { mountedAt, readConsoleLine, returnedStatuses } from '../../../mpi-bridge/osv/console.ts'
 
 describe('a console line', () => {
+  it('says where NFS has been mounted', () => {
+    expect(mountedAt('Mounted nfs://10.0.0.1/x/?uid=1&gid=2&readonly at /data/a')).toBe('/data/a')
+    expect(mountedAt('Error in mount(): Bad address(14)')).toBeUndefined()
+  })
+
   it.each([
     ['leet-exit n0nce rank=7 status=3', { kind: 'exit', rank: 7, status: 3, before: '' }],
     ['no newlineleet-exit n0nce rank=0 status=0', { kind: 'exit', rank: 0, status: 0, before: 'no newline' }],

@@ -41,6 +41,7 @@ function plan({ table = TABLE, facts, wishes = [], ...request }: Case): PlanMoun
   return planMounts(
     {
       shareBy: 'auto',
+      client: 'linux',
       workDirs: ['/tmp/w'],
       user: { name: 'u', uid: 1000, gid: 100, home: '/root' },
       nodes: ['n0'],
@@ -193,6 +194,24 @@ describe('--mount', () => {
     const request = { wishes: ['localhost:/x:/d'], workDirs: ['/d'] }
     expect(brief(plan(request))).toEqual(['localhost:/x /d v4 '])
     expect(() => plan({ ...request, ...TWO })).toThrow('another server on each of the 2 nodes')
+  })
+})
+
+describe('mounts of OSv guests', () => {
+  it('have of the node’s options those that OSv knows, and version 3', () => {
+    const table = [line('/home', 'nfs4', 'nfs1:/export/home', `${V4},noac`), ...TABLE.slice(1, 3)]
+    expect(
+      brief(plan({ client: 'osv', table: [...table].reverse(), workDirs: ['/home/u', '/scratch'] })),
+    ).toEqual([`nfs1:/export/home /home v3 ${V4_LEFT}`, 'nfs2:/scratch /scratch v3 '])
+  })
+  it('have the options that were asked for, and are marked', () => {
+    const [mount] = plan({ client: 'osv', wishes: ['nfs9:/x:/w:ro,uid=7'], workDirs: ['/w'] })
+    expect(mount).toMatchObject({ asked: true, version: 3, options: ['ro', 'uid=7'] })
+    expect(() => plan({ client: 'osv', wishes: ['nfs9:/x:/w:soft'] })).toThrow('--mount: ')
+  })
+  it('have of what files and variables say the options that OSv knows', () => {
+    const wishes = [{ text: 'nfs9:/x:/w:vers=4.2,ro,soft', source: '/etc/leet/leet.yaml' }]
+    expect(brief(plan({ client: 'osv', wishes, workDirs: ['/w'] }))).toEqual(['nfs9:/x /w v3 ro'])
   })
 })
 
