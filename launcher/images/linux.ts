@@ -17,6 +17,7 @@ import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
 import { findMpi, mpiOfAll } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
+import { rememberPrograms } from './programs.ts'
 import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
 import { ImageTree } from './tree.ts'
 
@@ -79,6 +80,11 @@ export async function composeLinuxImage(
     throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
   }
   await store.remember(IMAGES, files.id, image)
+  await rememberPrograms(
+    store,
+    files.id,
+    programs.map(({ path }) => path),
+  )
   return { ...files, programs, mpi, composed: boot.made || disk.made }
 }
 

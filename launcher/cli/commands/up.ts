@@ -148,7 +148,8 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
   for (const note of notesOnMeaningless(words.options, job)) log.note(note)
   if (settings.dryRun) {
     const { dryRunText } = await import('../dry-run.ts')
-    process.stdout.write(await dryRunText(plan, settings))
+    const paths = programs.map(({ facts }) => facts.path)
+    process.stdout.write(await dryRunText({ plan, settings, programs: paths, log, keep: true }))
     return undefined
   }
   const { agentFiles, daemonsOf } = await import('../../session/stock.ts')

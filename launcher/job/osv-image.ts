@@ -1,0 +1,136 @@
+// The image of OSv guests: composed from the programs of the job, one of the store that its settings name, or a disk that boots
+// by itself.
+import { LeetError, type Log, usageError, type WaitLimits } from '../../common/index.ts'
+import { openDiskImage } from '../images/disk-image.ts'
+import { openOsvBase, osvStore, readsExt4 } from '../images/osv/base.ts'
+import { findOsvImage, type OsvImageFacts, programStamp } from '../images/osv/remembered.ts'
+import { isOnDisk, leadsToDisk } from '../images/osv/stage-links.ts'
+import { readsNfs } from '../plan/mounts.ts'
+import { composeOsvForPrograms } from './image.ts'
+import type { ImageWish, JobImage } from './job-image.ts'
+
+/** The image that is composed for a job. */
+export async function composedOsvImage(
+  wish: ImageWish,
+  limits: WaitLimits & { readonly log: Log },
+): Promise<JobImage> {
+  const { plan, settings, programs, log } = wish
+  const { files, osvBase, osvCompat } = settings.image
+  const made = await composeOsvForPrograms(
+    {
+      ...{ programs, files, base: osvBase, compat: osvCompat },
+      mountPoints: mountPointsOf(wish),
+      staged: plan.programs.map(({ workDir }) => workDir),
+      workDisk: mayHaveDisk(wish),
+    },
+    limits,
+  )
+  for (const warning of made.warnings) log.warn(warning)
+  return {
+    id: made.id,
+    image: {
+      kind: 'osv',
+      kernel: made.kernel,
+      disk: made.disk,
+      compat: made.compat,
+      mountTool: made.base.nfs,
+      tls: made.base.tls,
+      links: made.links,
+      programs: Object.fromEntries(made.programs.map(({ path }, index) => [programs[index] as string, path])),
+    },
+    kept: { store: osvStore(process.env), ids: [made.id, made.base.id] },
+  }
+}
+
+/**
+ * The image of the store with this name or id. Refused where it could not run the job: without one of the programs, its base,
+ * or a directory to mount on. Working directories to which nothing in it leads are found where they are carried to.
+ */
+export async function storedOsvImage(name: string, wish: ImageWish): Promise<JobImage> {
+  const store = osvStore(process.env)
+  const { id, disk, facts } = await findOsvImage(name, process.env)
+  if (!facts) {
+    throw usageError(
+      `of the image ${name} nobody knows what is in it: another version of LEET made it`,
+      'leet image compose --guest osv PROGRAM… again',
+      '--image',
+    )
+  }
+  checkPrograms(name, facts, wish)
+  checkMountPoints(name, facts, wish)
+  const base = await openOsvBase(store, facts.base)
+  const links = mayHaveDisk(wish) ? facts.links : facts.links.filter((link) => !leadsToDisk(link))
+  const carried = wish.plan.guests.some((guest) => !readsNfs(wish.plan, guest))
+  for (const { workDir } of wish.keep || !carried || !readsExt4(base) ? [] : wish.plan.programs) {
+    if (isOnDisk(links, workDir)) continue
+    wish.log.detail(
+      `${workDir} comes into the memory of guests: the image ${name} has no way to it on a disk`,
+    )
+  }
+  return {
+    id,
+    image: {
+      kind: 'osv',
+      kernel: base.kernel,
+      disk,
+      compat: facts.compat,
+      mountTool: base.nfs,
+      tls: base.tls,
+      links,
+      programs: Object.fromEntries(facts.programs.map(({ host, guest }) => [host, guest])),
+    },
+    kept: { store, ids: [id, base.id] },
+  }
+}
+
+/**
+ * A disk image that boots by itself. Nothing is known of it but that: its REST server may have no TLS, and of the tools that
+ * mount NFS OSv has had one for years.
+ */
+export function osvDisk(disk: string): JobImage {
+  const { format } = openDiskImage(disk)
+  const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }
+  return { id: disk, image: { kind: 'osv', disk, format, mountTool: 'mount-fs.so', ...nothing } }
+}
+
+// A program that is not on this node can only be meant as it is in the image.
+function checkPrograms(name: string, facts: OsvImageFacts, { programs, log }: ImageWish): void {
+  for (const path of programs) {
+    const known = facts.programs.find(({ host }) => host === path)
+    if (!known) {
+      throw new LeetError({
+        code: 'LEET_E_PROGRAM',
+        where: path,
+        what: `is not in the image ${name}`,
+        why: `it was composed of ${facts.programs.map(({ host }) => host).join(', ')}`,
+        hint: 'leet image compose --guest osv with all programs of the job, or leave --image out',
+        exitCode: 127,
+      })
+    }
+    const now = programStamp(path)
+    if (now !== undefined && now !== known.stamp) {
+      log.warn(`${path} has changed since the image ${name} was made: guests run what is in the image`)
+    }
+  }
+}
+
+function checkMountPoints(name: string, { mountPoints }: OsvImageFacts, wish: ImageWish): void {
+  const missing = mountPointsOf(wish).filter((path) => !mountPoints.includes(path))
+  if (missing.length === 0) return
+  const words = missing.map((path) => `--mount-point ${path}`).join(' ')
+  throw usageError(
+    `the image ${name} has nothing to mount ${missing.join(', ')} on`,
+    `leet image compose --guest osv ${words}; or --share-by 9p, by which the working directory is carried in`,
+    '--image',
+  )
+}
+
+function mountPointsOf({ plan }: ImageWish): string[] {
+  return plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
+}
+
+// libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
+// ext4_blockdev.c; seen with four ranks in a guest in 20 of 400 files).
+function mayHaveDisk({ plan, keep }: ImageWish): boolean {
+  return !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
+}
