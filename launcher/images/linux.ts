@@ -18,7 +18,7 @@ import { loadOrder, readModule } from './modules.ts'
 import { findMpi, mpiOfAll } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
 import { rememberPrograms } from './programs.ts'
-import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
+import { cacheDirectory, ImageStore, statsOf, writeDurably } from './store.ts'
 import { ImageTree } from './tree.ts'
 
 /** Where images are kept and who is told. */
@@ -275,5 +275,5 @@ export function imageOf(
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+  return statsOf(path)?.isFile() ?? false
 }

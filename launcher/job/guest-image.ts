@@ -46,6 +46,15 @@ export async function namedImage(wish: ImageWish): Promise<JobImage | undefined>
   return linuxImage(await findLinuxImage(name, process.env, process.cwd()))
 }
 
+/** Where guests of an OSv image that the settings name can mount something; undefined: that is not known, or made to fit. */
+export async function placesToMount({
+  image: { name },
+}: ImageWish['settings']): Promise<readonly string[] | undefined> {
+  if (name === undefined || (await diskFile(name, 'osv')) !== undefined) return undefined
+  const { findOsvImage } = await import('../images/osv/remembered.ts')
+  return (await findOsvImage(name, process.env)).facts?.mountPoints
+}
+
 async function composedImage(
   { programs, plan, settings, log, keep }: ImageOrder,
   limits: ComposeLimits,

@@ -120,7 +120,7 @@ function checkMountPoints(name: string, { mountPoints }: OsvImageFacts, wish: Im
   const words = missing.map((path) => `--mount-point ${path}`).join(' ')
   throw usageError(
     `the image ${name} has nothing to mount ${missing.join(', ')} on`,
-    `leet image compose --guest osv ${words}; or --share-by 9p, by which the working directory is carried in`,
+    `leet image compose --guest osv ${words} PROGRAM…, or leave --image out`,
     '--image',
   )
 }
