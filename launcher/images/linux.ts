@@ -37,6 +37,17 @@ export async function composeLinuxImage(
   context: ComposeContext,
 ): Promise<LinuxImage> {
   const store = new ImageStore(join(context.cacheDir ?? cacheDirectory(request.env), 'linux'))
+  // Somebody may remove a part of it that was there already: then it is made anew.
+  const image = (await composeOnce(request, store, context)) ?? (await composeOnce(request, store, context))
+  if (image) return image
+  throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
+}
+
+async function composeOnce(
+  request: LinuxImageRequest,
+  store: ImageStore,
+  context: ComposeContext,
+): Promise<LinuxImage | undefined> {
   const init = await guestInitPath(context)
   const key = requestKey(request)
   const remembered = stillTrue(await store.recall('requests', key))
@@ -76,9 +87,7 @@ export async function composeLinuxImage(
   const image = `${boot.name} ${disk.name}`
   await store.remember('requests', key, JSON.stringify({ stamps, image, programs, mpi } satisfies Remembered))
   const files = imageOf(store, image)
-  if (!files) {
-    throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
-  }
+  if (!files) return undefined
   await store.remember(IMAGES, files.id, image)
   await rememberPrograms(
     store,

@@ -75,7 +75,7 @@ export async function pickStored(word: string, env: Environment): Promise<Stored
   throw usageError(
     found.length > 1 ? `"${word}" may be ${which}` : `there is no image "${word}"`,
     found.length > 1
-      ? 'the id of the one'
+      ? 'the id of the one that is meant'
       : 'leet image list shows all; leet image compose PROGRAM… makes one',
     'IMAGE',
   )
