@@ -4,7 +4,7 @@ import { LeetError, type Log, usageError, type WaitLimits } from '../../common/i
 import { openDiskImage } from '../images/disk-image.ts'
 import { openOsvBase, osvStore, readsExt4 } from '../images/osv/base.ts'
 import { findOsvImage, type OsvImageFacts, programStamp } from '../images/osv/remembered.ts'
-import { isOnDisk, leadsToDisk } from '../images/osv/stage-links.ts'
+import { isOnDisk, leadsToDisk, type StageLink } from '../images/osv/stage-links.ts'
 import { readsNfs } from '../plan/mounts.ts'
 import { composeOsvForPrograms } from './image.ts'
 import type { ImageWish, JobImage } from './job-image.ts'
@@ -60,13 +60,7 @@ export async function storedOsvImage(name: string, wish: ImageWish): Promise<Job
   checkMountPoints(name, facts, wish)
   const base = await openOsvBase(store, facts.base)
   const links = mayHaveDisk(wish) ? facts.links : facts.links.filter((link) => !leadsToDisk(link))
-  const carried = wish.plan.guests.some((guest) => !readsNfs(wish.plan, guest))
-  for (const { workDir } of wish.keep || !carried || !readsExt4(base) ? [] : wish.plan.programs) {
-    if (isOnDisk(links, workDir)) continue
-    wish.log.detail(
-      `${workDir} comes into the memory of guests: the image ${name} has no way to it on a disk`,
-    )
-  }
+  if (readsExt4(base)) tellOfMemory(name, links, wish)
   return {
     id,
     image: {
@@ -111,6 +105,15 @@ function checkPrograms(name: string, facts: OsvImageFacts, { programs, log }: Im
     if (now !== undefined && now !== known.stamp) {
       log.warn(`${path} has changed since the image ${name} was made: guests run what is in the image`)
     }
+  }
+}
+
+/** Says of working directories that could come on a disk that they do not. */
+function tellOfMemory(name: string, links: readonly StageLink[], { plan, keep, log }: ImageWish): void {
+  const carried = !keep && plan.guests.some((guest) => !readsNfs(plan, guest))
+  for (const { workDir } of carried ? plan.programs : []) {
+    if (isOnDisk(links, workDir)) continue
+    log.detail(`${workDir} comes into the memory of guests: the image ${name} has no way to it on a disk`)
   }
 }
 

@@ -59,6 +59,21 @@ describeOsv(['qemu-system-x86_64', 'vde_switch', 'gcc'], 'a named OSv image', ()
     expect((await leet('image', 'list')).stdout).toMatch(/^mine .* osv .* program .* \d+ s$/m)
   })
 
+  it('boots again, by its id, what a job had composed for itself', async () => {
+    const job = ['--guest', 'osv', '--osv-base', `${osvBuild}`, '-n', '1']
+    const first = await start('leet-mpirun', [...job, './other'])
+    expect(first.status, first.stderr).toBe(0)
+    const images: { id: string; programs: string[] }[] = JSON.parse(
+      (await leet('image', 'list', '--json')).stdout,
+    )
+    const made = images.find(({ programs }) => programs?.includes(join(directory, 'other')))
+    const again = await start('leet-mpirun', [
+      ...['--guest', 'osv', '-n', '1', '--image', `${made?.id.slice(0, 12)}`, './other'],
+    ])
+    expect(again.status, again.stderr).toBe(0)
+    expect(readFileSync(join(directory, again.stdout.trim()), 'utf8')).toBe('of the node\n')
+  })
+
   it('is refused to a job of another program, before anything boots', async () => {
     expect(await mpirun('./other')).toMatchObject({
       status: 127,
