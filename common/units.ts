@@ -27,15 +27,19 @@ export function formatSize(bytes: number): string {
   return unit === 0 ? `${value} B` : `${value.toFixed(1)} ${units[unit]}`
 }
 
-/** Milliseconds of `90` (seconds), `90s`, `5m`, `2h`, `MM:SS` or `HH:MM:SS`. */
+/** Milliseconds of `90` (seconds), `90s`, `5m`, `2h`, `30d`, `MM:SS` or `HH:MM:SS`. */
 export function parseDuration(text: string, where: string): number {
   const clock = /^(?:(\d+):)?(\d+):(\d{2})$/.exec(text)
   if (clock) return (Number(clock[1] ?? 0) * 3600 + Number(clock[2]) * 60 + Number(clock[3])) * 1000
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim())
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? 's'] as number
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text.trim())
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? 's'] as number
   const ms = match ? Math.round(Number(match[1]) * unit) : Number.NaN
   if (!Number.isSafeInteger(ms) || ms <= 0) {
-    throw usageError(`"${text}" is not a duration`, 'seconds, or a number with s, m or h, such as 5m', where)
+    throw usageError(
+      `"${text}" is not a duration`,
+      'seconds, or a number with s, m, h or d, such as 5m',
+      where,
+    )
   }
   return ms
 }

@@ -67,7 +67,9 @@ export async function leetMpirun(argv: readonly string[]): Promise<number> {
   }
   if (settings.dryRun) {
     const { dryRunText } = await import('./dry-run.ts')
-    process.stdout.write(await dryRunText(plan, settings))
+    process.stdout.write(
+      await dryRunText({ plan, settings, programs: plan.programs.map(({ argv }) => argv[0]), log }),
+    )
     return 0
   }
 

@@ -5,22 +5,27 @@ import { resolve } from 'node:path'
 import { type Log, usageError } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import { inspectProgram, type ProgramFacts, refuseMissingLibraries } from '../images/inspect.ts'
-import type { MountPlanner } from '../plan/mounts.ts'
+import { type MountPlanner, withPlaces } from '../plan/mounts.ts'
 import type { InspectedProgram, MpiFlavour } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 
 /** What decides on the mounts of the guests; the bare host mounts nothing. */
 export async function planMountsOf(
-  { guest }: Settings,
+  settings: Settings,
   programs: readonly InspectedProgram[],
   home: string,
   allocation: Allocation,
 ): Promise<MountPlanner> {
-  if (guest.kind === 'host') return () => []
+  const { kind } = settings.guest
+  if (kind === 'host') return () => []
   const { mountPlanner } = await import('../plan/mount-facts.ts')
   const directories = [...programs.map(({ plan }) => plan.workDir), home]
   const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
-  return mountPlanner(directories, here?.name, allocation.jobId)
+  const planner = await mountPlanner(directories, here?.name, allocation.jobId)
+  if (kind !== 'osv') return planner
+  const { placesToMount } = await import('../job/guest-image.ts')
+  const places = await placesToMount(settings)
+  return places === undefined ? planner : withPlaces(planner, places)
 }
 
 /** Looks at the programs: everything that can be wrong with one is found before any guest boots. */

@@ -1,11 +1,11 @@
 // An image that the user names: by its name, by the beginning of its id, or by the directory it lies in.
-import { readdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { usageError } from '../../common/index.ts'
 import type { LinuxImage } from './image.ts'
 import type { Environment } from './inspect.ts'
 import { IMAGES, imageOf } from './linux.ts'
-import { cacheDirectory, ImageStore } from './store.ts'
+import { cacheDirectory, ImageStore, NAMES } from './store.ts'
 
 /** The parts of an image that QEMU needs, and its id (that of a directory is its path). */
 export type FoundImage = Pick<LinuxImage, 'id' | 'kernel' | 'initrd' | 'disk'>
@@ -13,11 +13,11 @@ export type FoundImage = Pick<LinuxImage, 'id' | 'kernel' | 'initrd' | 'disk'>
 /** Finds the image; a usage error when there is none, or more than one begins so. */
 export async function findLinuxImage(word: string, env: Environment, directory: string): Promise<FoundImage> {
   const path = resolve(directory, word)
-  if (word.includes('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    return imageInDirectory(path)
+  if (word.includes('/')) return imageInDirectory(path)
   const store = linuxStore(env)
-  const named = imageOf(store, await store.recall('by-name', word).catch(() => undefined))
+  const named = imageOf(store, await store.recall(NAMES, word))
   if (named) return named
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return imageInDirectory(path)
   const matching = /^[0-9a-f]{6,64}$/.test(word)
     ? (await listLinuxImages(env)).filter(({ id }) => id.startsWith(word))
     : []
@@ -33,7 +33,7 @@ export async function findLinuxImage(word: string, env: Environment, directory: 
 export async function listLinuxImages(env: Environment): Promise<FoundImage[]> {
   const store = linuxStore(env)
   const images: FoundImage[] = []
-  for (const id of namesIn(store.path(IMAGES))) {
+  for (const id of store.names(IMAGES)) {
     const image = imageOf(store, await store.recall(IMAGES, id))
     if (image) images.push(image)
   }
@@ -41,13 +41,14 @@ export async function listLinuxImages(env: Environment): Promise<FoundImage[]> {
 }
 
 /** Gives an image a name for `--image`; of two images the last gets it. */
-export async function nameLinuxImage(
-  name: string,
-  { kernel, disk }: FoundImage,
-  env: Environment,
-): Promise<void> {
+export async function nameLinuxImage(name: string, image: FoundImage, env: Environment): Promise<void> {
+  await linuxStore(env).remember(NAMES, name, partsOf(image))
+}
+
+/** Names of its boot part and its disk in the store, as entries of an image have them. */
+export function partsOf({ kernel, disk }: FoundImage): string {
   const part = (path: string) => path.split('/').at(-2) as string
-  await linuxStore(env).remember('by-name', name, `${part(kernel)} ${part(disk)}`)
+  return `${part(kernel)} ${part(disk)}`
 }
 
 /** Where images of Linux guests are kept. */
@@ -64,13 +65,4 @@ function imageInDirectory(path: string): FoundImage {
     undefined,
     '--image',
   )
-}
-
-/** Names in a directory that may not be there. */
-export function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch {
-    return []
-  }
 }

@@ -17,7 +17,8 @@ import { type Remembered, requestKey, stampsOf, stillTrue } from './memory.ts'
 import { loadOrder, readModule } from './modules.ts'
 import { findMpi, mpiOfAll } from './mpi.ts'
 import { loadPlugins } from './plugins.ts'
-import { cacheDirectory, ImageStore, writeDurably } from './store.ts'
+import { rememberPrograms } from './programs.ts'
+import { cacheDirectory, ImageStore, statsOf, writeDurably } from './store.ts'
 import { ImageTree } from './tree.ts'
 
 /** Where images are kept and who is told. */
@@ -36,6 +37,17 @@ export async function composeLinuxImage(
   context: ComposeContext,
 ): Promise<LinuxImage> {
   const store = new ImageStore(join(context.cacheDir ?? cacheDirectory(request.env), 'linux'))
+  // Somebody may remove a part of it that was there already: then it is made anew.
+  const image = (await composeOnce(request, store, context)) ?? (await composeOnce(request, store, context))
+  if (image) return image
+  throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
+}
+
+async function composeOnce(
+  request: LinuxImageRequest,
+  store: ImageStore,
+  context: ComposeContext,
+): Promise<LinuxImage | undefined> {
   const init = await guestInitPath(context)
   const key = requestKey(request)
   const remembered = stillTrue(await store.recall('requests', key))
@@ -75,10 +87,13 @@ export async function composeLinuxImage(
   const image = `${boot.name} ${disk.name}`
   await store.remember('requests', key, JSON.stringify({ stamps, image, programs, mpi } satisfies Remembered))
   const files = imageOf(store, image)
-  if (!files) {
-    throw new LeetError({ code: 'LEET_E_IMAGE_STORE', where: store.root, what: 'the new image is gone' })
-  }
+  if (!files) return undefined
   await store.remember(IMAGES, files.id, image)
+  await rememberPrograms(
+    store,
+    files.id,
+    programs.map(({ path }) => path),
+  )
   return { ...files, programs, mpi, composed: boot.made || disk.made }
 }
 
@@ -269,5 +284,5 @@ export function imageOf(
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+  return statsOf(path)?.isFile() ?? false
 }

@@ -1,8 +1,8 @@
 // The image store below the user's cache directory: files that are complete or not there at all, named by their
 // content, shared by all jobs and removed by nobody but the user. Writers may race: the first to finish wins.
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { existsSync, mkdirSync, readdirSync, rmSync, type Stats, statSync } from 'node:fs'
+import { mkdir, open, readFile, rename, rm, utimes } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import {
   identify,
@@ -77,14 +77,68 @@ export class ImageStore {
     return readFile(this.path(kind, name), 'utf8').catch(() => undefined)
   }
 
+  /** All names of a kind. */
+  names(kind: string): string[] {
+    try {
+      return readdirSync(this.path(kind))
+    } catch {
+      return [] // nothing of the kind yet
+    }
+  }
+
+  /** Forgets what was remembered under a name, if anything. */
+  async forget(kind: string, name: string): Promise<void> {
+    await rm(this.path(kind, name), { force: true })
+  }
+
+  /**
+   * Removes a directory, which is gone for others in one step: nobody finds half of it. Gives the bytes that its files had; 0
+   * when it was not there, or another was faster.
+   */
+  async discard(kind: string, name: string): Promise<number> {
+    const aside = this.#temporary()
+    try {
+      await mkdir(this.path(TEMPORARY), { recursive: true, mode: 0o700 })
+      await rename(this.path(kind, name), aside)
+      const size = bytesIn(aside)
+      await rm(aside, { recursive: true, force: true })
+      return size
+    } catch (error) {
+      if (isSystemError(error) && error.code === 'ENOENT') return 0
+      throw this.#explained(error)
+    }
+  }
+
+  /** Says by the time of a file that something was used just now. Where that cannot be written, it is not known later. */
+  async touch(kind: string, name: string): Promise<void> {
+    try {
+      await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
+      const path = this.path(kind, name)
+      await (await open(path, 'a', 0o600)).close()
+      const now = new Date()
+      await utimes(path, now, now)
+    } catch {
+      // A disk that is full, or the store of somebody else: no job fails because of that.
+    }
+  }
+
+  /** When it was touched last. */
+  touched(kind: string, name: string): Date | undefined {
+    return statsOf(this.path(kind, name))?.mtime
+  }
+
+  #temporary(): string {
+    const self = identify(process.pid)
+    const random = randomBytes(8).toString('hex')
+    return this.path(TEMPORARY, [placeName(), process.pid, self?.startTime ?? 0, random].join('.'))
+  }
+
   // The directory for a kind, and a temporary one.
   async #prepare(kind: string): Promise<string> {
     try {
       await mkdir(this.path(kind), { recursive: true, mode: 0o700 })
       removeStaleImages(this.root)
-      const self = identify(process.pid)
-      const random = randomBytes(8).toString('hex')
-      const path = this.path(TEMPORARY, [placeName(), process.pid, self?.startTime ?? 0, random].join('.'))
+      const path = this.#temporary()
       await mkdir(path, { recursive: true, mode: 0o700 })
       return path
     } catch (error) {
@@ -105,6 +159,32 @@ export class ImageStore {
       hint: '`leet image prune` makes room; XDG_CACHE_HOME names another directory',
       cause: error,
     })
+  }
+}
+
+/** Kinds that images of all guests have: their names, what is remembered of them, and when one was used last. */
+export const NAMES = 'by-name'
+export const ABOUT = 'about'
+export const USED = 'used'
+
+/** What the system says of a path; undefined where nothing is, or is any more. */
+export function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch {
+    return undefined // not to be seen by this user
+  }
+}
+
+/** Bytes of all files in a directory. */
+export function bytesIn(directory: string): number {
+  try {
+    return readdirSync(directory, { recursive: true, encoding: 'utf8' }).reduce((sum, name) => {
+      const stats = statsOf(join(directory, name))
+      return sum + (stats?.isFile() ? stats.size : 0)
+    }, 0)
+  } catch {
+    return 0 // it went while it was looked at
   }
 }
 

@@ -104,5 +104,7 @@ export function planEvent(plan: JobPlan): JobEvent {
 
 /** Tells what guests boot: the sizes of the image's files. */
 export function imageEvent(image: string, files: readonly string[]): JobEvent {
-  return { event: 'image', image, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) }
+  // One that somebody removes meanwhile its node will miss, and say so.
+  const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  return { event: 'image', image, bytes: files.reduce((sum, file) => sum + size(file), 0) }
 }

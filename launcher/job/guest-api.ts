@@ -41,8 +41,9 @@ export async function allowPlannedApi(
 ): Promise<void> {
   const { plan, settings } = order
   if (plan.guestKind !== 'osv' || plan.session) return
-  const { name: disk, osvBase } = settings.image
-  if (disk !== undefined) return allowGuestApi({ tls: false, name: disk }, order)
+  const { name, osvBase } = settings.image
+  // Of an image that is named this is told when it is looked for.
+  if (name !== undefined) return
   if (osvBase?.includes('/')) {
     return allowGuestApi({ tls: osvBuildHasTls(resolve(osvBase)), name: osvBase }, order)
   }

@@ -1,8 +1,5 @@
 // What libvirt would be told of a job's guests, for --dry-run: the domains as they would be made, with words in capitals
 // in the place of what is known only when the job runs.
-import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { openDiskImage } from '../images/disk-image.ts'
 import { OSV_REST_PORT } from '../images/osv/boot.ts'
 import { cacheDirectory } from '../images/store.ts'
 import { runtimeRoots } from '../journal/runtime-root.ts'
@@ -17,10 +14,10 @@ import { cloudMachine } from './cloud-guests.ts'
 import { linuxMachine } from './linux-guests.ts'
 import { osvMachine, osvSeedOf } from './osv-guests.ts'
 import { SSH_PORT } from './ssh-guests.ts'
-import type { DiskImageFile } from './worker.ts'
+import type { GuestImage } from './worker.ts'
 
-/** The description of each guest's domain, by the name of the guest; `image` is what `--image` names. */
-export function dryDomains(plan: JobPlan, image: string | undefined): Readonly<Record<string, string>> {
+/** The description of each guest's domain, by the name of the guest; `image` is that which `--image` names. */
+export function dryDomains(plan: JobPlan, image: GuestImage | undefined): Readonly<Record<string, string>> {
   const directory = `${runtimeRoots()[0]}/JOB`
   const system = plan.hypervisor.kind === 'libvirt' && plan.hypervisor.uri === 'qemu:///system'
   const qemu = findQemu()
@@ -69,32 +66,25 @@ function machineOf(
   guest: GuestPlan,
   network: GuestNetwork,
   directory: string,
-  image: string | undefined,
+  image: GuestImage | undefined,
 ): MachineSpec {
   const file = (kind: string) => `${directory}/g${guest.index}.${kind}`
   const seed = file(plan.guestKind === 'osv' ? 'seed.iso' : 'cloud-config.iso')
   const files = { seed, console: file('console') }
   const composed = `${cacheDirectory(process.env)}/${plan.guestKind}/IMAGE`
-  const disk = diskOf(image)
   if (plan.guestKind === 'osv') {
     const about = { plan: { ...plan, mounts: [] }, addresses: plan.guests.map(() => network.address) }
     const said = osvSeedOf({ ...about, secrets: { kind: 'osv' } }, guest, network, [])
     const parts =
-      disk === undefined
-        ? { kernel: `${composed}/KERNEL`, disk: `${composed}/DISK`, mountTool: undefined }
-        : { kernel: undefined, mountTool: undefined, ...disk }
+      image?.kind === 'osv'
+        ? image
+        : { kernel: `${composed}/KERNEL`, disk: `${composed}/DISK`, mountTool: undefined }
     return osvMachine(guest, network, parts, said, { ...files, layer: file('qcow2') })
   }
-  if (disk === undefined) {
-    const parts = { kernel: `${composed}/KERNEL`, initrd: `${composed}/INITRD`, disk: `${composed}/DISK` }
-    return linuxMachine(plan, guest, network, parts, files)
+  if (image?.kind !== 'disk') {
+    const made = { kernel: `${composed}/KERNEL`, initrd: `${composed}/INITRD`, disk: `${composed}/DISK` }
+    return linuxMachine(plan, guest, network, image?.kind === 'linux' ? image : made, files)
   }
   const more = { overlay: file('qcow2'), configDrive: file('config-drive.iso') }
-  return cloudMachine(plan, guest, network, disk, { ...files, ...more })
-}
-
-function diskOf(image: string | undefined): DiskImageFile | undefined {
-  const disk = image === undefined ? undefined : resolve(image)
-  if (disk === undefined || !statSync(disk, { throwIfNoEntry: false })?.isFile()) return undefined
-  return { disk, format: openDiskImage(disk).format }
+  return cloudMachine(plan, guest, network, image, { ...files, ...more })
 }

@@ -61,6 +61,18 @@ export interface MountRequest {
 /** Decides what the guests of a job mount (plan-mounts.ts). */
 export type MountPlanner = (request: MountRequest) => readonly PlanMount[]
 
+/**
+ * Plans for guests that can mount something at these paths alone: where a server's directory has none, nothing is taken from a
+ * server but what was asked for.
+ */
+export function withPlaces(planner: MountPlanner, places: readonly string[]): MountPlanner {
+  return (request) => {
+    const mounts = planner(request)
+    const fits = mounts.every(({ kind, path }) => kind !== 'nfs' || places.includes(path))
+    return fits ? mounts : planner({ ...request, shareBy: '9p' })
+  }
+}
+
 /** Whether the guests of a job see what the nodes have at this path. */
 export function isMounted({ mounts }: { readonly mounts: readonly PlanMount[] }, path: string): boolean {
   return mounts.some((mount) => isWithin(path, mount.path))

@@ -7,7 +7,10 @@ import { type Playground, playground, startLeet } from '../support/leet.ts'
 let place: Playground
 beforeAll(() => {
   place = playground()
-  writeFileSync(join(place.directory, 'osv.img'), Buffer.alloc(4096))
+  // It looks as if it could boot.
+  const disk = Buffer.alloc(4096)
+  disk.writeUInt16LE(0xaa55, 510)
+  writeFileSync(join(place.directory, 'osv.img'), disk)
 })
 afterAll(() => place.remove())
 const run = (command: 'leet' | 'leet-mpirun', ...argv: string[]) =>

@@ -152,7 +152,8 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
     const { allowPlannedApi } = await import('../../job/guest-api.ts')
     const { dryRunText } = await import('../dry-run.ts')
     await allowPlannedApi({ plan, settings, log })
-    process.stdout.write(await dryRunText(plan, settings))
+    const paths = programs.map(({ facts }) => facts.path)
+    process.stdout.write(await dryRunText({ plan, settings, programs: paths, log, keep: true }))
     return undefined
   }
   const { agentFiles, daemonsOf } = await import('../../session/stock.ts')

@@ -14,11 +14,12 @@ import {
   statSync,
 } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { EXIT_USAGE, LeetError } from '../../../common/index.ts'
-import { readElf, stampOf, withFile } from '../formats/index.ts'
+import { stampOf } from '../formats/index.ts'
 import type { Environment } from '../inspect.ts'
 import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
+import { type BaseAbilities, type Content, checkBase, LIBEXT } from './base-check.ts'
 import { type OsvKernel, readOsvKernel } from './kernel.ts'
 import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
 
@@ -28,16 +29,6 @@ export type BaseEntry =
   | { readonly guest: string; readonly kind: 'symlink'; readonly target: string }
   /** `file` is a name in the base's directory `files`. */
   | { readonly guest: string; readonly kind: 'file'; readonly file: string }
-
-/** What a base can do for a guest. */
-export interface BaseAbilities {
-  /** The server has its TLS library: it can be started with `--ssl`. */
-  readonly tls: boolean
-  /** Seeds are applied: /usr/mgmt/cloud-init.so with /usr/bin/iso-read.so, started from /init. */
-  readonly cloudInit: boolean
-  /** How NFS is mounted; undefined: not at all. */
-  readonly nfs?: 'mount-fs.so' | 'mount-nfs.so'
-}
 
 /** A base in the store. */
 export interface OsvBase extends BaseAbilities {
@@ -84,12 +75,9 @@ export function osvStore(env: Environment): ImageStore {
 }
 
 const KERNELS = ['loader-stripped.elf', 'loader.elf']
-const REST_SERVER = '/libhttpserver-api.so'
 /** Builds a base that lacks nothing. */
 export const OSV_BUILD = 'scripts/build fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext'
 
-const LIBEXT = '/usr/lib/fs/libext.so'
-const PLUGINS = '/usr/mgmt/plugins/libhttpserver-api_'
 /** Where files of the build machine are looked for whose directory is a variable that nobody gave. */
 const LIBRARY_DIRECTORIES = [
   '/usr/lib/x86_64-linux-gnu',
@@ -122,7 +110,7 @@ export async function importOsvBase(
   if (known) return known
   const fatal = missing.map((line) => `usr.manifest names ${line}`)
   const kernel = readOsvKernel(kernelPath)
-  const checked = check(contents, kernel)
+  const checked = checkBase(contents, kernel)
   fatal.push(...checked.fatal)
   if (fatal.length > 0) {
     throw new LeetError({
@@ -137,7 +125,7 @@ export async function importOsvBase(
   const id = await store.place(BASES, (folder) =>
     copyBase(folder, kernelPath, contents, { ...checked.abilities, ...versionOf(kernel) }),
   )
-  await store.remember('default', 'base', id)
+  await store.remember(DEFAULT, 'base', id)
   const { lacks } = checked
   await store.remember(BUILDS, nameOfBuild(build), JSON.stringify({ stamp, id, lacks } satisfies Import))
   return { base: await openOsvBase(store, id), lacks }
@@ -148,7 +136,7 @@ export function osvBuildHasTls(directory: string): boolean {
   const build = findBuild(directory)
   const manifest = join(build, 'usr.manifest')
   const { contents } = gather(parseManifest(readFileSync(manifest, 'utf8'), manifest), build, {})
-  return check(contents, readOsvKernel(kernelOf(build))).abilities.tls
+  return checkBase(contents, readOsvKernel(kernelOf(build))).abilities.tls
 }
 
 /** What is remembered of an import, by the path of its build. */
@@ -193,13 +181,13 @@ async function recallImport(
   if (known.stamp !== stamp) return undefined
   const base = await openOsvBase(store, known.id).catch(() => undefined)
   if (!base) return undefined
-  if ((await store.recall('default', 'base')) !== base.id) await store.remember('default', 'base', base.id)
+  if ((await store.recall(DEFAULT, 'base')) !== base.id) await store.remember(DEFAULT, 'base', base.id)
   return { base, lacks: known.lacks }
 }
 
-/** A base of the store: the one named, or the one imported last. Without one, `LEET_E_OSV_BASE`. */
+/** A base of the store: the one whose id begins so, or the one imported last. Without one, `LEET_E_OSV_BASE`. */
 export async function openOsvBase(store: ImageStore, id?: string): Promise<OsvBase> {
-  const name = id ?? (await store.recall('default', 'base'))
+  const name = id === undefined ? await store.recall(DEFAULT, 'base') : fullId(store, id)
   const text =
     name !== undefined && /^[0-9a-f]{64}$/.test(name)
       ? await readFile(store.path(BASES, name, 'base.json'), 'utf8').catch(() => undefined)
@@ -230,15 +218,24 @@ export async function openOsvBase(store: ImageStore, id?: string): Promise<OsvBa
   }
 }
 
-const BASES = 'bases'
+function fullId(store: ImageStore, word: string): string {
+  if (!/^[0-9a-f]{6,63}$/.test(word)) return word
+  const matching = store.names(BASES).filter((id) => id.startsWith(word))
+  if (matching.length < 2) return matching[0] ?? word
+  throw new LeetError({
+    code: 'LEET_E_OSV_BASE',
+    exitCode: EXIT_USAGE,
+    what: `${matching.length} OSv bases begin with ${word}`,
+    hint: 'more of its id; leet image list shows all',
+  })
+}
+
+/** Kind of the store's entries that are bases. */
+export const BASES = 'bases'
+/** Which base is used where none is named. */
+export const DEFAULT = 'default'
 const FORMAT = 1
 type StoredBase = Omit<OsvBase, 'id' | 'kernel' | 'files'> & { readonly format: number }
-
-/** What a manifest stands for: contents by path in the guest. */
-type Content =
-  | { readonly kind: 'directory' }
-  | { readonly kind: 'symlink'; readonly target: string }
-  | { readonly kind: 'file'; readonly host: string }
 
 function findBuild(directory: string): string {
   const candidates = [directory, ...['last', 'release.x64', 'release'].map((name) => join(directory, name))]
@@ -304,94 +301,6 @@ function strippedOf(host: string, { mtimeMs }: Stats): string {
 
 function statOf(path: string): Stats | undefined {
   return statSync(path, { throwIfNoEntry: false })
-}
-
-/** Says what a base can do, what it lacks, and what makes it useless. */
-function check(
-  contents: ReadonlyMap<string, Content>,
-  kernel: OsvKernel,
-): { abilities: BaseAbilities; lacks: string[]; fatal: string[] } {
-  const follow = (path: string): Content | undefined => {
-    const content = contents.get(path)
-    return content?.kind === 'symlink' ? contents.get(resolve(dirname(path), content.target)) : content
-  }
-  const has = (path: string) => follow(path) !== undefined
-  const fatal: string[] = []
-  const lacks: string[] = []
-  const need = (list: string[], path: string, then: string) => {
-    if (!has(path)) list.push(`${path} is missing: ${then}`)
-  }
-  need(fatal, REST_SERVER, 'there is no REST server, and nothing can be started in a guest')
-  need(fatal, `${PLUGINS}app.so`, 'the REST server cannot start programs')
-  need(fatal, `${PLUGINS}env.so`, 'ranks cannot be given an environment')
-  need(fatal, '/libenviron.so', 'programs cannot have an environment of their own (new_program=true)')
-  need(lacks, `${PLUGINS}file.so`, 'no files can be copied into guests or back, and mounts cannot be checked')
-  need(lacks, `${PLUGINS}os.so`, 'guests cannot be asked to power off, and their kernel log cannot be read')
-  need(lacks, `${PLUGINS}fs.so`, 'GET /fs/df does not work')
-  need(lacks, `${PLUGINS}network.so`, 'GET /network does not work')
-  need(lacks, `${PLUGINS}hardware.so`, 'GET /hardware does not work')
-
-  const seeds = ['/usr/mgmt/cloud-init.so', '/usr/bin/iso-read.so']
-  for (const path of seeds) need(lacks, path, 'seeds are not applied, so guests get neither files nor mounts')
-  const starters = [...contents].filter(
-    ([path, content]) => path.startsWith('/init/') && content.kind === 'file',
-  )
-  const started = starters.some(([, content]) => isMentioned('cloud-init.so', content))
-  if (!started) lacks.push('nothing in /init starts cloud-init: seeds are not applied')
-  const cloudInit = started && seeds.every(has)
-
-  const mountTool = (['mount-fs.so', 'mount-nfs.so'] as const).find((name) => has(`/tools/${name}`))
-  need(lacks, '/usr/lib/fs/nfs.so', 'NFS cannot be mounted')
-  if (!mountTool) {
-    lacks.push(
-      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted (a line `/tools/mount-fs.so: tools/mount/mount-fs.so` in usr_rofs.manifest.skel brings it)',
-    )
-  }
-
-  const libraries = missingLibraries(contents, kernel, has)
-  lacks.push(
-    ...libraries.map(({ path, name }) => `${name}, which ${path} needs, is missing: ${path} does not work`),
-  )
-  const server = follow(REST_SERVER)
-  const tls =
-    server?.kind === 'file' &&
-    neededBy(server.host).some((name) => /^libssl\.so/.test(name)) &&
-    !libraries.some(({ name }) => /^lib(ssl|crypto)\.so/.test(name))
-  if (!tls) lacks.push('libssl is missing: the REST server cannot be protected by TLS')
-  const nfs = has('/usr/lib/fs/nfs.so') ? mountTool : undefined
-  need(
-    lacks,
-    LIBEXT,
-    'the working directory is carried into the memory of guests, file by file, and not on a disk',
-  )
-  return { abilities: { tls, cloudInit, ...(nfs === undefined ? {} : { nfs }) }, lacks, fatal }
-}
-
-function isMentioned(word: string, content: Content): boolean {
-  return content.kind === 'file' && readFileSync(content.host, 'latin1').includes(word)
-}
-
-/** Libraries that files of the base need and that neither the kernel nor OSv's search path (/, /usr/lib) has. */
-function missingLibraries(
-  contents: ReadonlyMap<string, Content>,
-  kernel: OsvKernel,
-  has: (path: string) => boolean,
-): { path: string; name: string }[] {
-  return [...contents].flatMap(([path, content]) =>
-    content.kind !== 'file'
-      ? []
-      : neededBy(content.host)
-          .filter((name) => !kernel.libraries.has(name) && !has(`/${name}`) && !has(`/usr/lib/${name}`))
-          .map((name) => ({ path, name })),
-  )
-}
-
-function neededBy(host: string): readonly string[] {
-  return withFile(host, (source) => {
-    const head = source.read(0, 4)
-    if (head.toString('latin1') !== '\x7fELF') return []
-    return readElf(source, host).needed
-  })
 }
 
 function versionOf({ version }: OsvKernel): { readonly version?: string } {

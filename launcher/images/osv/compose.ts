@@ -27,6 +27,7 @@ import { addNeeded } from './add-needed.ts'
 import { type OsvBase, readsExt4 } from './base.ts'
 import { type GuestObjects, guestObjects } from './guest-objects.ts'
 import { readOsvKernel } from './kernel.ts'
+import { OSV_IMAGES, programStamp, rememberOsvImage } from './remembered.ts'
 import { leadsToDisk, type StageLink, stageLinks, WORK_MOUNT } from './stage-links.ts'
 
 /** What an OSv image is to be made of. */
@@ -130,17 +131,28 @@ export async function composeOsvImage(
   const id = fingerprint(request, parts, links, compat)
   const known = await readWarnings(store, id)
   if (known === undefined) {
-    await store.place(IMAGES, async (directory) => {
+    await store.place(OSV_IMAGES, async (directory) => {
       const { entries, warnings } = fill(request, parts, place, links, compat, log)
       await writeRofsDisk(join(directory, 'disk.img'), layoutRofs(entries))
       await writeDurably(join(directory, 'image.json'), `${JSON.stringify({ warnings })}\n`)
       return id
     })
   }
+  await rememberOsvImage(store, id, {
+    base: request.base.id,
+    compat: compat !== undefined,
+    links,
+    mountPoints: request.mountPoints ?? [],
+    programs: parts.map(({ program: { path } }, i) => ({
+      host: path,
+      guest: (programs[i] as ImageProgram).path,
+      stamp: programStamp(path) ?? '',
+    })),
+  })
   return {
     id,
     kernel: request.base.kernel,
-    disk: store.path(IMAGES, id, 'disk.img'),
+    disk: store.path(OSV_IMAGES, id, 'disk.img'),
     base: request.base,
     programs,
     mpi,
@@ -151,11 +163,9 @@ export async function composeOsvImage(
   }
 }
 
-const IMAGES = 'images'
-
 async function readWarnings(store: ImageStore, id: string): Promise<readonly string[] | undefined> {
   try {
-    return JSON.parse(await readFile(store.path(IMAGES, id, 'image.json'), 'utf8')).warnings
+    return JSON.parse(await readFile(store.path(OSV_IMAGES, id, 'image.json'), 'utf8')).warnings
   } catch {
     return undefined // not there
   }

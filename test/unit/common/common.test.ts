@@ -27,6 +27,7 @@ describe('units', () => {
     expect(parseSize('2G', 'x')).toBe(2 ** 31)
     expect(parseSize('512MiB', 'x')).toBe(2 ** 29)
     expect(parseDuration('5m', 'x')).toBe(300_000)
+    expect(parseDuration('30d', 'x')).toBe(30 * 86_400_000)
     expect(parseDuration('1:30:00', 'x')).toBe(5_400_000)
     expect(formatSize(3 * 2 ** 29)).toBe('1.5 GiB')
     for (const bad of ['', '-1G', '1X', '0', '1e9G']) expect(() => parseSize(bad, 'x')).toThrow(LeetError)

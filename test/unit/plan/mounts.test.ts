@@ -8,6 +8,7 @@ import {
   type MountFacts,
   type MountRequest,
   type PlanMount,
+  withPlaces,
 } from '../../../launcher/plan/mounts.ts'
 import { planMounts } from '../../../launcher/plan/plan-mounts.ts'
 
@@ -34,26 +35,30 @@ const TABLE = [
 interface Case extends Partial<Omit<MountRequest, 'wishes'>> {
   readonly table?: readonly string[]
   readonly facts?: Partial<MountFacts>
+  /** Of guests that can mount nothing elsewhere. */
+  readonly places?: readonly string[]
   readonly wishes?: readonly (string | { text: string; source: string })[]
 }
 
-function plan({ table = TABLE, facts, wishes = [], ...request }: Case): PlanMount[] {
-  return planMounts(
-    {
-      shareBy: 'auto',
-      client: 'linux',
-      workDirs: ['/tmp/w'],
-      user: { name: 'u', uid: 1000, gid: 100, home: '/root' },
-      nodes: ['n0'],
-      ...request,
-      wishes: wishes.map((wish) =>
-        typeof wish === 'string'
-          ? { text: wish, where: '--mount', source: 'command line' }
-          : { ...wish, where: wish.source },
-      ),
-    },
-    { table: parseMountInfo(table.join('\n')), realPaths: {}, here: 'n0', batchJob: undefined, ...facts },
-  )
+function plan({ table = TABLE, facts, places, wishes = [], ...request }: Case): readonly PlanMount[] {
+  const known = {
+    ...{ table: parseMountInfo(table.join('\n')), realPaths: {}, here: 'n0', batchJob: undefined },
+    ...facts,
+  }
+  const planner = (whole: MountRequest) => planMounts(whole, known)
+  return (places ? withPlaces(planner, places) : planner)({
+    shareBy: 'auto',
+    client: 'linux',
+    workDirs: ['/tmp/w'],
+    user: { name: 'u', uid: 1000, gid: 100, home: '/root' },
+    nodes: ['n0'],
+    ...request,
+    wishes: wishes.map((wish) =>
+      typeof wish === 'string'
+        ? { text: wish, where: '--mount', source: 'command line' }
+        : { ...wish, where: wish.source },
+    ),
+  })
 }
 
 const brief = (mounts: readonly PlanMount[]) =>
@@ -102,6 +107,16 @@ describe('home and working directory', () => {
     ['by 9p what the user vouches for', { shareBy: '9p', ...TWO }, ['9p /tmp/w']],
     ['not a local home', { user: user('/var/u') }, ['9p /tmp/w']],
     ['a directory once', { workDirs: ['/tmp/w', '/tmp/w/x', '/tmp/v'] }, ['9p /tmp/v', '9p /tmp/w']],
+    [
+      'by NFS what a given image has a place for',
+      { workDirs: ['/home/u/case'], places: ['/home'] },
+      [`nfs1:/export/home /home v4 ${V4_LEFT}`],
+    ],
+    [
+      'from the node what it has none for',
+      { workDirs: ['/home/u/case'], places: ['/data'] },
+      ['9p /home/u/case'],
+    ],
     ['what the node itself serves, on one node', { workDirs: ['/own/x'] }, ['localhost:/own /own v4 ']],
   ])('brings %s', (_what, request, expected) => {
     expect(brief(plan(request))).toEqual(expected)
@@ -235,7 +250,7 @@ describe('any plan of mounts', () => {
   it('has every working directory once, parents first, or is refused', () => {
     fc.assert(
       fc.property(request, ({ home, links, ...asked }) => {
-        let mounts: PlanMount[]
+        let mounts: readonly PlanMount[]
         try {
           mounts = plan({ ...asked, user: user(home), facts: { realPaths: links } })
         } catch (error) {
