@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentLog } from '../../../common/index.ts'
@@ -134,20 +135,23 @@ describe('on this host', () => {
   it('finds the libraries that an OpenFOAM case names, however it does', async () => {
     mkdirSync(join(directory, 'system'))
     mkdirSync(join(directory, 'constant'))
-    const names = ['libOpenFOAM.so', 'libone.so', 'libtwo.so', 'libthree.so', 'libmine.so', 'libunused.so']
-    for (const name of names) writeFileSync(join(directory, name), '')
+    for (const name of ['OpenFOAM', 'one', 'two', 'three', 'four', 'mine', 'unused'])
+      writeFileSync(join(directory, `lib${name}.so`), '')
     writeFileSync(
       join(directory, 'system/controlDict'),
       'application simpleFoam;\nlibs ("libone.so" two\n  "libabsent.so");\nfunctions { f { libs (mine); } }\n',
     )
     writeFileSync(join(directory, 'constant/dynamicMeshDict'), 'motionSolverLibs ( libthree.so );\n')
+    writeFileSync(join(directory, 'system/sampling.gz'), gzipSync('samples { libs (four); }\n'))
     env.LD_LIBRARY_PATH = join(directory, 'own')
     mkdirSync(env.LD_LIBRARY_PATH)
     writeFileSync(join(directory, 'own/libmine.so'), '')
     const { files } = await additions([], [join(directory, 'libOpenFOAM.so')])
     const found = files.filter((file) => file.startsWith(directory))
     expect(found.toSorted()).toEqual(
-      ['libone.so', 'libthree.so', 'libtwo.so', 'own/libmine.so'].map((name) => join(directory, name)),
+      ['libfour.so', 'libone.so', 'libthree.so', 'libtwo.so', 'own/libmine.so'].map((name) =>
+        join(directory, name),
+      ),
     )
   })
 })
