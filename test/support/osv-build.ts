@@ -31,8 +31,8 @@ export const MANIFEST = [
   '/tmp: ../static',
 ]
 
-/** Makes the build in `folder`, with `empty.c` and other sources beside it; gives its directory. */
-export function makeOsvBuild(folder: string): string {
+/** Makes the build in `folder`, with `empty.c` and other sources beside it, and without some of it; gives its directory. */
+export function makeOsvBuild(folder: string, { without = [] }: { without?: readonly string[] } = {}): string {
   const cc = (...words: string[]) => execFileSync('cc', ['-w', ...words], { cwd: folder })
   const write = (path: string, text: string) => {
     mkdirSync(join(folder, path, '..'), { recursive: true })
@@ -48,6 +48,7 @@ export function makeOsvBuild(folder: string): string {
   cc('-shared', '-nostdlib', '-o', 'build/libenviron.so', 'empty.c')
   write('modules/cmdline', '/usr/mgmt/cloud-init.so;\n')
   write('static/etc/hosts', '127.0.0.1 localhost\n')
-  write('build/usr.manifest', MANIFEST.join('\n'))
+  const lines = MANIFEST.filter((line) => !without.some((word) => line.includes(word)))
+  write('build/usr.manifest', lines.join('\n'))
   return join(folder, 'build')
 }

@@ -44,6 +44,10 @@ export interface SimulatedGuest {
   readonly onEnd?: () => void
   /** Programs by their path in the guest; others are found at the same path of this machine. */
   readonly programs?: Readonly<Record<string, string>>
+  /** Where the files of the image are that it hides under this path: on this machine, at the rest of theirs. */
+  readonly hidden?: string
+  /** Addresses of the guest's networks, and those by which this machine has the same. */
+  readonly addresses?: Readonly<Record<string, string>>
   /**
    * Whether programs have the compatibility library, which then takes the packed environment and tells the status.
    * Without it a status other than 0 counts as returned by main.
@@ -266,7 +270,7 @@ export class OsvGuest {
         this.crash(['application::new_program() out of namespaces.', 'Aborted', '', '[backtrace]'])
         return undefined
       }
-      const host = this.#options.programs?.[path] ?? (path.startsWith('/tmp/') ? this.#host(path) : path)
+      const host = this.#program(path)
       if (!host.startsWith('/') || !statSync(host, { throwIfNoEntry: false })?.isFile()) {
         this.#console(`exception was caught for /app/: Failed to load object: ${path}`)
         return refuse(500, `Failed to load object: ${path}`)
@@ -274,6 +278,12 @@ export class OsvGuest {
       threads.push(this.#start(path, host, args))
     }
     return json(threads.join(' '))
+  }
+
+  #program(path: string): string {
+    const { programs, hidden } = this.#options
+    if (hidden !== undefined && path.startsWith(`${hidden}/`)) return path.slice(hidden.length)
+    return programs?.[path] ?? (path.startsWith('/tmp/') ? this.#host(path) : path)
   }
 
   #start(path: string, host: string, args: readonly string[]): number {
@@ -287,6 +297,9 @@ export class OsvGuest {
           .slice(equals + 1)
           .replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
       }
+    }
+    for (const [own, here] of Object.entries(this.#options.addresses ?? {})) {
+      for (const [name, value] of Object.entries(env)) env[name] = value.replaceAll(own, here)
     }
     const { LEET_OSV_CWD: directory = '/', LEET_OSV_NONCE: nonce, LEET_OSV_RANK: rank } = env
     const input = this.#options.compat ? env.LEET_OSV_INPUT : undefined

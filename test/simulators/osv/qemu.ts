@@ -1,17 +1,19 @@
 // A QEMU whose guest is a simulated OSv: `qemu.ts ARGUMENTS`, the arguments being those that LEET gives to QEMU. It speaks
-// QMP and has the console where QEMU has them, leads a port of the host to the guest's REST server, and the guest has
-// applied the part of its seed that is its host name. It has an empty directory /data, and then says what LEET_SIMULATED_LINE
+// QMP and has the console where QEMU has them, leads a port of the host to the guest's REST server, and the guest has applied its
+// seed. Programs and the gateway of its user-mode network are those of this machine. It has an empty directory /data, and then says what LEET_SIMULATED_LINE
 // has. With LEET_SIMULATED_END=FILE it ends when its guest is first spoken to, and
 // writes the port at which that was into FILE.
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, Socket } from 'node:net'
+import { dirname } from 'node:path'
+import { parse } from 'yaml'
 import { CONSOLE_FD, QMP_FD } from '../../../launcher/machines/qemu-args.ts'
 import { serveQmp, usernetText } from '../qmp.ts'
 import { OsvGuest } from './guest.ts'
 
 const argument = (pattern: RegExp) =>
   process.argv.map((word) => pattern.exec(word)?.[1]).find((found) => found !== undefined)
-const name = argument(/^guest=([\w-]+)/)
 
 const console = new Socket({ fd: CONSOLE_FD, readable: true, writable: true })
 const { LEET_SIMULATED_LINE: line, LEET_SIMULATED_END: end } = process.env
@@ -20,10 +22,39 @@ const guest = await OsvGuest.boot({
   onEnd: () => process.exit(0),
   // What the simulated root has in a directory is not listed.
   files: { '/data/any': '' },
+  ...{ compat: true, hidden: '/leet/hidden', addresses: { '10.0.2.2': '127.0.0.1' } },
 })
-const named = await fetch(`http://127.0.0.1:${guest.port}/os/hostname?name=${name}`, { method: 'POST' })
-if (!named.ok) throw new Error(await named.text())
+for (const { method, path, query, body } of seedCalls()) {
+  const url = `http://127.0.0.1:${guest.port}${path}?${new URLSearchParams(query)}`
+  const answer = await fetch(url, { method, ...(body ? { body } : {}) })
+  if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`)
+}
 if (line) console.write(`${line}\n`)
+
+/** What OSv's cloud-init makes of a seed: files first, then requests to its own REST server. */
+function seedCalls(): { method: string; path: string; query: Record<string, string>; body?: FormData }[] {
+  const seed = argument(/"filename":"([^"]+\.seed\.iso)"/)
+  if (seed === undefined) throw new Error('a guest without a seed')
+  const text = execFileSync('isoinfo', ['-R', '-i', seed, '-x', '/user-data'], { encoding: 'utf8' })
+  const { files = {}, run = [] } = parse(text) as {
+    files?: Record<string, string>
+    run?: Record<string, string>[]
+  }
+  const uploads = Object.entries(files).flatMap(([path, content]) => {
+    const body = new FormData()
+    body.append('file', new Blob([content]))
+    // It makes the directories that lead there (modules/cloud-init/files-module.hh).
+    const directory = { method: 'PUT', path: encodeURI(`/file${dirname(path)}`), query: { op: 'MKDIRS' } }
+    return [directory, { method: 'POST', path: encodeURI(`/file${path}`), query: {}, body }]
+  })
+  // Programs that mount are not there: LEET_SIMULATED_LINE says what they would.
+  const calls = run.filter(({ PUT }) => PUT !== '/app/')
+  const requests = calls.map(({ PUT, POST, ...query }) => ({
+    ...(PUT === undefined ? { method: 'POST', path: POST as string } : { method: 'PUT', path: PUT }),
+    query,
+  }))
+  return [...uploads, ...requests.map(({ path, ...more }) => ({ ...more, path: encodeURI(path) }))]
+}
 
 const forward = createServer((socket) => socket.pipe(connect(guest.port, '127.0.0.1')).pipe(socket))
 await new Promise<void>((resolve) => forward.listen(0, '127.0.0.1', () => resolve()))
