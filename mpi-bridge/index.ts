@@ -66,7 +66,7 @@ export { makeJobCertificates } from './osv/certificates.ts'
 export { MAX_STARTS, type OsvChannel, openOsvChannel } from './osv/channel.ts'
 export { isSeedFailure, isServing, mountedAt } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'
-export { OsvRest } from './osv/rest.ts'
+export { type OsvLook, OsvRest } from './osv/rest.ts'
 export {
   anyFilter,
   filterBelow,

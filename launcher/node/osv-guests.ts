@@ -19,6 +19,7 @@ import {
   isServing,
   mountedAt,
   type OsvChannel,
+  type OsvLook,
   type OsvRest,
   openOsvChannel,
   type RankListener,
@@ -204,9 +205,7 @@ class OsvGuest implements NodeGuest {
     removeSeed()
     // What its console said of the end the channel knows, and tells apart from what was said at boot.
     machine.exited.then(({ cause }) => this.#channel?.guestEnded(cause))
-    const own = this.scope.within(limits)
-    if (this.#disk) await this.#checkDisk(own)
-    await this.#staging?.stageIn(this.#rest as OsvRest, own)
+    await this.#staging?.stageIn(this.#rest as OsvRest, this.scope.within(limits))
     this.#onState('ready', plan.mounts.length > 0 ? 'mounts checked' : undefined)
   }
 
@@ -328,14 +327,6 @@ class OsvGuest implements NodeGuest {
     for (const fetched of this.#fetched.splice(0)) await mergeResults(fetched, own)
   }
 
-  // A mount that fails OSv only prints.
-  async #checkDisk(limits: WaitLimits): Promise<void> {
-    const names = await (this.#rest as OsvRest).listDirectory(WORK_MOUNT, limits)
-    if (names.length > 0) return
-    const said = lastWords(this.#machine as Machine)
-    throw this.#error('has not mounted the disk with the working directory', said)
-  }
-
   // However the job ended: what the ranks wrote is not to be lost with it.
   async #readDisk(disk: WorkDisk): Promise<FetchedResults> {
     const { name } = this.#guest
@@ -380,33 +371,35 @@ class OsvGuest implements NodeGuest {
     // QEMU accepts connections before its guest does, and a handshake that is given up costs an emulated guest as much as one
     // that succeeds: nothing is asked before the server says that it is there.
     await atMost(SILENCE_MS, serving, undefined, limits.signal)
-    // A disk that OSv cannot read is no failure to it. The host name is the last that every seed says.
-    let name = await this.#retry(limits, (each) => rest.operatingSystem('hostname', each))
+    const mounts = plan.mounts.filter(({ kind }) => kind === 'nfs').map(({ path }) => path)
+    const paths = [...mounts, ...(this.#disk ? [WORK_MOUNT] : [])]
+    const look = (each: WaitLimits) => rest.look(paths, each)
+    let seen = await this.#retry(limits, look)
     this.#onState('booting', 'REST answers')
     watch.progress('its set-up, after REST answered')
-    if (name !== this.#guest.name) {
-      await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
-        name = await rest.operatingSystem('hostname', each)
-        if (name !== this.#guest.name) throw this.#error('did not apply its seed', `its host name is ${name}`)
+    // A seed that OSv cannot read is no failure to it. The host name is the last that every seed says, but for mounts.
+    if (seen.hostname !== this.#guest.name) {
+      seen = await this.#retry({ ...limits, deadline: limits.deadline.within(SEED_MS) }, async (each) => {
+        const now = await look(each)
+        if (now.hostname === this.#guest.name) return now
+        throw this.#error('did not apply its seed', `its host name is ${now.hostname}`)
       })
     }
     this.#onState('contextualised')
     // A guest that answers does not hang, and what is asked from here on has limits of its own.
     watch.stop()
-    for (const mount of plan.mounts) {
-      if (mount.kind !== 'nfs') continue
-      const deadline = limits.deadline.within(MOUNT_MS)
-      // An export may be empty, and the mount point is there before the mount: empty too, and on the read-only image without a
-      // time. mount-fs.so says on the console that it has mounted, mount-nfs.so says nothing.
-      await this.#retry({ ...limits, deadline }, async (each) => {
-        if ((await rest.listDirectory(mount.path, each)).length > 0 || mounted.has(mount.path)) return
-        const { modified } = await rest.fileStatus(mount.path, each)
-        if (modified === 0 || mount.path.startsWith('/tmp/'))
-          throw this.#error(`shows nothing at ${mount.path}`)
-      }).catch((error) => {
-        throw limits.signal?.aborted ? error : this.#error(`has not mounted ${mount.path}`, error.message)
-      })
+    // A mount that fails OSv only prints.
+    if (this.#disk && seen.directories.at(-1)?.entries.length === 0) {
+      const said = lastWords(this.#machine as Machine)
+      throw this.#error('has not mounted the disk with the working directory', said)
     }
+    const missing = ({ directories }: OsvLook) =>
+      mounts.find((path, index) => !mounted.has(path) && !showsMount(path, directories[index]))
+    if (missing(seen) === undefined) return
+    await this.#retry({ ...limits, deadline: limits.deadline.within(MOUNT_MS) }, async (each) => {
+      const path = missing(await look(each))
+      if (path !== undefined) throw this.#error(`has not mounted ${path}`, 'it shows nothing there')
+    })
   }
 
   async #retry<T>(limits: WaitLimits, ask: (limits: WaitLimits) => Promise<T>): Promise<T> {
@@ -450,6 +443,15 @@ class OsvGuest implements NodeGuest {
       ...(why ? { why } : {}),
     })
   }
+}
+
+/**
+ * Whether a directory is one that was mounted. An export may be empty, and the mount point is there before the mount: empty too,
+ * and on the read-only image without a time. mount-fs.so says on the console that it has mounted, mount-nfs.so says nothing.
+ */
+function showsMount(path: string, seen: OsvLook['directories'][number] | undefined): boolean {
+  if (!seen) return false
+  return seen.entries.length > 0 || (seen.modified !== 0 && !path.startsWith('/tmp/'))
 }
 
 /** What a guest is told at its first boot. */

@@ -58,6 +58,13 @@ export interface OsvFileStatus {
   readonly modified: number
 }
 
+/** What a guest shows of its set-up. */
+export interface OsvLook {
+  readonly hostname: string
+  /** In the order in which they were asked for; one that is not there is empty. Times are in seconds, and 0 on the image. */
+  readonly directories: readonly { readonly entries: readonly OsvFileStatus[]; readonly modified: number }[]
+}
+
 /** One call of a batch. Parameters of one call carry over to those after it: only the first may have any. */
 export interface BatchCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -160,6 +167,27 @@ export class OsvRest {
   /** What is in a directory, without `.` and `..`. The root itself cannot be listed. */
   async listDirectory(path: string, limits: WaitLimits): Promise<OsvFileStatus[]> {
     return this.#list(await this.#json('GET', filePath(path), { op: 'LISTSTATUS' }, limits))
+  }
+
+  /** The guest's host name and these directories, in one request: what shows that a guest is set up. */
+  async look(paths: readonly string[], limits: WaitLimits): Promise<OsvLook> {
+    const [host, ...lists] = await this.batch(
+      [
+        { method: 'GET', path: '/os/hostname' },
+        ...paths.map((path) => ({
+          method: 'GET' as const,
+          path: withQuery(filePath(path), { op: 'LISTSTATUS' }),
+        })),
+      ],
+      limits,
+    )
+    if (typeof host?.body !== 'string') throw this.#nonsense('GET /os/hostname')
+    const directories = lists.map(({ status, body }) =>
+      status === 200
+        ? { entries: this.#list(body), modified: this.#itself(body) }
+        : { entries: [], modified: 0 },
+    )
+    return { hostname: host.body, directories }
   }
 
   /** Several directories, each with its parents, in few requests. */
@@ -310,6 +338,12 @@ export class OsvRest {
   #list(value: unknown): OsvFileStatus[] {
     if (!Array.isArray(value)) throw this.#nonsense('a directory')
     return value.map((entry) => this.#status(entry)).filter(({ name }) => name !== '.' && name !== '..')
+  }
+
+  /** When a directory itself was last changed. */
+  #itself(value: unknown): number {
+    const all = Array.isArray(value) ? value.map((entry) => this.#status(entry)) : []
+    return all.find(({ name }) => name === '.')?.modified ?? 0
   }
 
   #status(value: unknown): OsvFileStatus {
