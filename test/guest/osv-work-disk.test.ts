@@ -52,11 +52,13 @@ describeOsv(
       expect(place.files()).toEqual([])
     })
 
-    it('brings back after an abort what had reached it, and says that some may be missing', async () => {
+    it('brings all back after an abort, or says that some may be missing', async () => {
       const { status, stderr } = await run('abort')
       expect(status, stderr).toBe(42)
-      expect(stderr).toMatch(/may be missing/)
-      expect({ ...ofRanks, alike: 'alike', input: 'changed' }).toMatchObject(results())
+      const all = { ...ofRanks, alike: 'alike', input: 'changed' }
+      // A rank that is told to end has a second for it, which a busy machine may not give it.
+      if (stderr.includes('may be missing')) expect(all).toMatchObject(results())
+      else expect(results()).toEqual(all)
     })
 
     it('keeps both of what two guests made different, and says so', async () => {
