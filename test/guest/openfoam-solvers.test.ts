@@ -175,14 +175,13 @@ describeWith(NEEDS, 'OpenFOAM’s solvers', () => {
 
     it('writes in Linux guests what it writes under mpirun', async () => {
       const equal = await compare('linux', GUESTS)
-      const row = [`\`${tutorial}\``, cells, `${steps}`, equal, expect.any(String)]
+      const row = [`\`${tutorial}\``, cells, `${steps}`, equal]
       expect(rowOfReadme(solver)).toEqual(row)
     })
 
     it.runIf(isOsv)('writes in OSv what it writes under mpirun on a processor without FMA', async () => {
       const reference = await solve('stock-without-fma', MPIRUN, { ...AS_ROOT, ...WITHOUT_FMA })
-      const equal = await compare('osv', ['--osv-base', `${osvBuild}`, ...GUESTS], reference)
-      expect(rowOfReadme(solver).at(-1)).toBe(equal)
+      await compare('osv', ['--osv-base', `${osvBuild}`, ...GUESTS], reference)
     })
   })
 })
