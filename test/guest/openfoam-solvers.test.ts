@@ -176,12 +176,13 @@ describeWith(NEEDS, 'OpenFOAM’s solvers', () => {
     it('writes in Linux guests what it writes under mpirun', async () => {
       const equal = await compare('linux', GUESTS)
       const row = [`\`${tutorial}\``, cells, `${steps}`, equal]
-      expect(rowOfReadme(solver)).toEqual(row)
+      expect(rowOfReadme(solver).slice(0, 4)).toEqual(row)
     })
 
     it.runIf(isOsv)('writes in OSv what it writes under mpirun on a processor without FMA', async () => {
       const reference = await solve('stock-without-fma', MPIRUN, { ...AS_ROOT, ...WITHOUT_FMA })
-      await compare('osv', ['--osv-base', `${osvBuild}`, ...GUESTS], reference)
+      const equal = await compare('osv', ['--osv-base', `${osvBuild}`, ...GUESTS], reference)
+      expect(rowOfReadme(solver)[4]).toBe(equal)
     })
   })
 })
