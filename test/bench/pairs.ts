@@ -62,7 +62,8 @@ export function ratioLine(name: string, ratio: Ratio, target: number): string {
   )
 }
 
-function median(values: readonly number[]): number {
+/** The middle one, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((x, y) => x - y)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1

@@ -1,5 +1,5 @@
-// Real OSv guests of an image that was composed and named beforehand: its program runs in the working directory of the job, which
-// nothing in the image leads to.
+// Real OSv guests of an image that was composed and named beforehand: its program runs in the working directory of the job, of
+// which nothing was known then.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'

@@ -138,19 +138,28 @@ describeWith(['cc'], 'OSv images', () => {
 
   it('leads working directories to a disk, where the base can read one and there may be one', async () => {
     const staged = ['/home/someone/case']
+    const tops = ['/home', '/scratch', '/tmp', '/usr']
     const target = async (request: Partial<OsvImageRequest>) => {
-      const image = await compose({ staged, ...request })
+      const image = await compose({ staged, tops, ...request })
       const nodes = read(image)
       return [image.links, nodes.get('/leet/work')?.kind]
     }
     const { entries, ...rest } = base
     const plain = { ...rest, id: 'plain', entries: entries.filter(({ guest }) => !guest.includes('libext')) }
-    const onDisk = [[{ path: '/home', target: '/leet/work/home' }], 'directory']
-    const inMemory = [[{ path: '/home', target: '/tmp/leet/home' }], undefined]
+    const links = (root: string) => ['/home', '/scratch'].map((path) => ({ path, target: `${root}${path}` }))
+    const onDisk = [links('/leet/work'), 'directory']
+    const inMemory = [links('/tmp/leet'), undefined]
     expect(await target({ workDisk: true })).toEqual(onDisk)
     expect(await target({ workDisk: true, staged: ['/home/other/case'] })).toEqual(onDisk)
     expect(await target({ workDisk: false })).toEqual(inMemory)
     expect(await target({ workDisk: true, base: plain })).toEqual(inMemory)
+  })
+
+  it('is one for all working directories', async () => {
+    const tops = ['/home', '/scratch']
+    const of = (staged: string[]) => compose({ staged, tops, workDisk: true })
+    const { id } = await of(['/home/someone/case'])
+    expect(await of(['/scratch/case', '/home/other'])).toMatchObject({ id, composed: false })
   })
 
   it('has the program with what it needs, less what the kernel supplies', async () => {

@@ -1,7 +1,7 @@
 // Composes the image of an OSv guest: the base's kernel, and one read-only disk with the base's files and everything
 // that the programs need, the same closure as for a Linux guest less what the OSv kernel supplies. Booted with `-kernel`.
 import { createHash } from 'node:crypto'
-import { readFileSync, realpathSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { Deadline, LeetError, type Log, messageOf, usageError } from '../../../common/index.ts'
@@ -48,6 +48,11 @@ export interface OsvImageRequest {
   readonly mountPoints?: readonly string[]
   /** Directories of this host that are carried into the guest, and are to be found under their own paths. */
   readonly staged?: readonly string[]
+  /**
+   * Top directories of this host, of its own unless told: working directories may lie in any, and to find them there is part of
+   * every image, so that one does for all of them.
+   */
+  readonly tops?: readonly string[]
   /** Whether they may come on a disk of the guest's own, if the base can read it; else they come into its memory. */
   readonly workDisk?: boolean
   /**
@@ -91,7 +96,7 @@ const COMPAT_NAME = 'libleet-osv.so.1'
 const BUILD_MS = 120_000
 const HIDDEN = '/leet/hidden'
 /** Changes when this module makes something else of the same input. */
-const FORMAT = 2
+const FORMAT = 3
 
 /** Path of the compatibility library. Neither there nor to be built: `LEET_E_OSV_COMPAT`. */
 export async function compatLibrary(): Promise<string> {
@@ -201,22 +206,35 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
 const OWN_MOUNTS = ['/dev', '/proc', '/sys', '/tmp']
 
 /** Directories of the image's own: none of them can become a link to staged files. */
-const SYSTEM = ['/bin', '/etc', '/lib', '/lib64', '/opt', '/sbin', '/usr']
+const SYSTEM = ['/bin', '/etc', '/leet', '/lib', '/lib64', '/opt', '/sbin', '/usr']
+
+/** What can be a link to staged files: the top directories of this host without those that a guest has itself. */
+function linkable({ tops = topDirectories(), staged = [] }: OsvImageRequest): string[] {
+  const all = new Set([...tops, ...staged.map((directory) => `/${directory.split('/')[1]}`)])
+  return [...all].filter((top) => ![...OWN_MOUNTS, ...SYSTEM].includes(top)).sort()
+}
+
+function topDirectories(): string[] {
+  return readdirSync('/', { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
+    .map(({ name }) => `/${name}`)
+}
 
 /** The path in the guest of a path of this host: its own, unless a mount or a staged directory will hide it. */
-function placeBeside({ mountPoints = [], staged = [] }: OsvImageRequest): (path: string) => string {
-  const tops = staged.map((directory) => `/${directory.split('/')[1]}`).filter((top) => !SYSTEM.includes(top))
-  const points = [...OWN_MOUNTS, ...mountPoints, ...staged, ...tops]
+function placeBeside(request: OsvImageRequest): (path: string) => string {
+  const { mountPoints = [], staged = [] } = request
+  const points = [...OWN_MOUNTS, ...mountPoints, ...staged, ...linkable(request)]
   const isHidden = (path: string) => points.some((point) => path.startsWith(`${point}/`))
   return (path) => (isHidden(path) || isHidden(realpathSync(path)) ? join(HIDDEN, path) : path)
 }
 
 /** The links to staged directories, beside everything else in the image. */
 function linksOf(
-  { base, files = [], staged = [], workDisk, mountPoints = [], directory }: OsvImageRequest,
+  request: OsvImageRequest,
   parts: readonly Part[],
   place: (path: string) => string,
 ): readonly StageLink[] {
+  const { base, files = [], staged = [], workDisk, mountPoints = [], directory } = request
   const isMounted = (path: string) =>
     [...OWN_MOUNTS, ...mountPoints].some((point) => path === point || path.startsWith(`${point}/`))
   const objects = parts.flatMap(({ program }) => program.map.objects.map(({ path }) => path))
@@ -232,7 +250,7 @@ function linksOf(
     ...SYSTEM,
   ]
   return stageLinks(
-    staged.filter((path) => !isMounted(path)),
+    [...linkable(request), ...staged].filter((path) => !isMounted(path)),
     used,
     workDisk && readsExt4(base) ? WORK_MOUNT : STAGE_ROOT,
   )

@@ -1,6 +1,6 @@
 // How a working directory that is carried into a guest is found there under its own path: the image has a symbolic link in the
 // place of one of its parents, which leads to where the guest has it, in memory or on a disk. That is the highest parent
-// below which the image has nothing else, so that one image does for all cases of a user. Pure.
+// below which the image has nothing else, so that one image does for as many working directories as can be. Pure.
 
 /** Where the disk with the working directories is mounted in a guest that has one. */
 export const WORK_MOUNT = '/leet/work'
