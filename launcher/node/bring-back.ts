@@ -2,7 +2,7 @@
 // comes back only where the ranks changed it, it is whole when it appears, and what somebody else changed meanwhile, on the
 // node or in another guest, is never overwritten: then both are kept.
 import { createHash } from 'node:crypto'
-import { constants, createReadStream, type Stats } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import {
   chmod,
   copyFile,
@@ -21,7 +21,6 @@ import {
   utimes,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { LeetError, messageOf } from '../../common/index.ts'
 
 /** A file of the directory as it was when it was copied. */
@@ -68,6 +67,8 @@ export interface BroughtBack {
 /** Of file systems that know seconds only, and of clocks that differ. */
 const YOUNG_MS = 2_000
 const PIECE = 1 << 20
+/** Files at a time. */
+const PARALLEL = 8
 
 /** Brings what is new or changed in `copy` back into `directory`. Both are directories of this node. */
 export async function bringBack(
@@ -80,6 +81,9 @@ export async function bringBack(
   const left: string[] = []
   const failed: string[] = []
   const seen = new Set(same)
+  const found: { from: string; path: string; isFile: boolean }[] = []
+  /** What one file fails at is no reason to leave the others. */
+  const tell = (path: string) => (error: unknown) => void failed.push(`${path}: ${messageOf(error)}`)
 
   async function visit(path: string): Promise<void> {
     for (const name of (await readdir(join(copy, path))).sort()) {
@@ -87,18 +91,17 @@ export async function bringBack(
       const from = join(copy, inner)
       const stats = await lstat(from)
       seen.add(inner)
-      // What one file fails at is no reason to leave the others.
-      const tell = (error: unknown) => void failed.push(`${inner}: ${messageOf(error)}`)
       if (stats.isDirectory()) {
-        if (wants(inner)) await mkdir(join(directory, inner), { recursive: true }).catch(tell)
+        if (wants(inner)) await mkdir(join(directory, inner), { recursive: true }).catch(tell(inner))
         await visit(inner)
       } else if (wants(inner) && (stats.isFile() || stats.isSymbolicLink())) {
-        await bring(from, inner, stats.isFile()).catch(tell)
+        found.push({ from, path: inner, isFile: stats.isFile() })
       }
     }
   }
 
-  async function bring(from: string, path: string, isFile: boolean): Promise<void> {
+  const inTurn = tasksInTurn()
+  async function bring({ from, path, isFile }: (typeof found)[number]): Promise<void> {
     const outcome = isFile ? await bringFile(from, path) : await bringLink(await readlink(from), path)
     if (outcome === 'brought') brought.push(path)
     else if (outcome === 'left') left.push(path)
@@ -111,13 +114,22 @@ export async function bringBack(
     if (was && (await isAsBefore(from, now, was))) return 'unchanged'
     // A link of the user's leads to the file that is meant.
     const target = await realpath(join(directory, path)).catch(() => join(directory, path))
+    return inTurn(target, () => bringTo(target, from, now, was))
+  }
+
+  async function bringTo(
+    target: string,
+    from: string,
+    now: Stats,
+    was: FileBefore | undefined,
+  ): Promise<Outcome> {
     const there = await stat(target).catch(() => undefined)
     if (there?.isFile() && (await sameBytes(from, target))) return 'unchanged'
     await mkdir(dirname(target), { recursive: true })
     const temporary = `${target}.${guest}.part`
     try {
       await rm(temporary, { force: true })
-      await copyWhole(from, temporary)
+      await copyWhole(from, temporary, now.size)
       // Guests run as root and know nothing of the user's permissions.
       await chmod(temporary, there?.isFile() ? there.mode & 0o7777 : now.mode & 0o777 & ~process.umask())
       await utimes(temporary, now.atime, now.mtime)
@@ -160,8 +172,25 @@ export async function bringBack(
   }
 
   await visit('')
+  const { limitFunction } = await import('p-limit')
+  const each = limitFunction(bring, { concurrency: PARALLEL })
+  await Promise.all(found.map((one) => each(one).catch(tell(one.path))))
   const removed = [...before.files.keys()].filter((path) => wants(path) && !seen.has(path))
-  return { directory, brought, conflicts, removed, left, failed }
+  conflicts.sort((a, b) => (a.path < b.path ? -1 : 1))
+  return { directory, brought: brought.sort(), conflicts, removed, left: left.sort(), failed: failed.sort() }
+}
+
+/** Runs tasks one after the other that have the same name: links may lead several names to one file. */
+function tasksInTurn(): <T>(name: string, task: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>()
+  return (name, task) => {
+    const mine = (last.get(name) ?? Promise.resolve()).then(task)
+    last.set(
+      name,
+      mine.catch(() => {}),
+    )
+    return mine
+  }
 }
 
 type Outcome = 'brought' | 'unchanged' | 'left' | { readonly kept: string }
@@ -219,18 +248,27 @@ export function isYoung(modified: number, now: number): boolean {
 /** SHA-256 of a file, hexadecimal. */
 export async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256')
-  await pipeline(createReadStream(path), hash)
-  return hash.digest('hex')
+  const file = await open(path)
+  try {
+    const piece = Buffer.allocUnsafe(Math.min((await file.stat()).size + 1, PIECE))
+    for (;;) {
+      const { bytesRead } = await file.read(piece, 0, piece.length)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(piece.subarray(0, bytesRead))
+    }
+  } finally {
+    await file.close()
+  }
 }
 
-async function copyWhole(from: string, to: string): Promise<void> {
+async function copyWhole(from: string, to: string, size: number): Promise<void> {
   await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-  const [source, made] = [await stat(from), await stat(to)]
-  if (source.size === made.size) return
+  const made = await stat(to)
+  if (made.size === size) return
   throw new LeetError({
     code: 'LEET_E_STAGING',
     where: to,
-    what: `has ${made.size} of the ${source.size} bytes that the guest has`,
+    what: `has ${made.size} of the ${size} bytes that the guest has`,
   })
 }
 
@@ -240,10 +278,12 @@ async function sameBytes(one: string, other: string): Promise<boolean> {
   try {
     for (const path of [one, other]) files.push(await open(path))
     const [first, second] = files as [FileHandle, FileHandle]
-    if ((await first.stat()).size !== (await second.stat()).size) return false
-    const [a, b] = [Buffer.alloc(PIECE), Buffer.alloc(PIECE)]
+    const { size } = await first.stat()
+    if (size !== (await second.stat()).size) return false
+    const piece = Math.min(size, PIECE)
+    const [a, b] = [Buffer.allocUnsafe(piece), Buffer.allocUnsafe(piece)]
     for (;;) {
-      const { bytesRead } = await first.read(a, 0, PIECE)
+      const { bytesRead } = piece === 0 ? { bytesRead: 0 } : await first.read(a, 0, piece)
       if (bytesRead === 0) return true
       const read = await second.read(b, 0, bytesRead)
       if (read.bytesRead !== bytesRead || a.compare(b, 0, bytesRead, 0, bytesRead) !== 0) return false

@@ -21,6 +21,8 @@ const OWN_ROOM = 64 << 20
 const MOST_ROOM = 64 * 2 ** 30
 /** Bytes that a file takes at least. */
 const BLOCK = 4096
+/** Files at a time. */
+const PARALLEL = 8
 /** Name of the disk in its folder. */
 const DISK = 'work.ext4'
 
@@ -135,13 +137,11 @@ async function copyStage(
   const at = Date.now()
   const root = join(tree, directory)
   const files = new Map<string, FileBefore>()
-  await mkdir(root, { recursive: true })
-  for (const { path, kind } of entries) {
+  const folders = new Set(entries.map(({ path, kind }) => (kind === 'directory' ? path : dirname(path))))
+  for (const path of ['', ...folders]) await mkdir(join(root, path), { recursive: true })
+  const copy = async (path: string) => {
     signal?.throwIfAborted()
-    const to = join(root, path)
-    await mkdir(kind === 'directory' ? to : dirname(to), { recursive: true })
-    if (kind === 'directory') continue
-    const from = join(directory, path)
+    const [from, to] = [join(directory, path), join(root, path)]
     const { size, mtimeMs, atime, mtime } = await stat(from)
     await copyFile(from, to, constants.COPYFILE_FICLONE)
     // Programs look whether their input was changed since they began.
@@ -152,6 +152,9 @@ async function copyStage(
       ...(isYoung(mtimeMs, at) ? { digest: await digestOf(to) } : {}),
     })
   }
+  const { limitFunction } = await import('p-limit')
+  const each = limitFunction(copy, { concurrency: PARALLEL })
+  await Promise.all(entries.filter(({ kind }) => kind === 'file').map(({ path }) => each(path)))
   return { files }
 }
 

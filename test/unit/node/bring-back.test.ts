@@ -143,6 +143,22 @@ describe('what ranks were given', () => {
     expect(readFileSync(join(folder, 'shared/mesh'), 'utf8')).toBe('new')
   })
 
+  it('comes back to one file, and beside it, when two links lead there and ranks changed both', async () => {
+    put(folder, 'shared/mesh', 'old', OLD)
+    const { size, mtimeMs } = statSync(join(folder, 'shared/mesh'))
+    for (const name of ['a', 'b']) {
+      symlinkSync(join(folder, 'shared/mesh'), join(directory, name))
+      before.set(name, { size, modified: mtimeMs })
+      put(copy, name, `new ${name}`, OLD + 50)
+    }
+    const { brought, conflicts } = await back()
+    expect([brought.length, conflicts.length]).toEqual([1, 1])
+    const kept = readdirSync(join(folder, 'shared')).map((name) =>
+      readFileSync(join(folder, 'shared', name), 'utf8'),
+    )
+    expect(kept.sort()).toEqual(['new a', 'new b'])
+  })
+
   it('is told of, and stays, when ranks removed it', async () => {
     carried('in', 'put')
     rmSync(join(copy, 'in'))
@@ -214,8 +230,8 @@ describe('what somebody else changed', () => {
     const { brought, failed } = await back()
     expect(brought).toEqual(['result'])
     expect(failed).toEqual([
-      expect.stringMatching(/^processor0: EEXIST/),
       expect.stringMatching(/^processor0\/U: (ENOTDIR|EEXIST)/),
+      expect.stringMatching(/^processor0: EEXIST/),
     ])
     expect(text('processor0')).toBe('no directory')
   })
