@@ -51,7 +51,7 @@ describeLab('a whole allocation', () => {
         await site.runShare(options, mpi, name)
       })
 
-      it('ends in order when it is cancelled', async () => {
+      it('ends in order when it is cancelled', { tags: ['long'] }, async () => {
         const job = await startJob(options)
         await job.says(/all ranks are at work/)
         await site.lab.scancel(job.id)
