@@ -1,5 +1,5 @@
 // leet-mpirun over all nodes of a real Grid Engine, and the lab that it runs in.
-import { readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
@@ -22,13 +22,18 @@ describeLab(
     afterEach(() => lab.waitClean({ deadline: Deadline.after(20_000) }))
     afterAll(() => lab?.stop())
 
-    const submit = (script: string) =>
-      lab.qsub(script, {
+    const outFile = () => join(lab.path(directory), 'out')
+    const submit = (script: string) => {
+      // What the job before has said is not to be taken for this one's.
+      writeFileSync(outFile(), '')
+      chmodSync(outFile(), 0o666)
+      return lab.qsub(script, {
         user: lab.users.alice,
         cwd: directory,
         options: ['-pe', 'mpi', '5', '-o', `${directory}/out`],
       })
-    const output = () => readFileSync(join(lab.path(directory), 'out'), 'utf8')
+    }
+    const output = () => readFileSync(outFile(), 'utf8')
 
     it('deals slots out in turn and lets jobs start tasks on their nodes', async () => {
       const id = await submit(
