@@ -15,17 +15,31 @@ export async function planMountsOf(
   programs: readonly InspectedProgram[],
   home: string,
   allocation: Allocation,
+  { keep = false }: { readonly keep?: boolean } = {},
 ): Promise<MountPlanner> {
   const { kind } = settings.guest
   if (kind === 'host') return () => []
   const { mountPlanner } = await import('../plan/mount-facts.ts')
   const directories = [...programs.map(({ plan }) => plan.workDir), home]
   const here = nodeOfThisProcess(allocation, { env: process.env, hostname: hostname() })
-  const planner = await mountPlanner(directories, here?.name, allocation.jobId)
+  const added = await addedDirectories(settings, programs)
+  const planned = mountPlanner(directories, { here: here?.name, batchJob: allocation.jobId, added })
+  // Guests that stay have no copies: those are one job's.
+  const planner: MountPlanner = keep ? (request) => planned({ ...request, stage: 'never' }) : planned
   if (kind !== 'osv') return planner
   const { placesToMount } = await import('../job/guest-image.ts')
   const places = await placesToMount(settings)
   return places === undefined ? planner : withPlaces(planner, places)
+}
+
+async function addedDirectories(
+  { staging }: Settings,
+  programs: readonly InspectedProgram[],
+): Promise<readonly string[]> {
+  if (staging.add.length === 0) return []
+  const { stageRoots } = await import('../node/stage-roots.ts')
+  const roots = stageRoots({ staging, programs: programs.map(({ plan }) => plan) })
+  return roots.flatMap(({ directory, added }) => (added ? [directory] : []))
 }
 
 /** Looks at the programs: everything that can be wrong with one is found before any guest boots. */

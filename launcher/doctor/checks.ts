@@ -200,13 +200,16 @@ const CHECKS: readonly Check[] = [
   {
     subject: 'file servers',
     async look({ settings, user, workDir, here, allocation, ...limits }) {
-      const plan = mountPlanner([workDir, user.home], here, allocation.jobId)
+      const plan = mountPlanner([workDir, user.home], { here, batchJob: allocation.jobId, added: [] })
       const nodes = allocation.nodes.map(({ name }) => name)
       const client = settings.guest.kind === 'osv' ? 'osv' : 'linux'
-      const mounts = plan({ ...settings.mounts, client, workDirs: [workDir], user, nodes })
+      const stage = settings.staging.when
+      const mounts = plan({ ...settings.mounts, stage, client, workDirs: [workDir], user, nodes })
       await findNfsServers(mounts, soon(limits))
       const said = mounts.map((mount) =>
-        mount.kind === 'nfs' ? `${mount.path} from ${mount.server}` : `${mount.path} from this node`,
+        mount.kind === 'nfs'
+          ? `${mount.path} from ${mount.server}`
+          : `${mount.path} from this node${mount.mirrored ? ', copied to the others' : ''}`,
       )
       return said.join(', ') || 'none needed'
     },

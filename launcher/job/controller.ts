@@ -332,7 +332,7 @@ export function createController(context: ControllerContext): Controller {
   // After a failure what can still be had is brought back. The failure is what the user is told, and where results still are.
   async function collect(signal: AbortSignal): Promise<string[]> {
     const ends = await Promise.allSettled(workers.map((worker) => worker.collect(signal)))
-    if (plan.guestKind === 'osv') {
+    if (plan.guestKind === 'osv' || plan.mirrored) {
       for (const worker of workers) ends.push(...(await Promise.allSettled([worker.merge(signal)])))
     }
     const failed = failureOf(ends)

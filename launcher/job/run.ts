@@ -120,6 +120,10 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
     },
     { deadline: Deadline.after(plan.limits.boot), signal },
   )
+  if (plan.mirrored) {
+    const { serveMirrors } = await import('./mirrors.ts')
+    serveMirrors({ plan, exchange: nodes.exchange, journal, log, scope })
+  }
   const forwarded = forwardEnvironment(process.env, plan.guestKind !== 'host')
   for (const { name, why } of forwarded.denied) log.detail(`not given to the ranks: ${name} (${why})`)
   const devices = mayHaveDevices(order)

@@ -29,11 +29,21 @@ export function seedMounts(
   })
 }
 
-/** The directories that a guest's machine shares with it. */
-export function machineShares(mounts: readonly PlanMount[]): Share[] {
+/** The directories that a guest's machine shares with it; `placeOf` says where the node has one that it was given a copy of. */
+export function machineShares(
+  mounts: readonly PlanMount[],
+  placeOf: (path: string) => string = (path) => path,
+): Share[] {
   return mounts.flatMap((mount, index): Share[] =>
     mount.kind === 'share'
-      ? [{ tag: shareTag(index), path: mount.path, readonly: false, securityModel: 'none' }]
+      ? [
+          {
+            tag: shareTag(index),
+            path: mount.mirrored ? placeOf(mount.path) : mount.path,
+            readonly: false,
+            securityModel: 'none',
+          },
+        ]
       : [],
   )
 }

@@ -44,6 +44,8 @@ export interface BringBackOptions {
   readonly before: CopiedDirectory
   /** Files, by relative path, that the guest has as it was given them: the copy may lack them. */
   readonly same?: ReadonlySet<string>
+  /** The copy has nothing else but what was changed, whatever its times and sizes say. */
+  readonly changedOnly?: boolean
   /** The guest's name: a file that cannot take its place is kept beside it as `NAME.GUEST`. */
   readonly guest: string
   /** Whether a file, by its relative path, is to come back. */
@@ -74,7 +76,7 @@ const PARALLEL = 8
 export async function bringBack(
   copy: string,
   directory: string,
-  { before, same, guest, wants }: BringBackOptions,
+  { before, same, changedOnly = false, guest, wants }: BringBackOptions,
 ): Promise<BroughtBack> {
   const brought: string[] = []
   const conflicts: { path: string; kept: string }[] = []
@@ -111,7 +113,7 @@ export async function bringBack(
   async function bringFile(from: string, path: string): Promise<Outcome> {
     const was = before.files.get(path)
     const now = await stat(from)
-    if (was && (await isAsBefore(from, now, was))) return 'unchanged'
+    if (was && !changedOnly && (await isAsBefore(from, now, was))) return 'unchanged'
     // A link of the user's leads to the file that is meant.
     const target = await realpath(join(directory, path)).catch(() => join(directory, path))
     return inTurn(target, () => bringTo(target, from, now, was))

@@ -17,7 +17,7 @@ import type { DiskImageFile } from './worker.ts'
 
 /** The guests of this node; nothing is started yet. */
 export function cloudGuests(context: SshGuestsContext & { readonly image: DiskImageFile }): NodeGuests {
-  const { plan, image, secrets, journal, log } = context
+  const { plan, image, secrets, mirror, journal, log } = context
   let tools: GuestTools | undefined
   return sshGuests(context, {
     seeds: ['cloud-config', 'config-drive'],
@@ -27,7 +27,7 @@ export function cloudGuests(context: SshGuestsContext & { readonly image: DiskIm
     async machine({ guest, network, limits }, { seeds: [seed = '', configDrive = ''], console }) {
       const overlay = journal.path(`g${guest.index}.qcow2`)
       await makeOverlay(overlay, image, limits)
-      return cloudMachine(plan, guest, network, image, { overlay, seed, configDrive, console })
+      return cloudMachine(plan, guest, network, image, { overlay, seed, configDrive, console }, mirror?.at)
     },
     watch({ guest: { name }, seed, scope, limits, onState, watch }) {
       const prepare = async (port: number): Promise<SshSession> => {
@@ -70,6 +70,7 @@ export function cloudMachine(
     readonly configDrive: string
     readonly console: string
   },
+  placeOf?: (path: string) => string,
 ): MachineSpec {
   return {
     name: guest.name,
@@ -90,7 +91,7 @@ export function cloudMachine(
       { serial: 'leet-config', path: files.configDrive, readonly: true },
     ],
     nics: network.nics,
-    shares: machineShares(plan.mounts),
+    shares: machineShares(plan.mounts, placeOf),
     consoleFile: files.console,
   }
 }

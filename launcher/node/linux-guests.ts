@@ -20,11 +20,11 @@ const MOUNT_MS = 40_000
 
 /** The small Linux guests of this node; nothing is started yet. */
 export function linuxGuests(context: SshGuestsContext & { readonly image: LinuxImageFiles }): NodeGuests {
-  const { plan, image, secrets } = context
+  const { plan, image, secrets, mirror } = context
   return sshGuests(context, {
     seeds: ['cloud-config'],
     machine: ({ guest, network }, { seeds: [seed = ''], console }) =>
-      linuxMachine(plan, guest, network, image, { seed, console }),
+      linuxMachine(plan, guest, network, image, { seed, console }, mirror?.at),
     watch({ guest, scope, onState, watch }) {
       const init = new InitWatch({ guest, scope, onState, watch })
       return {
@@ -47,6 +47,7 @@ export function linuxMachine(
   network: GuestNetwork,
   image: LinuxImageFiles,
   files: { readonly seed: string; readonly console: string },
+  placeOf?: (path: string) => string,
 ): MachineSpec {
   return {
     name: guest.name,
@@ -59,7 +60,7 @@ export function linuxMachine(
       { serial: 'leet-seed', path: files.seed, readonly: true },
     ],
     nics: network.nics,
-    shares: machineShares(plan.mounts),
+    shares: machineShares(plan.mounts, placeOf),
     consoleFile: files.console,
   }
 }

@@ -25,6 +25,7 @@ import type { Journal } from '../journal/journal.ts'
 import type { Placement } from '../machines/spec.ts'
 import { sharesProcessors } from '../plan/network.ts'
 import type { JobPlan } from '../plan/plan.ts'
+import type { Mirror, MirrorContext } from './mirror.ts'
 import type { NodeGuest, NodeGuests } from './node-guests.ts'
 import type { NodeNetwork } from './node-network.ts'
 import type { BootOrder, GuestPlan, NodeEvent, NodeWorker, RankOrder, WorkerContext } from './worker.ts'
@@ -56,6 +57,7 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
   let network: NodeNetwork | undefined
   let placements: readonly Placement[] = []
   let guests = new Map<number, NodeGuest>()
+  let mirror: Mirror | undefined
   const channels = new Map<number, Promise<ControlChannel>>()
   const services = new Map<number, Promise<ServiceAddress>>()
   const guestOfTask = new Map<number, number>()
@@ -155,7 +157,8 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
         const { serveLines } = await import('./guest-lines.ts')
         serveLines(exchange, (guest) => guests.get(guest)?.line)
       }
-      const source = await guestsOf(order, network, placements, journal, log)
+      mirror = await mirrorOf(order, { exchange, journal, scope: node }, limits)
+      const source = await guestsOf(order, { network, placements, mirror, journal, log })
       const booted = await source.boot(
         node,
         (guest, state, detail) => emit({ kind: 'guest', guest, state, ...(detail ? { detail } : {}) }),
@@ -203,6 +206,7 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
     },
 
     async start(job, orders) {
+      mirror?.inUse()
       const limits = { deadline: Deadline.after(CHANNEL_MS), signal: ending.signal }
       const byGuest = new Map<number, RankOrder[]>()
       for (const order of orders) {
@@ -294,6 +298,8 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
         signal.throwIfAborted()
         ends.push(...(await Promise.allSettled([guest.merge?.()])))
       }
+      const limits = { deadline: Deadline.after(COLLECT_MS), signal }
+      ends.push(...(await Promise.allSettled([mirror?.bringBack(limits)])))
       const failed = failureOf(ends)
       if (failed) throw failed
     },
@@ -306,13 +312,27 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
   }
 }
 
+interface GuestsContext extends Pick<LocalWorkerContext, 'journal' | 'log'> {
+  readonly network: NodeNetwork | undefined
+  readonly placements: readonly Placement[]
+  readonly mirror: Mirror | undefined
+}
+
+/** What the node has instead of the user's working directories, where it lacks them. */
+async function mirrorOf(
+  { plan, node }: BootOrder,
+  context: Pick<MirrorContext, 'exchange' | 'journal' | 'scope'>,
+  limits: WaitLimits,
+): Promise<Mirror | undefined> {
+  if (plan.mirrored === undefined || plan.mirrored.except === node) return undefined
+  const { Mirror } = await import('./mirror.ts')
+  return Mirror.fetch({ ...context, node: plan.nodes[node]?.name ?? `node ${node}` }, limits)
+}
+
 // Each kind's code is loaded only when it is used: a job on the bare host needs none of QEMU, SSH and images.
 async function guestsOf(
   { plan, node, image, addresses, secrets, held, keep }: BootOrder,
-  network: NodeNetwork | undefined,
-  placements: readonly Placement[],
-  journal: Journal,
-  log: Log,
+  { network, placements, mirror, journal, log }: GuestsContext,
 ): Promise<NodeGuests> {
   const own = plan.guests.filter((guest) => guest.node === node)
   if (plan.guestKind === 'host') {
@@ -343,7 +363,7 @@ async function guestsOf(
           : 'set XDG_CACHE_HOME to a directory that all nodes share',
     })
   }
-  const context = { plan, guests: own, network, placements, addresses, journal, log }
+  const context = { plan, guests: own, network, placements, addresses, mirror, journal, log }
   if (image.kind === 'osv') {
     if (secrets.kind !== 'osv') throw otherSecrets()
     const { osvGuests } = await import('./osv-guests.ts')

@@ -98,7 +98,7 @@ export function osvGuests(context: OsvGuestsContext): NodeGuests {
       const control = { port: OSV_REST_PORT, unprotected: !context.secrets.tls }
       const [prepared, stages] = await Promise.all([
         prepareMachines(context, control, scope, limits),
-        carries ? planStaging(stageRoots(context.plan), limits) : [],
+        carries ? planStaging(context.mirror?.roots ?? stageRoots(context.plan), limits) : [],
       ])
       const { qemu, accelerator, whyEmulated, driver, network, servers } = prepared
       const parts = { journal, log, qemu, accelerator, driver }

@@ -40,7 +40,7 @@ export interface OsvStagingContext {
 export class OsvStaging {
   readonly #context: OsvStagingContext
   readonly #seeded = new Map<string, SeededStage>()
-  readonly #staged = new Map<string, StagedIn & Pick<FetchedDirectory, 'before' | 'returned'>>()
+  readonly #staged = new Map<string, StagedIn & Pick<FetchedDirectory, 'place' | 'before' | 'returned'>>()
 
   /** `LEET_E_OSV_GUEST` when it does not fit. */
   constructor(context: OsvStagingContext) {
@@ -77,12 +77,12 @@ export class OsvStaging {
   async stageIn(rest: OsvRest, limits: WaitLimits): Promise<void> {
     const { stages, guest, log } = this.#context
     for (const stage of stages) {
-      const { directory, entries } = stage
+      const { directory, place, returned, entries } = stage
       log.detail(`${guest.name}: ${entries.length} files of ${directory} are carried in, and results back`)
       const seeded = this.#seeded.get(directory)
       const before = await filesOf(stage)
       const staged = await stageIn(rest, stage, stagedPath(directory), limits, seeded)
-      this.#staged.set(directory, { ...staged, before, returned: stage.returned })
+      this.#staged.set(directory, { ...staged, place, before, returned })
     }
   }
 
@@ -118,13 +118,13 @@ export class OsvStaging {
     for (const [directory, staged] of this.#staged) {
       const copy = join(folder.path, RESULTS, directory)
       await mkdir(copy, { recursive: true })
-      const { before, returned } = staged
+      const { place, before, returned } = staged
       const { same, failed } = await stageOut(rest, staged, copy, returned, limits).catch((error) => {
         const isEmpty = directories.length === 0 && readdirSync(copy).length === 0
         if (isEmpty) folder.release()
         throw lost(guest.name, directory, error, isEmpty ? undefined : folder.keptAt)
       })
-      directories.push({ directory, copy, before, returned, same: new Set(same), failed })
+      directories.push({ directory, place, copy, before, returned, same: new Set(same), failed })
     }
     return { directories, kept: `in ${folder.keptAt}`, merged: () => folder.release() }
   }
@@ -146,12 +146,12 @@ function lost(where: string, directory: string, error: unknown, keptAt: string |
 }
 
 /** Files as they are now. The guest's own times say nothing of them, so what is in them has to. */
-async function filesOf({ directory, entries }: StagePlan): Promise<CopiedDirectory> {
+async function filesOf({ place, entries }: StagePlan): Promise<CopiedDirectory> {
   const files = new Map<string, FileBefore>()
   for (const { path, kind } of entries) {
     if (kind === 'directory') continue
-    const { size, mtimeMs } = await stat(join(directory, path))
-    files.set(path, { size, modified: mtimeMs, digest: await digestOf(join(directory, path)) })
+    const { size, mtimeMs } = await stat(join(place, path))
+    files.set(path, { size, modified: mtimeMs, digest: await digestOf(join(place, path)) })
   }
   return { files }
 }

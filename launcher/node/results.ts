@@ -1,12 +1,15 @@
 // What the ranks of a guest wrote, once it is on the node: merged into the user's directories, and told.
 import { LeetError, type Log, shortList } from '../../common/index.ts'
 import type { StageFilter } from '../../mpi-bridge/index.ts'
+import { isWithin } from '../plan/mounts.ts'
 import { type BroughtBack, bringBack, type CopiedDirectory } from './bring-back.ts'
 
 /** What ranks wrote in one directory, as the node has it from their guest. */
 export interface FetchedDirectory {
-  /** The user's. */
+  /** As the user knows it. */
   readonly directory: string
+  /** Where it lies on this node. */
+  readonly place: string
   /** A directory with what came from the guest. */
   readonly copy: string
   readonly before: CopiedDirectory
@@ -14,6 +17,8 @@ export interface FetchedDirectory {
   readonly returned: StageFilter
   /** Files, by relative path, that the guest has as it was given them: `copy` may lack them. */
   readonly same: ReadonlySet<string>
+  /** `copy` has nothing else but what was changed. */
+  readonly changedOnly?: boolean
   /** What the guest did not give, with the reason. */
   readonly failed: readonly string[]
 }
@@ -42,9 +47,11 @@ export async function mergeResults(
   { guest, log }: ResultsContext,
 ): Promise<void> {
   const results: BroughtBack[] = []
-  for (const { directory, copy, before, returned, same, failed } of directories) {
-    const own = await bringBack(copy, directory, { before, same, guest, wants: returned.wants })
-    results.push({ ...own, failed: [...failed, ...own.failed] })
+  for (const { directory, place, copy, before, returned, same, changedOnly = false, failed } of directories) {
+    const wants = returned.wants
+    const own = await bringBack(copy, place, { before, same, changedOnly, guest, wants })
+    const conflicts = own.conflicts.map(({ path, kept }) => ({ path, kept: asUser(kept, place, directory) }))
+    results.push({ ...own, directory, conflicts, failed: [...failed, ...own.failed] })
   }
   for (const { directory, brought, removed, left } of results) {
     log.detail(`${guest}: ${brought.length} files brought back to ${directory}`)
@@ -58,6 +65,11 @@ export async function mergeResults(
   merged()
   const conflicts = results.flatMap((result) => result.conflicts)
   if (conflicts.length > 0) throw changedTwice(guest, conflicts)
+}
+
+/** A path of this node as the user knows it. */
+function asUser(path: string, place: string, directory: string): string {
+  return isWithin(path, place) ? directory + path.slice(place.length) : path
 }
 
 /** Some results are not where they belong; `kept` says where they are. */

@@ -19,6 +19,8 @@ import type { JobPlan } from '../plan/plan.ts'
 /** A directory that is carried, by the filters' paths relative to it. None lies in another. */
 export interface StageRoot {
   readonly directory: string
+  /** Where it lies on this node. */
+  readonly place: string
   /** Whether it is there only since --stage-in named something in it. */
   readonly added: boolean
   readonly carried: StageFilter
@@ -50,6 +52,7 @@ export function stageRoots({
   const returned = back ? stageFilter(back, workDirs) : STAGE_ALL
   return outermost.map((directory) => ({
     directory,
+    place: directory,
     added: !workDirs.some((workDir) => isWithin(workDir, directory)),
     carried: filterBelow(carried, directory),
     returned: filterBelow(returned, directory),
@@ -65,8 +68,9 @@ export async function planStaging(
   limits: WaitLimits,
 ): Promise<readonly CarriedDirectory[]> {
   return Promise.all(
-    roots.map(async ({ directory, carried, returned }) => ({
-      ...(await planStageIn(directory, carried, limits)),
+    roots.map(async ({ directory, place, carried, returned }) => ({
+      ...(await planStageIn(place, carried, limits)),
+      directory,
       returned,
     })),
   )

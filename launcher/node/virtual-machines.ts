@@ -11,6 +11,7 @@ import { findQemu } from '../machines/qemu-program.ts'
 import type { Accelerator, Placement } from '../machines/spec.ts'
 import { findNfsServers, type NfsServer } from '../nfs/servers.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
+import type { Mirror } from './mirror.ts'
 import type { GuestControl, NodeNetwork, OpenNetwork } from './node-network.ts'
 import type { GuestSecrets } from './worker.ts'
 
@@ -25,6 +26,8 @@ export interface MachinesContext {
   /** Address of each guest of the job, by its index. */
   readonly addresses: readonly string[]
   readonly secrets: GuestSecrets
+  /** What the node has instead of the user's working directories, where it lacks them. */
+  readonly mirror?: Mirror | undefined
   readonly journal: Journal
   readonly log: Log
 }

@@ -11,7 +11,7 @@ import type { FetchedDirectory, FetchedResults } from './results.ts'
 import type { CarriedDirectory } from './stage-roots.ts'
 import { WorkFolder, type WorkFolderContext } from './work-folder.ts'
 
-type Copied = Pick<FetchedDirectory, 'before' | 'returned'>
+type Copied = Pick<FetchedDirectory, 'place' | 'before' | 'returned'>
 
 /** What libext of OSv writes as well as it reads: it has neither a journal nor checksums. */
 const FEATURES = '^has_journal,^metadata_csum,^64bit'
@@ -55,7 +55,7 @@ export class WorkDisk {
     const tree = join(folder.path, 'tree')
     for (const stage of stages) {
       const before = await copyStage(stage, tree, limits.signal)
-      copied.set(stage.directory, { before, returned: stage.returned })
+      copied.set(stage.directory, { place: stage.place, before, returned: stage.returned })
     }
     const file = await open(disk.path, 'wx', 0o600)
     await file.truncate(size)
@@ -130,7 +130,7 @@ async function roomFor(stages: readonly StagePlan[], folder: string): Promise<nu
 }
 
 async function copyStage(
-  { directory, entries }: StagePlan,
+  { directory, place, entries }: StagePlan,
   tree: string,
   signal: AbortSignal | undefined,
 ): Promise<CopiedDirectory> {
@@ -141,7 +141,7 @@ async function copyStage(
   for (const path of ['', ...folders]) await mkdir(join(root, path), { recursive: true })
   const copy = async (path: string) => {
     signal?.throwIfAborted()
-    const [from, to] = [join(directory, path), join(root, path)]
+    const [from, to] = [join(place, path), join(root, path)]
     const { size, mtimeMs, atime, mtime } = await stat(from)
     await copyFile(from, to, constants.COPYFILE_FICLONE)
     // Programs look whether their input was changed since they began.

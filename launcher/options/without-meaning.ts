@@ -29,6 +29,8 @@ export interface Circumstances {
   /** Working directories are carried into OSv guests. */
   readonly carried: boolean
   readonly stage: StageTime
+  /** Nodes are given copies of the working directories. */
+  readonly mirrored: boolean
   /** Nodes that the job has, also those without ranks. */
   readonly nodes: number
   /** In which the command was given. */
@@ -63,6 +65,11 @@ const ofLinux: Pick<Rule, 'guests' | 'outcome' | 'instead'> = {
   guests: ['linux'],
   outcome: 'refuse',
   instead: FOR_OSV,
+}
+/** Linux guests of which all have the user's own working directory. */
+const sharing: Pick<Rule, 'guests' | 'when' | 'outcome' | 'instead'> = {
+  ...ofLinux,
+  when: ({ mirrored }) => !mirrored,
 }
 const givenImage: Pick<Rule, 'guests' | 'outcome' | 'why' | 'instead'> = {
   guests: ['linux', 'osv'],
@@ -155,10 +162,10 @@ export const RULES: readonly Rule[] = [
   { option: IMAGE.osvBase, guests: ['linux'], outcome: 'refuse', why: NO_OSV, instead: FOR_OSV },
   { option: IMAGE.osvCompat, guests: ['linux'], outcome: 'note', why: NO_OSV },
   { option: GUESTS.insecureApi, guests: ['linux'], outcome: 'note', why: NO_OSV },
-  { option: IMAGE.stage, ...ofLinux, why: 'Linux guests mount the working directory' },
-  { option: IMAGE.stageIn, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
-  { option: IMAGE.stageOnly, ...ofLinux, why: 'Linux guests mount the working directory as a whole' },
-  { option: IMAGE.stageOut, ...ofLinux, why: 'Linux guests write into the working directory itself' },
+  { option: IMAGE.stage, ...sharing, why: 'Linux guests mount the working directory' },
+  { option: IMAGE.stageIn, ...sharing, why: 'Linux guests mount the working directory as a whole' },
+  { option: IMAGE.stageOnly, ...sharing, why: 'Linux guests mount the working directory as a whole' },
+  { option: IMAGE.stageOut, ...sharing, why: 'Linux guests write into the working directory itself' },
   {
     option: IMAGE.kernel,
     guests: ['osv'],
@@ -289,6 +296,7 @@ export function circumstancesOf(
     joined: joinsGuests(plan),
     carried: session || plan.guests.some((guest) => workDirWay(plan, guest) === 'carried'),
     stage: plan.staging.when,
+    mirrored: plan.mirrored !== undefined,
     nodes,
     directory,
   }

@@ -1,22 +1,20 @@
 // Facts about file systems that a plan needs: this node's mount table, and where directories really are.
 import { readFileSync, realpathSync } from 'node:fs'
 import { parseMountInfo } from '../../contextualise/index.ts'
-import type { MountPlanner } from './mounts.ts'
+import type { MountFacts, MountPlanner } from './mounts.ts'
 import { planMounts } from './plan-mounts.ts'
 
-/** Plans with what this node says of where `directories` lie; `here` is its name among the job's nodes, if it is one. */
+/** Plans with what this node says of where `directories` lie. */
 export function mountPlanner(
   directories: readonly string[],
-  here: string | undefined,
-  batchJob: string | undefined,
+  known: Pick<MountFacts, 'here' | 'batchJob' | 'added'>,
 ): MountPlanner {
   // Asked first: a file system of an automounter is mounted by that.
   const realPaths = Object.fromEntries(directories.map((path) => [path, realPath(path)]))
   const facts = {
     table: parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')),
     realPaths,
-    here,
-    batchJob,
+    ...known,
   }
   return (request) => planMounts(request, facts)
 }

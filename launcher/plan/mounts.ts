@@ -10,7 +10,12 @@ export type PlanMount =
       readonly asked?: true
     })
   /** A directory of the guest's own node, by 9p at the same path. */
-  | { readonly kind: 'share'; readonly path: string }
+  | {
+      readonly kind: 'share'
+      readonly path: string
+      /** Nodes have not all the same there: they are given copies, all but the one that this names, if any. */
+      readonly mirrored?: { readonly except?: string }
+    }
 
 /**
  * How directories of the node get into guests. `auto`: by NFS where the node has them on NFS, else from the node by 9p.
@@ -41,6 +46,8 @@ export interface MountFacts {
   readonly here: string | undefined
   /** The batch system's name of the job. */
   readonly batchJob: string | undefined
+  /** What is carried with the working directories where nodes are given copies of them. */
+  readonly added: readonly string[]
 }
 
 /** What `planMounts` needs besides the facts. */
@@ -48,6 +55,8 @@ export interface MountRequest {
   /** From weak to strong. */
   readonly wishes: readonly MountWish[]
   readonly shareBy: ShareWay
+  /** When nodes are given copies of working directories. */
+  readonly stage: StageTime
   /** Only what was asked for: home and working directory are not looked for. */
   readonly onlyAsked?: boolean
   /** What mounts them. */

@@ -1,7 +1,8 @@
 // Decides what guests mount so that paths mean the same in them as on the nodes: what the user asked for, then home and
-// working directory, by NFS where the node has them on NFS, else from the guest's own node. Pure.
+// working directory, by NFS where the node has them on NFS, else from the guest's own node, which is given a copy where it has
+// not the same. Pure.
 import { join } from 'node:path'
-import { usageError } from '../../common/index.ts'
+import { type LeetError, usageError } from '../../common/index.ts'
 import {
   type MountInfo,
   mountOf,
@@ -23,7 +24,7 @@ import {
 
 /** Decides what guests mount, parents before what lies in them. Refuses, with a usage error, what cannot be. */
 export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[] {
-  const { shareBy, client, workDirs, user, nodes } = request
+  const { shareBy, stage, client, workDirs, user, nodes } = request
   const asked = askedMounts(request, facts)
   if (request.onlyAsked) return asked
   const wanted = [...new Set([...workDirs, user.home])].filter((path) => !isMounted({ mounts: asked }, path))
@@ -39,20 +40,34 @@ export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[
     if (alias && !isMounted({ mounts: [...found.values()] }, path))
       found.set(path, { kind: 'nfs', ...fitting(alias, client) })
   }
-  const shared = places
-    .filter(({ path, nfs, everywhere }) => !nfs && (everywhere || workDirs.includes(path)))
-    .map((place) => {
-      // Who says 9p vouches that all nodes have the same there.
-      if (!place.everywhere && shareBy === 'auto') checkOneNode(place.path, nodes, facts.here)
-      return place.path
-    })
-  for (const path of shared) {
-    if (!shared.some((other) => other !== path && isWithin(path, other))) {
-      found.set(path, { kind: 'share', path })
-    }
+  const others = nodes.filter((node) => node !== facts.here)
+  // OSv guests cannot share: what is carried into them is decided for each (workDirWay).
+  const always = stage === 'always' && client === 'linux'
+  const shared = places.flatMap(({ path, nfs, everywhere }) => {
+    const isWorkDir = workDirs.includes(path)
+    if (always && isWorkDir) return [{ path, isMirrored: true }]
+    if (nfs || !(everywhere || isWorkDir)) return []
+    // Who says 9p vouches that all nodes have the same there.
+    const isMirrored = !everywhere && shareBy === 'auto' && others.length > 0
+    if (isMirrored && stage === 'never') throw onOneNode(path, others)
+    return [{ path, isMirrored }]
+  })
+  if (shared.some(({ isMirrored }) => isMirrored)) {
+    for (const path of facts.added) shared.push({ path, isMirrored: true })
   }
-  for (const path of found.keys()) checkMountPoint(path, workDirs.includes(path) ? '-wdir' : 'mounts')
+  const { here } = facts
+  const mirrored = !always && here !== undefined && nodes.includes(here) ? { except: here } : {}
+  for (const { path, isMirrored } of shared) {
+    const isInner = shared.some((other) => other.path !== path && isWithin(path, other.path))
+    if (!isInner) found.set(path, { kind: 'share', path, ...(isMirrored ? { mirrored } : {}) })
+  }
+  for (const path of found.keys()) checkMountPoint(path, whoseIs(path, request, facts))
   return [...asked, ...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+function whoseIs(path: string, { workDirs }: MountRequest, { added }: MountFacts): string {
+  if (workDirs.includes(path)) return '-wdir'
+  return added.includes(path) ? '--stage-in' : 'mounts'
 }
 
 /** Refuses, naming `where`, a mount point that would hide the guest's own system. */
@@ -181,12 +196,10 @@ const CLUSTER_FILE_SYSTEMS: ReadonlySet<string> = new Set([
   ...['cifs', 'smb3', 'orangefs', 'pvfs2', 'ocfs2', 'gfs2', 'fuse.glusterfs', 'fuse.quobyte', 'fuse.moosefs'],
 ])
 
-function checkOneNode(path: string, nodes: readonly string[], here: string | undefined): void {
-  const others = nodes.filter((node) => node !== here)
-  if (others.length === 0) return
+function onOneNode(path: string, others: readonly string[]): LeetError {
   const named =
     others.length > 3 ? `${others.slice(0, 3).join(', ')} and ${others.length - 3} more` : others.join(', ')
-  throw usageError(
+  return usageError(
     `the working directory ${path} is on this host only, and guests on ${named} could not see it`,
     `a directory on NFS, --mount SERVER:/export:/path for one that a server has, as root \`leet export ${path} -- leet-mpirun …\`, or --share-by 9p if every node has the same there`,
     '-wdir',

@@ -93,7 +93,9 @@ export interface JobPlan {
   readonly session?: SessionUse
   /** What all guests mount; none on the bare host. */
   readonly mounts: readonly PlanMount[]
-  /** What is carried into OSv guests and back. */
+  /** Where some nodes have not the user's working directories: then their guests use copies. */
+  readonly mirrored?: MirrorPlan
+  /** What is carried into guests and back. */
   readonly staging: Settings['staging']
   /** Let ranks of MPICH 4.0 over UCX go that hang in MPI_Finalize. */
   readonly finalizeRescue: boolean
@@ -120,6 +122,13 @@ export interface JobPlan {
     /** How long controller and agents may hear nothing of each other while their hosts answer. */
     readonly silence: number
   }
+}
+
+/** Directories that nodes are given copies of. */
+export interface MirrorPlan {
+  readonly directories: readonly string[]
+  /** Index of the node whose directories they are, if it is one of the job's. */
+  readonly except?: number
 }
 
 /** What a job takes for granted of the guests that a session keeps. */
@@ -189,7 +198,7 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
     ...universeOf(settings, facts),
     network: session?.network ?? planNetwork(settings, facts, guests),
     ...(session ? { session: session.use } : {}),
-    mounts: session?.mounts ?? mountsOf(settings, facts, programs, { nodes, guests }),
+    ...(session ? { mounts: session.mounts } : mountsOf(settings, facts, programs, { nodes, guests })),
     staging: settings.staging,
     finalizeRescue: settings.finalizeRescue && guests.length > 1 && programs.some(hangsInFinalize),
     user: facts.user,
@@ -209,16 +218,27 @@ function mountsOf(
   { planMounts, user }: PlanFacts,
   programs: readonly PlanProgram[],
   { nodes, guests }: Pick<JobPlan, 'nodes' | 'guests'>,
-): readonly PlanMount[] {
-  if (guest.kind === 'host') return []
+): Pick<JobPlan, 'mounts' | 'mirrored'> {
+  if (guest.kind === 'host') return { mounts: [] }
   const workDirs = programs.map(({ workDir }) => workDir)
   const nodeNames = nodes.map(({ name }) => name)
-  const request = { ...wishes, client: guest.kind, workDirs, user, nodes: nodeNames }
+  const stage = staging.when
+  const request = { ...wishes, stage, client: guest.kind, workDirs, user, nodes: nodeNames }
   const mounts = planMounts(request)
+  const mirrored = mirrorOf(mounts, nodeNames)
   // What is carried has its own path: a mount would hide it, and programs of such guests cannot use NFS.
   const facts = { mounts, programs, staging }
   const isCarried = guest.kind === 'osv' && guests.some((one) => workDirWay(facts, one) === 'carried')
-  return isCarried ? planMounts({ ...request, onlyAsked: true }) : mounts
+  return { ...mirrored, mounts: isCarried ? planMounts({ ...request, onlyAsked: true }) : mounts }
+}
+
+function mirrorOf(mounts: readonly PlanMount[], nodes: readonly string[]): Pick<JobPlan, 'mirrored'> {
+  const own = mounts.flatMap((mount) => (mount.kind === 'share' && mount.mirrored ? [mount] : []))
+  if (own.length === 0) return {}
+  const name = own.map(({ mirrored }) => mirrored?.except).find((one) => one !== undefined)
+  const except = name === undefined ? -1 : nodes.indexOf(name)
+  const directories = own.map(({ path }) => path)
+  return { mirrored: { directories, ...(except < 0 ? {} : { except }) } }
 }
 
 /** The program that a rank runs, and its number. */

@@ -19,8 +19,10 @@ export interface StagedEntry {
 
 /** What is to be carried into a guest. */
 export interface StagePlan {
-  /** Of this host. */
+  /** As ranks know it. */
   readonly directory: string
+  /** Where it lies on this host. */
+  readonly place: string
   /** Directories before what is in them. */
   readonly entries: readonly StagedEntry[]
   /** Bytes of all files. */
@@ -65,11 +67,11 @@ export function stagedPath(directory: string): string {
 }
 
 /**
- * Lists what is below `directory`. Symbolic links are followed, as the ranks would; what is neither file nor directory,
+ * Lists what is below `place`, a directory of this host that ranks know by the same name. Symbolic links are followed, as the ranks would; what is neither file nor directory,
  * what cannot be read, links that lead nowhere or back to where they are, and directories that OSv could not list, stay behind. Too much is `LEET_E_STAGING`.
  */
 export async function planStageIn(
-  directory: string,
+  place: string,
   filter: StageFilter,
   { signal }: WaitLimits,
 ): Promise<StagePlan> {
@@ -81,7 +83,7 @@ export async function planStageIn(
     signal?.throwIfAborted()
     for (const name of names.toSorted()) {
       const inner = path === '' ? name : `${path}/${name}`
-      const host = join(directory, inner)
+      const host = join(place, inner)
       const stats = await stat(host).catch(() => undefined)
       if (stats?.isFile() ? !filter.wants(inner) : !filter.reaches(inner)) continue
       const below = stats?.isDirectory() ? await readdir(host).catch(() => undefined) : undefined
@@ -92,7 +94,7 @@ export async function planStageIn(
         continue
       }
       if (entries.length >= MAX_ENTRIES) {
-        throw stagingError(directory, `has more than ${MAX_ENTRIES} files`, 'narrow it with --stage-only')
+        throw stagingError(place, `has more than ${MAX_ENTRIES} files`, 'narrow it with --stage-only')
       }
       if (below) {
         if (above.length > MAX_DEPTH) throw stagingError(host, 'is nested too deeply to be staged')
@@ -106,9 +108,9 @@ export async function planStageIn(
       }
     }
   }
-  const root = await stat(directory)
-  await visit('', await readdir(directory), [`${root.dev}:${root.ino}`])
-  return { directory, entries, size, left }
+  const root = await stat(place)
+  await visit('', await readdir(place), [`${root.dev}:${root.ino}`])
+  return { directory: place, place, entries, size, left }
 }
 
 /** OSv takes `*` and `?` in what it is to list for patterns (api/file.cc). */
@@ -124,12 +126,12 @@ async function isReadable(path: string): Promise<boolean> {
 }
 
 /** What of the plan can come with the seed. */
-export async function seedStage({ directory, entries }: StagePlan): Promise<SeededStage> {
+export async function seedStage({ place, entries }: StagePlan): Promise<SeededStage> {
   const files = new Map<string, string>()
   let left = SEEDED_FILES
   for (const { path, kind, size } of entries) {
     if (kind !== 'file' || size > Math.min(SEEDED_FILE, left) || !isPlain(path)) continue
-    const bytes = await readFile(join(directory, path))
+    const bytes = await readFile(join(place, path))
     if (bytes.length > left || bytes.includes(0) || !isUtf8(bytes)) continue
     left -= bytes.length
     files.set(path, bytes.toString('utf8'))
@@ -163,7 +165,7 @@ export async function stageIn(
   const carried = plan.entries.filter(({ kind }) => kind === 'file')
   const uploads = carried.filter(({ path }) => !seeded?.files.has(path))
   await inParallel(uploads, ({ path }) =>
-    rest.uploadFile(`${guestDirectory}/${path}`, { host: join(plan.directory, path) }, limits),
+    rest.uploadFile(`${guestDirectory}/${path}`, { host: join(plan.place, path) }, limits),
   )
   const files = new Map<string, OsvFileStatus>()
   // Then all that is there later is new, and the guest, which may be slow, need not be asked.

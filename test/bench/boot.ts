@@ -71,7 +71,7 @@ async function prepareByHand(work: string): Promise<(index: number) => Promise<n
     nodes: [{ name: 'here', slots: 2, cpus: 2, memory: 2 ** 32 }],
     programs: [{ argv: ['/bin/true'], workDir: work, exports: [], inherits: true, mpi: 'none' }],
     user: thisUser(process.env),
-    planMounts: mountPlanner([work], 'here', undefined),
+    planMounts: mountPlanner([work], { here: 'here', batchJob: undefined, added: [] }),
   })
   const limits = { deadline: Deadline.after(LIMIT_MS) }
   const image = await composeForPrograms(

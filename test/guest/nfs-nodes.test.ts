@@ -1,5 +1,5 @@
-// A directory of one host for guests of several nodes: refused with the choices, and served by leet export, with what the
-// site's leet.yaml says.
+// A directory of one host for guests of several nodes: copied to them, refused with the choices where nothing may be carried, and
+// served by leet export, with what the site's leet.yaml says.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeLab } from '../cluster/lab/describe.ts'
 import { type Lab, startLab } from '../cluster/lab/lab.ts'
@@ -24,10 +24,22 @@ describeLab('guests of two nodes and a directory of the submit host', () => {
       cwd: '/tmp/case',
       env: { XDG_CACHE_HOME: '/home/root/.cache' },
     })
-  const job = (script: string) => [`${BIN}/leet-mpirun`, '-n', '2', 'sh', '-c', script]
+  const job = (script: string, ...options: string[]) => [
+    ...[`${BIN}/leet-mpirun`, ...options, '-n', '2', 'sh', '-c', script],
+  ]
 
-  it('are refused before anything is booted', async () => {
-    const { status, stderr } = await salloc(...job('cat in'))
+  it('have copies of it, and bring back what they wrote', async () => {
+    const script = 'cat in; echo "$PMI_RANK" >>in.$(hostname | sed "s/.*-//"); echo same >both'
+    const { status, stdout, stderr } = await salloc(...job(script))
+    expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'the case\nthe case\n' })
+    const written = await lab.run('head', ['sh', '-c', 'cat in.g? both; ls'], { cwd: '/tmp/case' })
+    expect(written.stdout).toBe('0\n1\nsame\nboth\nin\nin.g0\nin.g1\n')
+    await lab.run('head', ['sh', '-c', 'rm in.g? both'], { cwd: '/tmp/case' })
+    await lab.waitClean(undefined, ({ what }) => !/\/tmp\/case|leet.yaml/.test(what))
+  })
+
+  it('are refused before anything is booted if nothing may be carried', async () => {
+    const { status, stderr } = await salloc(...job('cat in', '--stage', 'never'))
     expect(status).toBe(2)
     expect(stderr).toMatch(/\/tmp\/case is on this host only, and guests on node1, node2/)
     expect(stderr).toContain('leet export /tmp/case -- leet-mpirun')

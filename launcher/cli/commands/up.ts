@@ -144,7 +144,7 @@ async function orderOf(words: CommandWords): Promise<KeptOrder | undefined> {
     programs: programs.slice(0, 1).map(({ plan: one }) => one),
     user,
     networks: ownNetworks(),
-    planMounts: await planMountsOf(settings, programs, user.home, allocation),
+    planMounts: await planMountsOf(settings, programs, user.home, allocation, { keep: true }),
   })
   const job = circumstancesOf(settings, plan, { nodes: plan.nodes.length, directory: process.cwd() })
   for (const note of notesOnMeaningless(words.options, job)) log.note(note)

@@ -23,6 +23,7 @@ const job = (guest: Circumstances['guest'], more: Partial<Circumstances> = {}): 
   hypervisor: 'libvirt',
   givenImage: false,
   session: false,
+  mirrored: true,
   joined: true,
   carried: true,
   stage: 'auto',
@@ -42,6 +43,7 @@ type Case = readonly [line: string, outcome: 'refuse' | 'note', holds: Circumsta
 const linux = job('linux')
 const osv = job('osv')
 const host = job('host')
+const sharing = job('linux', { mirrored: false })
 const nothing = job('osv', { carried: false, stage: 'never' })
 const inSession = { session: true }
 const given = { givenImage: true }
@@ -77,12 +79,12 @@ const CASES: readonly Case[] = [
   ['--pernode', 'note', job('host', { nodes: 1 }), job('linux', { nodes: 1 })],
   ['--osv-base b', 'refuse', linux, osv],
   ['--no-osv-compat', 'note', linux, osv],
-  ['--stage always', 'refuse', linux, osv],
+  ['--stage auto', 'refuse', sharing, linux],
   ['--insecure-guest-api', 'note', linux, osv],
   ['--insecure-guest-api', 'note', job('osv', inSession), job('osv', given)],
-  ['--stage-in f', 'refuse', linux, osv],
-  ['--stage-only f', 'refuse', linux, osv],
-  ['--stage-out f', 'refuse', linux, osv],
+  ['--stage-in f', 'refuse', sharing, linux],
+  ['--stage-only f', 'refuse', sharing, linux],
+  ['--stage-out f', 'refuse', sharing, linux],
   ['--kernel k', 'refuse', osv, linux],
   ['--modules m', 'refuse', osv, linux],
   ['--stage-in f', 'note', job('osv', { carried: false }), osv],

@@ -42,12 +42,13 @@ interface Case extends Partial<Omit<MountRequest, 'wishes'>> {
 
 function plan({ table = TABLE, facts, places, wishes = [], ...request }: Case): readonly PlanMount[] {
   const known = {
-    ...{ table: parseMountInfo(table.join('\n')), realPaths: {}, here: 'n0', batchJob: undefined },
+    ...{ table: parseMountInfo(table.join('\n')), realPaths: {}, here: 'n0', batchJob: undefined, added: [] },
     ...facts,
   }
   const planner = (whole: MountRequest) => planMounts(whole, known)
   return (places ? withPlaces(planner, places) : planner)({
     shareBy: 'auto',
+    stage: 'auto',
     client: 'linux',
     workDirs: ['/tmp/w'],
     user: { name: 'u', uid: 1000, gid: 100, home: '/root' },
@@ -64,7 +65,7 @@ function plan({ table = TABLE, facts, places, wishes = [], ...request }: Case): 
 const brief = (mounts: readonly PlanMount[]) =>
   mounts.map((mount) =>
     mount.kind === 'share'
-      ? `9p ${mount.path}`
+      ? `9p ${mount.path}${mount.mirrored ? ` copied but ${mount.mirrored.except ?? 'none'}` : ''}`
       : `${mount.server}:${mount.directory} ${mount.path} v${mount.version} ${mount.options.join()}`,
   )
 const user = (home: string) => ({ name: 'u', uid: 1000, gid: 100, home })
@@ -105,6 +106,28 @@ describe('home and working directory', () => {
     ],
     ['by 9p what is NFS on several nodes', { workDirs: ['/home/u'], shareBy: '9p', ...TWO }, ['9p /home/u']],
     ['by 9p what the user vouches for', { shareBy: '9p', ...TWO }, ['9p /tmp/w']],
+    ['a copy of a local working directory to other nodes', TWO, ['9p /tmp/w copied but n0']],
+    [
+      'a copy to all nodes when the job was given on none of them',
+      { facts: { here: undefined } },
+      ['9p /tmp/w copied but none'],
+    ],
+    ['a copy of what each node itself serves', { workDirs: ['/own/x'], ...TWO }, ['9p /own/x copied but n0']],
+    [
+      'with it what else is to be carried',
+      { facts: { added: ['/data/mesh', '/tmp/w/in'] }, ...TWO },
+      ['9p /data/mesh copied but n0', '9p /tmp/w copied but n0'],
+    ],
+    ['nothing else where all have the same', { facts: { added: ['/data'] } }, ['9p /tmp/w']],
+    [
+      'a copy of all working directories when that is wanted, also on one node',
+      { workDirs: ['/home/u/case', '/tmp/w'], stage: 'always' },
+      [
+        `nfs1:/export/home /home v4 ${V4_LEFT}`,
+        '9p /home/u/case copied but none',
+        '9p /tmp/w copied but none',
+      ],
+    ],
     ['not a local home', { user: user('/var/u') }, ['9p /tmp/w']],
     ['a directory once', { workDirs: ['/tmp/w', '/tmp/w/x', '/tmp/v'] }, ['9p /tmp/v', '9p /tmp/w']],
     [
@@ -155,11 +178,14 @@ describe('home and working directory', () => {
     ['n1, n2, n3 and 1 more', { nodes: ['n0', 'n1', 'n2', 'n3', 'n4'] }],
     ['n0', { facts: { here: undefined } }],
     ['n1', { workDirs: ['/own/x'], ...TWO }],
-  ])('refuses a directory of this host only with guests on %s', (named, request) => {
-    const attempt = () => plan(request)
-    expect(attempt).toThrow(`guests on ${named} could not see it`)
-    expect(attempt).toThrow(expect.objectContaining({ exitCode: 2, code: 'LEET_E_USAGE' }))
-  })
+  ])(
+    'refuses a directory of this host only with guests on %s, if nothing may be carried',
+    (named, request) => {
+      const attempt = () => plan({ ...request, stage: 'never' })
+      expect(attempt).toThrow(`guests on ${named} could not see it`)
+      expect(attempt).toThrow(expect.objectContaining({ exitCode: 2, code: 'LEET_E_USAGE' }))
+    },
+  )
   it.each(['/', '/usr', '/usr/lib/x', '/etc/x', '/proc', '/leet/x', '/run'])(
     'refuses the working directory %s, which guests have themselves',
     (path) => {

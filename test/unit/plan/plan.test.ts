@@ -28,6 +28,7 @@ function plan(line: string, nodes: PlanFacts['nodes'] = [node('n0')], environmen
         realPaths: {},
         here: nodes[0].name,
         batchJob: undefined,
+        added: [],
       }),
   })
 }
