@@ -120,6 +120,10 @@ async function runIn(scope: Scope, order: JobOrder): Promise<JobResult> {
     },
     { deadline: Deadline.after(plan.limits.boot), signal },
   )
+  if (image && plan.nodes.length > 1) {
+    const { serveImage } = await import('./serve-image.ts')
+    serveImage(image, { plan, exchange: nodes.exchange, log })
+  }
   if (plan.mirrored) {
     const { serveMirrors } = await import('./mirrors.ts')
     serveMirrors({ plan, exchange: nodes.exchange, journal, log, scope })

@@ -16,6 +16,7 @@ import {
   type ControlChannel,
   coresOf,
   describeBinding,
+  type Exchange,
   openProcessManager,
   type ProcessManager,
   type RankEvent,
@@ -158,6 +159,7 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
         serveLines(exchange, (guest) => guests.get(guest)?.line)
       }
       mirror = await mirrorOf(order, { exchange, journal, scope: node }, limits)
+      await bringImage(order, exchange, limits)
       const source = await guestsOf(order, { network, placements, mirror, journal, log })
       const booted = await source.boot(
         node,
@@ -327,6 +329,15 @@ async function mirrorOf(
   if (plan.mirrored === undefined || plan.mirrored.except === node) return undefined
   const { Mirror } = await import('./mirror.ts')
   return Mirror.fetch({ ...context, node: plan.nodes[node]?.name ?? `node ${node}` }, limits)
+}
+
+/** Where it cannot be had from the controller it is missed in a moment. */
+async function bringImage({ image }: BootOrder, exchange: Exchange, limits: WaitLimits): Promise<void> {
+  if (!image || image.kind === 'disk' || existsSync(image.disk)) return
+  const { fetchImage } = await import('./image-copy.ts')
+  await fetchImage(image, exchange, limits).catch((error) => {
+    if (!(error instanceof LeetError && error.code === 'LEET_E_EXCHANGE')) throw error
+  })
 }
 
 // Each kind's code is loaded only when it is used: a job on the bare host needs none of QEMU, SSH and images.
