@@ -104,9 +104,11 @@ async function listDirectories(
   const roots = stageRoots({ staging, programs: directories.map((workDir) => ({ workDir })) })
   const carried = await planStaging(roots, scope.within({ deadline: Deadline.after(RESULTS_MS) }))
   for (const { directory, size, left } of carried) {
-    log.note(
-      `${directory} (${formatSize(size)}) is copied to the nodes that lack it, and results back (--share-by 9p if all have the same there)`,
-    )
+    const where =
+      staging.when === 'always'
+        ? 'every node, and results back'
+        : 'the nodes that lack it, and results back (--share-by 9p if all have the same there)'
+    log.note(`${directory} (${formatSize(size)}) is copied to ${where}`)
     if (left.length > 0) log.note(`of ${directory} stays behind: ${shortList(left)}`)
   }
   const parcel = await Promise.all(carried.map(withStats))

@@ -371,7 +371,7 @@ async function guestsOf(
       hint:
         image.kind === 'disk'
           ? 'put it into a directory that all nodes share'
-          : 'set XDG_CACHE_HOME to a directory that all nodes share',
+          : 'an image of the store is sent to nodes that lack it; one that lies elsewhere must be there',
     })
   }
   const context = { plan, guests: own, network, placements, addresses, mirror, journal, log }

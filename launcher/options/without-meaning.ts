@@ -61,15 +61,13 @@ const FOR_GUESTS = '--guest linux, or leave it out'
 const FOR_IMAGE = 'leave --image out, or have the image made with it'
 
 const onHost: Pick<Rule, 'guests' | 'outcome' | 'why'> = { guests: ['host'], outcome: 'note', why: NO_GUESTS }
-const ofLinux: Pick<Rule, 'guests' | 'outcome' | 'instead'> = {
-  guests: ['linux'],
-  outcome: 'refuse',
-  instead: FOR_OSV,
-}
-/** Linux guests of which all have the user's own working directory. */
+/** All Linux guests have the user's own working directory. */
+const isSharing: Condition = (job) => !job.mirrored
 const sharing: Pick<Rule, 'guests' | 'when' | 'outcome' | 'instead'> = {
-  ...ofLinux,
-  when: ({ mirrored }) => !mirrored,
+  guests: ['linux'],
+  when: isSharing,
+  outcome: 'refuse',
+  instead: '--stage always',
 }
 const givenImage: Pick<Rule, 'guests' | 'outcome' | 'why' | 'instead'> = {
   guests: ['linux', 'osv'],
@@ -162,7 +160,13 @@ export const RULES: readonly Rule[] = [
   { option: IMAGE.osvBase, guests: ['linux'], outcome: 'refuse', why: NO_OSV, instead: FOR_OSV },
   { option: IMAGE.osvCompat, guests: ['linux'], outcome: 'note', why: NO_OSV },
   { option: GUESTS.insecureApi, guests: ['linux'], outcome: 'note', why: NO_OSV },
-  { option: IMAGE.stage, ...sharing, why: 'Linux guests mount the working directory' },
+  {
+    option: IMAGE.stage,
+    guests: ['linux'],
+    when: isSharing,
+    outcome: 'note',
+    why: 'Linux guests mount the working directory',
+  },
   { option: IMAGE.stageIn, ...sharing, why: 'Linux guests mount the working directory as a whole' },
   { option: IMAGE.stageOnly, ...sharing, why: 'Linux guests mount the working directory as a whole' },
   { option: IMAGE.stageOut, ...sharing, why: 'Linux guests write into the working directory itself' },

@@ -201,7 +201,7 @@ function onOneNode(path: string, others: readonly string[]): LeetError {
     others.length > 3 ? `${others.slice(0, 3).join(', ')} and ${others.length - 3} more` : others.join(', ')
   return usageError(
     `the working directory ${path} is on this host only, and guests on ${named} could not see it`,
-    `a directory on NFS, --mount SERVER:/export:/path for one that a server has, as root \`leet export ${path} -- leet-mpirun …\`, or --share-by 9p if every node has the same there`,
+    `a directory on NFS, --mount SERVER:/export:/path for one that a server has, as root \`leet export ${path} -- leet-mpirun …\`, or --share-by 9p if every node has the same there; a job can carry it there without --stage never`,
     '-wdir',
   )
 }

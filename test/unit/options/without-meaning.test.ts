@@ -79,7 +79,7 @@ const CASES: readonly Case[] = [
   ['--pernode', 'note', job('host', { nodes: 1 }), job('linux', { nodes: 1 })],
   ['--osv-base b', 'refuse', linux, osv],
   ['--no-osv-compat', 'note', linux, osv],
-  ['--stage auto', 'refuse', sharing, linux],
+  ['--stage auto', 'note', sharing, linux],
   ['--insecure-guest-api', 'note', linux, osv],
   ['--insecure-guest-api', 'note', job('osv', inSession), job('osv', given)],
   ['--stage-in f', 'refuse', sharing, linux],
