@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import {
   atMost,
   Deadline,
+  eachInTurn,
   failureOf,
   LeetError,
   type Log,
@@ -289,13 +290,7 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
     },
 
     async merge(signal) {
-      const ends: PromiseSettledResult<void>[] = []
-      for (const guest of guests.values()) {
-        signal.throwIfAborted()
-        ends.push(...(await Promise.allSettled([guest.merge?.()])))
-      }
-      const failed = failureOf(ends)
-      if (failed) throw failed
+      await eachInTurn([...guests.values()].map((guest) => () => guest.merge?.(signal)))
     },
 
     async stop() {

@@ -1,5 +1,5 @@
 // What the ranks of a guest wrote, once it is on the node: merged into the user's directories, and told.
-import { LeetError, type Log, shortList } from '../../common/index.ts'
+import { LeetError, type Log, messageOf, shortList } from '../../common/index.ts'
 import type { StageFilter } from '../../mpi-bridge/index.ts'
 import { type BroughtBack, bringBack, type CopiedDirectory } from './bring-back.ts'
 
@@ -34,16 +34,20 @@ export interface ResultsContext {
 }
 
 /**
- * Merges results into the user's directories. `LEET_E_STAGING` when some could not be, `LEET_E_RESULTS` when somebody else had
- * changed the same: then both are kept.
+ * Merges results into the user's directories. `LEET_E_STAGING` when some could not be, or `signal` left no time for them,
+ * `LEET_E_RESULTS` when somebody else had changed the same: then both are kept.
  */
 export async function mergeResults(
   { directories, kept, merged }: FetchedResults,
   { guest, log }: ResultsContext,
+  signal: AbortSignal,
 ): Promise<void> {
   const results: BroughtBack[] = []
   for (const { directory, copy, before, returned, same, failed } of directories) {
-    const own = await bringBack(copy, directory, { before, same, guest, wants: returned.wants })
+    const options = { before, same, guest, wants: returned.wants, signal }
+    const own = await bringBack(copy, directory, options).catch((error) => {
+      throw notAllBack(guest, kept, messageOf(error), error)
+    })
     results.push({ ...own, failed: [...failed, ...own.failed] })
   }
   for (const { directory, brought, removed, left } of results) {
