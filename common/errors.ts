@@ -53,6 +53,14 @@ export function failureOf(ends: readonly PromiseSettledResult<unknown>[]): LeetE
   return first && new LeetError(others.length === 0 ? first : { ...first, also: others })
 }
 
+/** Does tasks one after the other, each whatever became of those before it; rejects with all failures as one error. */
+export async function eachInTurn(tasks: readonly (() => unknown)[]): Promise<void> {
+  const ends: PromiseSettledResult<unknown>[] = []
+  for (const task of tasks) ends.push(...(await Promise.allSettled([(async () => task())()])))
+  const failed = failureOf(ends)
+  if (failed) throw failed
+}
+
 function asLeetError(thrown: unknown): LeetError {
   if (thrown instanceof LeetError) return thrown
   if (isSystemError(thrown)) return systemError(thrown)

@@ -12,6 +12,7 @@ export {
 export {
   describeError,
   EXIT_USAGE,
+  eachInTurn,
   exitCodeOf,
   failureOf,
   isSystemError,

@@ -55,16 +55,16 @@ export class RemoteWorker implements NodeWorker {
   }
 
   reserve(plan: JobPlan, node: number, signal: AbortSignal): Promise<void> {
-    return this.#call('reserve', [shared(plan), node], signal)
+    return this.#abortable('reserve', [shared(plan), node], signal)
   }
 
   boot(order: BootOrder, signal: AbortSignal): Promise<void> {
     const { plan, ...own } = order
-    return this.#call('boot', [shared(plan), own], signal)
+    return this.#abortable('boot', [shared(plan), own], signal)
   }
 
   prove(signal: AbortSignal): Promise<void> {
-    return this.#call('prove', [], signal)
+    return this.#abortable('prove', [], signal)
   }
 
   openJob(layout: JobLayout, preput: readonly Preput[]): Promise<void> {
@@ -75,6 +75,7 @@ export class RemoteWorker implements NodeWorker {
     return this.#call('start', [job, ...packOrders(ranks)])
   }
 
+  // Also when the signal has fired: only the node knows what is kept there.
   collect(signal: AbortSignal): Promise<void> {
     return this.#call('collect', [], signal)
   }
@@ -159,27 +160,33 @@ export class RemoteWorker implements NodeWorker {
     this.#owed = 0
   }
 
+  /** A call that is not begun once the signal has fired, and then fails with its reason whatever the node says. */
+  async #abortable(method: CallMethod, args: readonly unknown[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    await this.#call(method, args, signal).catch((error) => {
+      throw signal.aborted ? abortReason(signal) : error
+    })
+  }
+
   #call(method: CallMethod, args: readonly unknown[], signal?: AbortSignal): Promise<void> {
     const link = this.#link
     return new Promise<void>((resolve, reject) => {
       if (!link) return reject(this.#lost ?? absent(this.#node))
-      if (signal?.aborted) return reject(abortReason(signal))
       const id = this.#nextCall++
       // The agent ends the call when it can; how it ended is its answer.
       const onAbort = () =>
         link.send({ kind: 'abort', id, error: toWire(abortReason(signal as AbortSignal)) })
-      signal?.addEventListener('abort', onAbort, { once: true })
       const settled =
         <T extends unknown[]>(settle: (...result: T) => void) =>
         (...result: T) => {
           signal?.removeEventListener('abort', onAbort)
           settle(...result)
         }
-      // What an aborted call fails with comes from here, not from the node.
-      const rejected = (error: Error) => reject(signal?.aborted ? abortReason(signal) : error)
-      this.#calls.set(id, { resolve: settled(resolve), reject: settled(rejected) })
+      this.#calls.set(id, { resolve: settled(resolve), reject: settled(reject) })
       const { sizes, packed, body } = encodeArguments(args)
       link.send({ kind: 'call', id, method, sizes, packed }, body)
+      if (signal?.aborted) onAbort()
+      else signal?.addEventListener('abort', onAbort, { once: true })
     })
   }
 }

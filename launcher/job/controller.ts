@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import {
   abortReason,
   describeError,
+  eachInTurn,
   failureOf,
   LeetError,
   messageOf,
@@ -80,7 +81,7 @@ export interface Controller {
   onNodeLost(node: number, error: LeetError): void
   /** Input for the ranks of the first job that read it; what comes before they are started waits. */
   readonly input: InputSink
-  /** A job that is ending gives its ranks no more time. */
+  /** A job that is ending gives its ranks no more time; nor, once they have ended, results to be brought back. */
   hurry(): void
   /** Passes a signal on to all ranks. */
   signalRanks(signal: NodeJS.Signals): void
@@ -99,6 +100,9 @@ export function createController(context: ControllerContext): Controller {
   const clocks = new Clocks()
   const finished = Promise.withResolvers<void>()
   const inputOpen = Promise.withResolvers<void>()
+  /** Whether results are on their way, and that nobody waits for them any more. */
+  let collecting = false
+  const unwanted = new AbortController()
   let state = BEGIN
   const happenings: Happening[] = []
   let lastAt = 0
@@ -329,18 +333,22 @@ export function createController(context: ControllerContext): Controller {
   const readers = () =>
     [...state.tasks].filter((task) => task.job === 0 && readsInput(plan.stdin, task.rank) && !isOver(task))
 
-  // After a failure what can still be had is brought back. The failure is what the user is told, and where results still are.
-  async function collect(signal: AbortSignal): Promise<string[]> {
+  // However the job ended what can still be had is brought back. How it ended is what the user is told, and where results
+  // still are. Only who ends it now, while they are on their way, does not want to wait for them.
+  async function collect(ended: AbortSignal): Promise<string[]> {
+    if (plan.guestKind !== 'osv' && !plan.mirrored) return []
+    const signal = ended.aborted ? unwanted.signal : AbortSignal.any([ended, unwanted.signal])
+    collecting = true
     const ends = await Promise.allSettled(workers.map((worker) => worker.collect(signal)))
-    if (plan.guestKind === 'osv' || plan.mirrored) {
-      for (const worker of workers) ends.push(...(await Promise.allSettled([worker.merge(signal)])))
-    }
+    const merging = eachInTurn(workers.map((worker) => () => worker.merge(signal)))
+    ends.push(...(await Promise.allSettled([merging])))
+    collecting = false
     const failed = failureOf(ends)
     if (!failed) return []
-    if (!state.ending) throw failed
+    if (!state.ending) throw ended.aborted ? endedFor(abortReason(ended), failed) : failed
     const { also = [], ...first } = failed.details
-    const lost = [first, ...also].filter(({ code }) => LOST_RESULTS.has(code))
-    return lost.map((details) => describeError(new LeetError(details)))
+    const told = [first, ...also].filter(({ code }) => LOST_RESULTS.has(code))
+    return told.map((details) => describeError(new LeetError(details)))
   }
 
   answerSpawn(exchange, spawn)
@@ -387,7 +395,10 @@ export function createController(context: ControllerContext): Controller {
     onReport,
     onNodeEvent,
     onNodeLost: (node, error) => happen({ kind: 'node lost', node, error }),
-    hurry: () => happen({ kind: 'hurried' }),
+    hurry() {
+      happen({ kind: 'hurried' })
+      if (collecting) unwanted.abort(endedAgain())
+    },
     input: {
       async write(data) {
         await inputOpen.promise
@@ -445,6 +456,18 @@ class Clocks {
     for (const timer of this.#timers.values()) timer.cancel()
     this.#timers.clear()
   }
+}
+
+function endedAgain(): LeetError {
+  return new LeetError({
+    code: 'LEET_E_CANCELLED',
+    what: 'the job was ended a second time while they were on their way',
+  })
+}
+
+/** Why a job was ended, and what was lost by that. */
+function endedFor(reason: Error, { details: { also = [], ...first } }: LeetError): LeetError {
+  return new LeetError({ ...asLeetError(reason).details, also: [first, ...also] })
 }
 
 function asLeetError(error: unknown): LeetError {

@@ -55,17 +55,18 @@ export function serveMirrors({ plan, exchange, journal, log, scope }: MirrorsCon
     await receiveParcel(results.changed, at, ask, limits)
     await receiveLinks(results.changed, at)
     folder.hold()
+    const kept = `in ${folder.keptAt}`
     taken.set(from, {
       directories: fetchedOf(await list(), results, at),
-      kept: `in ${folder.keptAt}`,
+      kept,
       merged: () => folder.release(),
     })
-    return new Uint8Array()
+    return encodeWords(kept)
   })
   exchange.answer(MIRROR_TOPICS.merge, async (_request, from) => {
     const results = taken.get(from)
     taken.delete(from)
-    if (results) await mergeResults(results, { guest: nameOf(from), log })
+    if (results) await mergeResults(results, { guest: nameOf(from), log }, scope.signal)
     return new Uint8Array()
   })
 }

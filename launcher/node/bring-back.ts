@@ -50,6 +50,8 @@ export interface BringBackOptions {
   readonly guest: string
   /** Whether a file, by its relative path, is to come back. */
   readonly wants: (path: string) => boolean
+  /** Ends it after the files that are on their way. */
+  readonly signal: AbortSignal
 }
 
 /** What became of a directory's files; their paths are relative to it. */
@@ -72,11 +74,14 @@ const PIECE = 1 << 20
 /** Files at a time. */
 const PARALLEL = 8
 
-/** Brings what is new or changed in `copy` back into `directory`. Both are directories of this node. */
+/**
+ * Brings what is new or changed in `copy` back into `directory`. Both are directories of this node. Rejects when `signal` fires:
+ * what came until then has come.
+ */
 export async function bringBack(
   copy: string,
   directory: string,
-  { before, same, changedOnly = false, guest, wants }: BringBackOptions,
+  { before, same, changedOnly = false, guest, wants, signal }: BringBackOptions,
 ): Promise<BroughtBack> {
   const brought: string[] = []
   const conflicts: { path: string; kept: string }[] = []
@@ -89,6 +94,7 @@ export async function bringBack(
 
   async function visit(path: string): Promise<void> {
     for (const name of (await readdir(join(copy, path))).sort()) {
+      signal.throwIfAborted()
       const inner = path === '' ? name : `${path}/${name}`
       const from = join(copy, inner)
       const stats = await lstat(from)
@@ -104,6 +110,7 @@ export async function bringBack(
 
   const inTurn = tasksInTurn()
   async function bring({ from, path, isFile }: (typeof found)[number]): Promise<void> {
+    if (signal.aborted) return
     const outcome = isFile ? await bringFile(from, path) : await bringLink(await readlink(from), path)
     if (outcome === 'brought') brought.push(path)
     else if (outcome === 'left') left.push(path)
@@ -177,6 +184,7 @@ export async function bringBack(
   const { limitFunction } = await import('p-limit')
   const each = limitFunction(bring, { concurrency: PARALLEL })
   await Promise.all(found.map((one) => each(one).catch(tell(one.path))))
+  signal.throwIfAborted()
   const removed = [...before.files.keys()].filter((path) => wants(path) && !seen.has(path))
   conflicts.sort((a, b) => (a.path < b.path ? -1 : 1))
   return { directory, brought: brought.sort(), conflicts, removed, left: left.sort(), failed: failed.sort() }

@@ -1,7 +1,6 @@
 // The programs of e2fsprogs that make, mend and read disks of guests without a guest and without root.
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { type CommandResult, LeetError, runCommand, type WaitLimits } from '../../common/index.ts'
+import { findProgram } from '../images/inspect.ts'
 
 /** What disks of working directories need. */
 export const E2FS_PROGRAMS = ['mke2fs', 'debugfs', 'e2fsck'] as const
@@ -13,8 +12,13 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
 
 /** The path of a program; undefined where it is not installed. */
 export function findE2fs(name: E2fsProgram): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...SYSTEM_FOLDERS]
-  return folders.map((folder) => join(folder, name)).find(isProgram)
+  const { PATH } = process.env
+  const folders = [...(PATH ? [PATH] : []), ...SYSTEM_FOLDERS]
+  try {
+    return findProgram(name, { PATH: folders.join(':') }, '/')
+  } catch {
+    return undefined
+  }
 }
 
 /** Runs one of them, in `cwd`; `LEET_E_STAGING` where it is not installed. What it fails at is in the result. */
@@ -37,12 +41,3 @@ export async function e2fs(
 
 /** What to do where they are not installed. */
 export const E2FS_HINT = 'apt-get install e2fsprogs (Debian), on every node'
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}

@@ -184,9 +184,9 @@ class HeldOsvGuest implements NodeGuest {
     )
   }
 
-  async merge(): Promise<void> {
-    const fetched = this.#fetched
-    if (fetched) await mergeResults(fetched, { guest: this.#guest.name, log: this.#context.log })
+  async merge(signal: AbortSignal): Promise<void> {
+    const own = { guest: this.#guest.name, log: this.#context.log }
+    if (this.#fetched) await mergeResults(this.#fetched, own, signal)
   }
 
   #tellLoss(): void {

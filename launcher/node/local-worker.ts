@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import {
   atMost,
   Deadline,
+  eachInTurn,
   failureOf,
   LeetError,
   type Log,
@@ -295,15 +296,10 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
     },
 
     async merge(signal) {
-      const ends: PromiseSettledResult<void>[] = []
-      for (const guest of guests.values()) {
-        signal.throwIfAborted()
-        ends.push(...(await Promise.allSettled([guest.merge?.()])))
-      }
-      const limits = { deadline: Deadline.after(COLLECT_MS), signal }
-      ends.push(...(await Promise.allSettled([mirror?.bringBack(limits)])))
-      const failed = failureOf(ends)
-      if (failed) throw failed
+      await eachInTurn([
+        ...[...guests.values()].map((guest) => () => guest.merge?.(signal)),
+        () => mirror?.bringBack({ deadline: Deadline.after(COLLECT_MS), signal }),
+      ])
     },
 
     async stop() {

@@ -112,17 +112,21 @@ export class Mirror {
   /** Has the controller merge what ranks changed. A failure names where all of it is. */
   async bringBack(limits: WaitLimits): Promise<void> {
     const exchange = this.#exchange
+    let kept: string
     try {
       const results = await this.#results()
       const reader = new ParcelReader(results.changed, (directory) => this.at(directory))
       exchange.answer(RESULTS_PIECE, (question) => reader.answer(question))
-      await exchange.ask(CONTROLLER, MIRROR_TOPICS.take, encodeWords(results), limits)
+      const taken = await exchange.ask(CONTROLLER, MIRROR_TOPICS.take, encodeWords(results), limits)
+      kept = String(decodeWords(taken))
     } catch (error) {
       throw notAllBack(this.#node, `in ${this.#folder.keptAt} of that node`, messageOf(error), error)
     }
-    // The controller has all of it, and says itself what became of it.
+    // The controller has all of it, and says itself what became of it, if there is time.
     this.#folder.release()
-    await exchange.ask(CONTROLLER, MIRROR_TOPICS.merge, new Uint8Array(), limits)
+    await exchange.ask(CONTROLLER, MIRROR_TOPICS.merge, new Uint8Array(), limits).catch((error) => {
+      throw limits.signal?.aborted ? notAllBack(this.#node, kept, messageOf(error), error) : error
+    })
   }
 
   async #results(): Promise<MirrorResults> {

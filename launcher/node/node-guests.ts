@@ -32,8 +32,11 @@ export interface NodeGuest {
   readonly door?: Omit<HeldGuest, 'serviceAddress'> | undefined
   /** Reads what ranks wrote onto the node, from a guest that shares no directory with it. */
   collect?(limits: WaitLimits): Promise<void>
-  /** Brings what was read into the user's directories: also what came before `collect` failed. */
-  merge?(): Promise<void>
+  /**
+   * Brings what was read into the user's directories: also what came before `collect` failed. What `signal` leaves no time for is
+   * kept, and the error says where.
+   */
+  merge?(signal: AbortSignal): Promise<void>
   /**
    * Opens the way to its ranks; once per guest. It is closed when the guest's scope ends. `askToEnd` is for guests in which
    * nothing can be signalled: it has ranks end by themselves, and gives false when none of them will.

@@ -5,6 +5,7 @@ import {
   abortReason,
   atMost,
   Deadline,
+  eachInTurn,
   identify,
   LeetError,
   messageOf,
@@ -309,26 +310,26 @@ class OsvGuest implements NodeGuest {
   }
 
   async collect(limits: WaitLimits): Promise<void> {
-    const { journal } = this.#context
-    try {
-      const carried = await this.#staging?.fetch(
-        this.#rest as OsvRest,
-        { journal, scope: this.scope },
-        limits,
-      )
-      if (carried) this.#fetched.push(carried)
-    } finally {
-      if (this.#disk) this.#fetched.push(await this.#readDisk(this.#disk))
-    }
+    // In turn: what reads the disk ends the guest.
+    await eachInTurn([() => this.#readMemory(limits), () => this.#readDisk(limits)])
   }
 
-  async merge(): Promise<void> {
+  async merge(signal: AbortSignal): Promise<void> {
     const own = { guest: this.#guest.name, log: this.#context.log }
-    for (const fetched of this.#fetched.splice(0)) await mergeResults(fetched, own)
+    const all = this.#fetched.splice(0)
+    await eachInTurn(all.map((fetched) => () => mergeResults(fetched, own, signal)))
+  }
+
+  async #readMemory(limits: WaitLimits): Promise<void> {
+    const own = { journal: this.#context.journal, scope: this.scope }
+    const carried = await this.#staging?.fetch(this.#rest as OsvRest, own, limits)
+    if (carried) this.#fetched.push(carried)
   }
 
   // However the job ended: what the ranks wrote is not to be lost with it.
-  async #readDisk(disk: WorkDisk): Promise<FetchedResults> {
+  async #readDisk({ signal }: WaitLimits): Promise<void> {
+    const disk = this.#disk
+    if (!disk) return
     const { name } = this.#guest
     const clean = await this.#shutDown()
     if (!clean) {
@@ -336,9 +337,10 @@ class OsvGuest implements NodeGuest {
         `${name} ended before its file systems were unmounted: what its ranks wrote last may be missing`,
       )
     }
-    return disk.fetch(clean, { deadline: Deadline.after(READ_MS) }).catch((error) => {
+    const fetched = await disk.fetch(clean, { deadline: Deadline.after(READ_MS), signal }).catch((error) => {
       throw notAllBack(name, disk.kept, messageOf(error), error)
     })
+    this.#fetched.push(fetched)
   }
 
   /** Ends the guest so that its file systems are whole; false when it was gone, or had to be killed. */

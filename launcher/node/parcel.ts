@@ -161,7 +161,7 @@ export async function listDirectory(directory: string, place: string): Promise<P
 }
 
 /** A parcel, or other words between nodes, as bytes. */
-export function encodeWords(words: object): Uint8Array {
+export function encodeWords(words: object | string): Uint8Array {
   return Buffer.from(JSON.stringify(words))
 }
 

@@ -1,5 +1,5 @@
 // What the ranks of a guest wrote, once it is on the node: merged into the user's directories, and told.
-import { LeetError, type Log, shortList } from '../../common/index.ts'
+import { LeetError, type Log, messageOf, shortList } from '../../common/index.ts'
 import type { StageFilter } from '../../mpi-bridge/index.ts'
 import { isWithin } from '../plan/mounts.ts'
 import { type BroughtBack, bringBack, type CopiedDirectory } from './bring-back.ts'
@@ -39,17 +39,20 @@ export interface ResultsContext {
 }
 
 /**
- * Merges results into the user's directories. `LEET_E_STAGING` when some could not be, `LEET_E_RESULTS` when somebody else had
- * changed the same: then both are kept.
+ * Merges results into the user's directories. `LEET_E_STAGING` when some could not be, or `signal` left no time for them,
+ * `LEET_E_RESULTS` when somebody else had changed the same: then both are kept.
  */
 export async function mergeResults(
   { directories, kept, merged }: FetchedResults,
   { guest, log }: ResultsContext,
+  signal: AbortSignal,
 ): Promise<void> {
   const results: BroughtBack[] = []
   for (const { directory, place, copy, before, returned, same, changedOnly = false, failed } of directories) {
-    const wants = returned.wants
-    const own = await bringBack(copy, place, { before, same, changedOnly, guest, wants })
+    const options = { before, same, changedOnly, guest, wants: returned.wants, signal }
+    const own = await bringBack(copy, place, options).catch((error) => {
+      throw notAllBack(guest, kept, messageOf(error), error)
+    })
     const conflicts = own.conflicts.map(({ path, kept }) => ({ path, kept: asUser(kept, place, directory) }))
     results.push({ ...own, directory, conflicts, failed: [...failed, ...own.failed] })
   }

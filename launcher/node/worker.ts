@@ -192,11 +192,14 @@ export interface NodeWorker {
   signal(signal: NodeJS.Signals, tasks: readonly number[] | 'all'): void
   /** Output of ranks stops or goes on, so that a slow reader does not fill memory. */
   holdOutput(hold: boolean): void
-  /** Reads what the ranks wrote in guests that cannot share a directory with their node. After the last rank. */
+  /**
+   * Reads what the ranks wrote in guests that cannot share a directory with their node. After the last rank. What `signal` leaves
+   * no time for is kept where it can be, and the error says where.
+   */
   collect(signal: AbortSignal): Promise<void>
   /**
    * Brings that into the user's directories: also what came before `collect` failed. One node after the other, since each must
-   * see what another has brought.
+   * see what another has brought. What `signal` leaves no time for is kept, and the error says where.
    */
   merge(signal: AbortSignal): Promise<void>
   /** Ends ranks and guests and leaves nothing. */

@@ -1,9 +1,10 @@
 // `leet-mpirun --guest osv` as a user calls it, from the import of a base to the results. The guest is simulated: its QEMU stands
 // before the real one in PATH, and what it is given has been composed, seeded and carried as for a real one.
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import { type Case, makeCase, RESULTS } from '../support/case.ts'
 import { butForEmulation, leetMpirun, type Playground, playground } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 import { makeOsvBuild } from '../support/osv-build.ts'
@@ -15,7 +16,7 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
   let place: Playground
   let build: string
   let programs: Programs
-  let directory: string
+  let ofTest: Case
   let env: NodeJS.ProcessEnv
   beforeAll(async () => {
     place = playground()
@@ -33,10 +34,8 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
     env = { ...place.env, PATH: `${bin}:${process.env.PATH}`, XDG_CACHE_HOME: folder('cache') }
   })
   beforeEach(() => {
-    directory = join(place.directory, 'case')
-    mkdirSync(directory)
-    writeFileSync(join(directory, 'input'), 'as it was')
-    return () => rmSync(directory, { recursive: true })
+    ofTest = makeCase(place.directory)
+    return ofTest.remove
   })
   afterAll(() => {
     programs?.remove()
@@ -45,13 +44,9 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
 
   const run = (...words: string[]) => {
     const guest = ['--guest', 'osv', '--osv-base', build, '--insecure-guest-api', '--guest-memory', '128M']
-    return leetMpirun([...guest, '-n', '2', programs.path('results'), ...words], { cwd: directory, env })
+    const argv = [...guest, '-n', '2', programs.path('results'), ...words]
+    return leetMpirun(argv, { cwd: ofTest.directory, env })
   }
-  const results = () =>
-    Object.fromEntries(
-      readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'utf8')]),
-    )
-  const RESULTS = { 'result 0': 'result 0', 'result 1': 'result 1', alike: 'alike', input: 'changed' }
 
   it('runs ranks and brings their results back', async () => {
     const { status, stdout, stderr } = await run('well')
@@ -60,7 +55,7 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
     expect(butForEmulation(stderr).replace(/^leet: warning: .* refers to .*\n/gm, '')).toMatch(
       /^leet: the REST servers of the guests have no TLS: .*\n$/,
     )
-    expect(results()).toEqual(RESULTS)
+    expect(ofTest.files()).toEqual(RESULTS)
     expect([place.files(), place.processes()]).toEqual([[], []])
   })
 

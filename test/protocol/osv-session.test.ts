@@ -32,6 +32,7 @@ import { OsvRest, openOsvChannel, type RankEvent } from '../../mpi-bridge/index.
 import { OsvGuest } from '../simulators/osv/guest.ts'
 import { openScope } from '../support/scope.ts'
 
+const never = new AbortController().signal
 const limits = () => ({ deadline: Deadline.after(20_000) })
 const here = identify(process.pid) as ProcessIdentity
 
@@ -128,7 +129,7 @@ describe('an OSv guest of a session', () => {
       expect(await until('ended')).toMatchObject({ end: { kind: 'exit', status: 3 } })
       expect(text()).toBe(round === 1 ? 'input\nof the node\n' : 'deep\ninput\nresult\nof the node\n')
       await held.collect?.(limits())
-      await held.merge?.()
+      await held.merge?.(never)
       expect(readFileSync(join(workDir, 'result'), 'utf8')).toBe('made\n')
       await leave()
     }
@@ -142,7 +143,7 @@ describe('an OSv guest of a session', () => {
     await until('ended')
     for (const name of ['input', 'new', 'other']) writeFileSync(join(workDir, name), 'changed\n')
     await held.collect?.(limits())
-    await expect(held.merge?.()).rejects.toMatchObject({ code: 'LEET_E_RESULTS' })
+    await expect(held.merge?.(never)).rejects.toMatchObject({ code: 'LEET_E_RESULTS' })
     const guestName = folder.split('/').at(-1)
     const files = Object.fromEntries(
       readdirSync(workDir).map((name) => [name, readFileSync(join(workDir, name), 'utf8')]),
@@ -163,7 +164,7 @@ describe('an OSv guest of a session', () => {
       code: 'LEET_E_STAGING',
       message: expect.stringContaining(`what its ranks wrote in ${workDir} cannot be brought back`),
     })
-    await held.merge?.()
+    await held.merge?.(never)
     expect(readdirSync(workDir)).toEqual(['input'])
   })
 

@@ -10,7 +10,9 @@ export interface SimulatedWorker extends NodeWorker {
   readonly input: Map<number, { data: Buffer[]; ended: boolean }>
   held: boolean
   /** Replaces the answer to a call. */
-  answers: Partial<Record<'boot' | 'start' | 'merge' | 'stop', (signal: AbortSignal) => Promise<void>>>
+  answers: Partial<
+    Record<'boot' | 'start' | 'collect' | 'merge' | 'stop', (signal: AbortSignal) => Promise<void>>
+  >
   /** Replaces how input is taken. */
   takeInput: (task: number, data: Uint8Array) => Promise<void>
 }
@@ -61,12 +63,13 @@ export function simulateWorker(context: WorkerContext): SimulatedWorker {
     holdOutput(hold) {
       worker.held = hold
     },
-    async collect() {
+    async collect(signal) {
       note('collect')
+      await worker.answers.collect?.(signal)
     },
-    async merge() {
+    async merge(signal) {
       note('merge')
-      await worker.answers.merge?.(never)
+      await worker.answers.merge?.(signal)
     },
     async stop() {
       note('stop')

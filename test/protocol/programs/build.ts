@@ -1,4 +1,4 @@
-// Compiles the small MPI programs beside this file with the MPI compiler of the test, once a test run.
+// Compiles the small programs beside this file with the compiler of the test, once a test run.
 import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ export type ProgramName =
   | 'last-words'
   | 'work'
   | 'results'
+  | 'writes'
   | 'neighbours'
   | 'end'
   | 'names'
@@ -31,7 +32,7 @@ export interface Programs {
   remove(): void
 }
 
-/** Compiles `names` with `compiler`, such as `mpicc.mpich`. */
+/** Compiles `names` with `compiler`, such as `mpicc.mpich`; `writes` needs no MPI. */
 export async function buildPrograms(compiler: string, names: readonly ProgramName[]): Promise<Programs> {
   const folder = mkdtempSync(join(tmpdir(), 'leet-programs-'))
   const path = (name: ProgramName) => join(folder, name)

@@ -6,6 +6,7 @@ import {
   atMost,
   Deadline,
   describeError,
+  eachInTurn,
   exitCodeOf,
   failureOf,
   formatSize,
@@ -195,6 +196,18 @@ describe('failures of several tasks', () => {
     ])
     expect(exitCodeOf(all)).toBe(3)
     expect(failureOf(await Promise.allSettled([1, 2]))).toBeUndefined()
+  })
+
+  it('keep none of those behind them from being done', async () => {
+    const done: string[] = []
+    const task = (name: string, fails: boolean) => async () => {
+      await Promise.resolve()
+      done.push(name)
+      if (fails) throw lost(name)
+    }
+    const all = eachInTurn([task('g0', true), task('g1', false), task('g2', true)])
+    await expect(all).rejects.toMatchObject({ details: { where: 'g0', also: [{ where: 'g2' }] } })
+    expect(done).toEqual(['g0', 'g1', 'g2'])
   })
 
   it('are counted when they are many', async () => {

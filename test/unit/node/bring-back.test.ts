@@ -51,8 +51,11 @@ function carried(path: string, text: string): void {
   before.set(path, { size, modified: mtimeMs })
 }
 
-const back = (guest = 'g0', wants: (path: string) => boolean = () => true) =>
-  bringBack(copy, directory, { before: { files: before }, guest, wants })
+const back = (
+  guest = 'g0',
+  wants: (path: string) => boolean = () => true,
+  signal = new AbortController().signal,
+) => bringBack(copy, directory, { before: { files: before }, guest, wants, signal })
 const text = (path: string) => readFileSync(join(directory, path), 'utf8')
 
 describe('what ranks made', () => {
@@ -241,4 +244,16 @@ describe('what somebody else changed', () => {
     put(copy, 'out', 'a file')
     expect((await back()).conflicts).toEqual([{ path: 'out', kept: join(directory, 'out.g0') }])
   })
+})
+
+it('ends between two files when nobody waits for it any more', async () => {
+  const ended = new AbortController()
+  for (let i = 0; i < 40; i++) put(copy, `result ${i}`, 'made')
+  put(directory, 'result 0', 'theirs')
+  const wants = () => {
+    ended.abort(new Error('ended again'))
+    return true
+  }
+  await expect(back('g0', wants, ended.signal)).rejects.toThrow('ended again')
+  expect(readdirSync(directory)).toEqual(['result 0'])
 })

@@ -23,6 +23,7 @@ import { Journal } from '../../../launcher/journal/journal.ts'
 import { Mirror } from '../../../launcher/node/mirror.ts'
 import { decodeWords, encodeWords, parseParcel, spansOf } from '../../../launcher/node/parcel.ts'
 import type { JobPlan } from '../../../launcher/plan/plan.ts'
+import type { Exchange } from '../../../mpi-bridge/index.ts'
 import { createExchangeNet } from '../../simulators/exchange-net.ts'
 import { openScope } from '../../support/scope.ts'
 
@@ -35,7 +36,7 @@ describe('a copy of the working directory', () => {
   let work: string
   let scope: Scope
   let journal: Journal
-  let mirrors: (staging?: Partial<JobPlan['staging']>) => Promise<Mirror[]>
+  let mirrors: (staging?: Partial<JobPlan['staging']>) => Promise<unknown[]>
   let notes: string[]
 
   const write = (path: string, text: string) => writeFileSync(join(work, path), text)
@@ -64,12 +65,11 @@ describe('a copy of the working directory', () => {
         mirrored: { directories: [work], except: 0 },
       }
       const [own, ...others] = exchanges
-      serveMirrors({ plan, exchange: own as (typeof exchanges)[0], journal, log, scope })
-      return Promise.all(
-        others.map((exchange, index) =>
-          Mirror.fetch({ exchange, journal, scope, node: `n${index + 1}` }, limits()),
-        ),
+      serveMirrors({ plan, exchange: own as Exchange, journal, log, scope })
+      const fetched = others.map((exchange, index) =>
+        Mirror.fetch({ exchange, journal, scope, node: `n${index + 1}` }, limits()),
       )
+      return [...(await Promise.all(fetched)), own]
     }
   })
   afterEach(async () => {
@@ -80,7 +80,9 @@ describe('a copy of the working directory', () => {
     rmSync(folder, { recursive: true })
   })
 
-  const two = async (staging?: Partial<JobPlan['staging']>) => (await mirrors(staging)) as [Mirror, Mirror]
+  /** The copies of two nodes, and the controller's exchange. */
+  const two = async (staging?: Partial<JobPlan['staging']>) =>
+    (await mirrors(staging)) as [Mirror, Mirror, Exchange]
 
   it('has all files with their bytes, permissions and times, and empty directories', async () => {
     const [mirror] = await two()
@@ -165,6 +167,24 @@ describe('a copy of the working directory', () => {
       readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('result')),
     )
     expect(found).toHaveLength(1)
+  })
+
+  it('is named with where its results are when nobody waits for them', async () => {
+    const [mirror, , exchange] = await two()
+    writeFileSync(join(mirror.at(work), 'result'), 'precious')
+    const impatient = new AbortController()
+    exchange.answer('mirror.merge', () => {
+      impatient.abort(new Error('ended again'))
+      return new Promise(() => {})
+    })
+    await expect(mirror.bringBack({ ...limits(), signal: impatient.signal })).rejects.toMatchObject({
+      code: 'LEET_E_STAGING',
+      details: { where: 'n1', hint: expect.stringMatching(/in \/.*results/) },
+    })
+    await scope.end()
+    expect(
+      readFileSync(join(folder, 'tmp', readdirSync(join(folder, 'tmp'))[0] ?? '', work, 'result'), 'utf8'),
+    ).toBe('precious')
   })
 
   it('is not made of a file that becomes shorter on the way', async () => {

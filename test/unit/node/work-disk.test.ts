@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { Deadline, type Scope, silentLog } from '../../../common/index.ts'
+import { Deadline, LeetError, type Scope, silentLog } from '../../../common/index.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
 import { mergeResults } from '../../../launcher/node/results.ts'
 import { WorkDisk } from '../../../launcher/node/work-disk.ts'
@@ -14,6 +14,7 @@ import { describeWith } from '../../support/needs.ts'
 import { openScope } from '../../support/scope.ts'
 
 const { TMPDIR } = process.env
+const AGAIN = new LeetError({ code: 'LEET_E_CANCELLED', what: 'ended again' })
 const limits = () => ({ deadline: Deadline.after(60_000) })
 
 describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', () => {
@@ -54,10 +55,10 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
   }
 
   /** Merges what is on the disk; gives what was said of it. */
-  const mergeBack = async (disk: WorkDisk, clean: boolean) => {
+  const mergeBack = async (disk: WorkDisk, clean: boolean, signal = new AbortController().signal) => {
     const said: string[] = []
     const log = { ...silentLog, note: (line: string) => void said.push(line) }
-    await mergeResults(await disk.fetch(clean, limits()), { guest: 'g0', log })
+    await mergeResults(await disk.fetch(clean, limits()), { guest: 'g0', log }, signal)
     return said
   }
   /** Disks that are left. */
@@ -111,6 +112,27 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     expect(listed).toContain('/result/')
+  })
+
+  it('stays, and is named, when its job is ended while results are brought back', async () => {
+    const disk = await make()
+    writeFileSync(join(folder, 'result'), 'made')
+    guest(disk, `write ${join(folder, 'result')} result`)
+    await expect(mergeBack(disk, true, AbortSignal.abort(AGAIN))).rejects.toMatchObject({
+      ...{ code: 'LEET_E_STAGING', message: 'g0: results were not all brought back: ended again' },
+      details: { hint: `they are ${disk.kept}` },
+    })
+    expect(readdirSync(directory)).not.toContain('result')
+    await scope.end()
+    expect(disk.kept).toContain(disks()[0])
+  })
+
+  it('stays when its job is ended while it is read', async () => {
+    const disk = await make()
+    const ended = { ...limits(), signal: AbortSignal.abort(AGAIN) }
+    await expect(disk.fetch(true, ended)).rejects.toThrow('ended again')
+    await scope.end()
+    expect(disk.kept).toContain(disks()[0])
   })
 
   it('is refused where it has no room', async () => {

@@ -69,7 +69,7 @@ describe('booting OSv', () => {
   })
 
   it.each(['a b', 'a"b', 'a;b', 'a&b', '$a', 'ä'])('refuses what the kernel would split: %j', (value) => {
-    expect(() => osvCommandLine({ network: [], workMount: `/work/${value}` })).toThrow(LeetError)
+    expect(() => osvCommandLine({ network: [], workMount: `/case/${value}` })).toThrow(LeetError)
   })
 
   it('has the root first, the seed second, and no boot index', () => {
