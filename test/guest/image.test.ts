@@ -39,6 +39,11 @@ const hasKernel = (() => {
 })()
 const NEEDS = ['qemu-system-x86_64', 'busybox', 'dropbear', 'mpicc.mpich']
 const NIC: Nic = { id: 'n0', mac: '52:54:00:12:34:56', link: { kind: 'user', forwards: [22] } }
+/** A guest, and what its init said. */
+interface Booted {
+  readonly lines: readonly InitLine[]
+  readonly machine: Machine
+}
 const limits = () => ({ deadline: Deadline.after(60_000) })
 
 describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
@@ -49,7 +54,6 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
   let image: LinuxImage
   let journal: Journal
   const scope = scopePerTest()
-  let machine: Machine | undefined
 
   beforeAll(async () => {
     mkdirSync(work, { mode: 0o777 })
@@ -73,7 +77,6 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
   })
   afterEach(async () => {
     await scope().end()
-    machine = undefined
     await journal.close()
   })
 
@@ -120,12 +123,12 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
     required,
   })
 
-  /** Boots, and resolves with what init said until it was ready or off. */
-  async function boot(seed: Uint8Array | undefined, memory = 512 << 20): Promise<InitLine[]> {
+  /** Boots, and resolves with the guest, and what init said until it was ready or off. */
+  async function boot(seed: Uint8Array | undefined, name = 'g0'): Promise<Booted> {
     const lines: InitLine[] = []
     const disks: Disk[] = [{ serial: 'image', path: image.disk, readonly: true }]
     if (seed) {
-      const file = journal.path('seed.iso')
+      const file = journal.path(`${name}.iso`)
       writeFileSync(file, seed, { mode: 0o600 })
       disks.push({ serial: 'seed', path: file, readonly: true })
     }
@@ -133,17 +136,17 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
     const finished = new Promise<void>((resolve) => {
       finish = resolve
     })
-    machine = await startMachine(
+    const machine = await startMachine(
       {
-        name: 'g0',
-        memory,
+        name,
+        memory: 512 << 20,
         cpus: 1,
         machineType: 'q35',
         kernel: { image: image.kernel, initrd: image.initrd, commandLine: linuxCommandLine() },
         disks,
         nics: [NIC],
         shares: [{ tag: 'leet:leet_work', path: work, readonly: false, securityModel: 'none' }],
-        consoleFile: journal.path('console'),
+        consoleFile: journal.path(`${name}.console`),
       },
       {
         ...limits(),
@@ -164,7 +167,7 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
       what: 'the guest',
       hint: machine.console.tail(5).join('\n'),
     })
-    return lines
+    return { lines, machine }
   }
   const steps = (lines: readonly InitLine[]) =>
     lines.map((line) => {
@@ -173,20 +176,20 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
         ? `${line.step} ${line.ok ? 'ok' : line.fatal ? 'fatal' : 'failed'}`
         : line.kind
     })
-  const login = (): SshLogin => ({
-    port: (machine as Machine).forwardedPort('n0', 22),
+  const login = ({ machine }: Booted): SshLogin => ({
+    port: machine.forwardedPort('n0', 22),
     username: 'root',
     privateKey: clientKey.private,
     hostKey: hostKey.publicBlob,
   })
 
   it('is as its seed says when it is ready', async () => {
-    const lines = await boot(seedIso(seedOf(), { kind: 'cloud-config' }))
-    expect(steps(lines)).toEqual([
+    const guest = await boot(seedIso(seedOf(), { kind: 'cloud-config' }))
+    expect(steps(guest.lines)).toEqual([
       ...['root ok', 'seed ok', 'network ok', 'user ok', 'user ok'],
       ...['mount begins', 'mount ok', 'ssh ok', 'ready'],
     ])
-    const run = (command: string) => runOverSsh(login(), command, limits())
+    const run = (command: string) => runOverSsh(login(guest), command, limits())
     const ask = async (command: string) => {
       const { status, stdout } = await run(command)
       expect(status, command).toBe(0)
@@ -227,28 +230,26 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
     expect(await ask('ls -A /leet; stat -c %a /run/leet/hostkey')).not.toContain('seed')
     // It ends when told to.
     void run('poweroff').catch(() => {})
-    expect((await (machine as Machine).exited).reason).toBe('shutdown')
+    expect((await guest.machine.exited).reason).toBe('shutdown')
   })
 
   it('lets in nobody without the key, and proves who it is', async () => {
-    await boot(seedIso(seedOf({ mounts: [] }), { kind: 'cloud-config' }))
+    const own = login(await boot(seedIso(seedOf({ mounts: [] }), { kind: 'cloud-config' })))
     const other = makeSshKeyPair('other')
-    await expect(runOverSsh({ ...login(), privateKey: other.private }, 'id', limits())).rejects.toThrow(
+    await expect(runOverSsh({ ...own, privateKey: other.private }, 'id', limits())).rejects.toThrow(
       /authentication/,
     )
-    await expect(runOverSsh({ ...login(), hostKey: other.publicBlob }, 'id', limits())).rejects.toThrow(
-      /[Hh]ost/,
+    await expect(runOverSsh({ ...own, hostKey: other.publicBlob }, 'id', limits())).rejects.toThrow(/[Hh]ost/)
+    await expect(runOverSsh({ ...own, privateKey: undefined, password: '' }, 'id', limits())).rejects.toThrow(
+      /authentication/,
     )
-    await expect(
-      runOverSsh({ ...login(), privateKey: undefined, password: '' }, 'id', limits()),
-    ).rejects.toThrow(/authentication/)
-    expect((await runOverSsh(login(), 'exit 7', limits())).status).toBe(7)
+    expect((await runOverSsh(own, 'exit 7', limits())).status).toBe(7)
   })
 
   it('asks for an address when its seed has none, and keeps its keys out of a home that is the node’s', async () => {
     const dhcp = { name: 'eth0', mac: NIC.mac, ipv4: 'dhcp' } as const
     const root = { name: 'root', uid: 0, gid: 0, group: 'root', groups: [], home: '/root', shell: '/bin/sh' }
-    const lines = await boot(
+    const guest = await boot(
       seedIso(
         seedOf({ user: root, files: [], interfaces: [dhcp], mounts: [mountOf('leet_work', '/root')] }),
         {
@@ -256,27 +257,27 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
         },
       ),
     )
-    expect(lines.at(-1)?.kind).toBe('ready')
-    expect((await runOverSsh(login(), 'cat /root/mpi.c', limits())).stdout).toContain('MPI_Init')
+    expect(guest.lines.at(-1)?.kind).toBe('ready')
+    expect((await runOverSsh(login(guest), 'cat /root/mpi.c', limits())).stdout).toContain('MPI_Init')
     expect(readdirSync(work)).not.toContain('.ssh')
     const { stdout } = await runOverSsh(
-      login(),
+      login(guest),
       'ip -4 addr show eth0; ip route; cat /etc/resolv.conf',
       limits(),
     )
     expect(stdout).toMatch(/inet 10\.0\.2\.15\/24[\s\S]*default via 10\.0\.2\.2[\s\S]*nameserver 10\.0\.2\.3/)
   })
 
-  it('ends, and says why, when a required mount fails; goes on without one that is not', async () => {
-    const without = seedOf({ mounts: [mountOf('nobody', '/data', false), mountOf('leet_work', work)] })
-    const lines = await boot(seedIso(without, { kind: 'cloud-config' }))
-    expect(steps(lines)).toContain('mount failed')
-    expect(lines.at(-1)?.kind).toBe('ready')
-    await machine?.stop(limits())
-    const failing = await boot(
-      seedIso(seedOf({ mounts: [mountOf('nobody', '/data')] }), { kind: 'cloud-config' }),
-    )
-    expect(failing.slice(-2)).toEqual([
+  it('ends, and says why, when a required mount fails or it has no seed; goes on without a mount that is not required', async () => {
+    const seedWith = (...mounts: Seed['mounts']) => seedIso(seedOf({ mounts }), { kind: 'cloud-config' })
+    const [without, failing, unseeded] = await Promise.all([
+      boot(seedWith(mountOf('nobody', '/data', false), mountOf('leet_work', work)), 'g0'),
+      boot(seedWith(mountOf('nobody', '/data')), 'g1'),
+      boot(undefined, 'g2'),
+    ])
+    expect(steps(without.lines)).toContain('mount failed')
+    expect(without.lines.at(-1)?.kind).toBe('ready')
+    expect(failing.lines.slice(-2)).toEqual([
       {
         kind: 'step',
         step: 'mount',
@@ -291,12 +292,7 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'a Linux guest', () => {
       },
       { kind: 'off', fields: { reason: 'mount: No such file or directory' } },
     ])
-    expect((await (machine as Machine).exited).reason).toBe('shutdown')
-  })
-
-  it('ends, and says why, when there is no seed', async () => {
-    const lines = await boot(undefined)
-    expect(lines.at(-1)).toEqual({ kind: 'off', fields: { reason: 'no disk is labelled cidata' } })
-    expect((await (machine as Machine).exited).reason).toBe('shutdown')
+    expect(unseeded.lines.at(-1)).toEqual({ kind: 'off', fields: { reason: 'no disk is labelled cidata' } })
+    for (const { machine } of [failing, unseeded]) expect((await machine.exited).reason).toBe('shutdown')
   })
 })

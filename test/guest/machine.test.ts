@@ -47,16 +47,16 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
     deadline: Deadline.after(30_000),
     onConsoleLine: (line) => lines.push(line),
   })
-  const specOf = (script: string, nics: Nic[] = []): MachineSpec => ({
-    name: 'g0',
+  const specOf = (script: string, nics: Nic[] = [], name = 'g0'): MachineSpec => ({
+    name,
     memory: 256 << 20,
     cpus: 1,
     machineType: 'q35',
-    kernel: bootScript(folder, 'g0', kernel, script),
+    kernel: bootScript(folder, name, kernel, script),
     disks: [],
     nics,
     shares: [],
-    consoleFile: journal.path('g0.console'),
+    consoleFile: journal.path(`${name}.console`),
   })
   const limits = () => ({ deadline: Deadline.after(60_000) })
   const seen = (text: string) =>
@@ -117,12 +117,11 @@ describeWith(['qemu-system-x86_64', 'busybox', 'cpio'], 'a machine', () => {
   })
 
   it('tells a power-off from a reset', async () => {
-    const off = await start(specOf('poweroff -f'))
-    expect((await off.exited).reason).toBe('shutdown')
-    const again = await start(specOf('reboot -f'))
-    const exit = await again.exited
-    expect(exit.reason).toBe('reset')
-    expect(exit.error?.message).toContain('it reset itself')
+    const exited = async (name: string) => (await start(specOf(`${name} -f`, [], name))).exited
+    const [off, again] = await Promise.all([exited('poweroff'), exited('reboot')])
+    expect(off.reason).toBe('shutdown')
+    expect(again.reason).toBe('reset')
+    expect(again.error?.message).toContain('it reset itself')
   })
 
   it('notices at once that QEMU was killed', async () => {
