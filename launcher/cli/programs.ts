@@ -1,7 +1,7 @@
 // The programs of a command line: found, looked at, and what the guests that run them must mount.
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { type Log, usageError } from '../../common/index.ts'
 import { type Allocation, nodeOfThisProcess } from '../../scheduler-adapters/index.ts'
 import { inspectProgram, type ProgramFacts, refuseMissingLibraries } from '../images/inspect.ts'
@@ -60,6 +60,7 @@ export async function inspectPrograms(settings: Settings): Promise<InspectedProg
           mpi: flavourOf(settings, facts),
           ...(facts.mpi.version === undefined ? {} : { mpiVersion: facts.mpi.version }),
           ...(facts.mpi.device === undefined ? {} : { mpiDevice: facts.mpi.device }),
+          ...threadsOf(facts),
         },
       }
     }),
@@ -85,6 +86,14 @@ async function inspectOrTrust(program: string, settings: Settings, workDir: stri
       interpreters: [],
     }
   }
+}
+
+/** Libraries of OpenMP (of GCC, LLVM and Intel) and of oneTBB. */
+const THREADS = /^lib(gomp|omp|iomp5|tbb)\.so/
+
+function threadsOf({ files }: ProgramFacts): { readonly threads?: string } {
+  const threads = files.map((path) => basename(path)).find((name) => THREADS.test(name))
+  return threads === undefined ? {} : { threads }
 }
 
 function checkedWorkDirectory(path: string): string {

@@ -28,6 +28,7 @@ export async function composedOsvImage(
   if (missing.length > 0) {
     log.note(`files are carried into the memory of guests: there is no ${missing.join(', ')} (${E2FS_HINT})`)
   }
+  if (roots.length > 0 && readsExt4(base)) tellOfThreads(wish)
   const made = await composeOsvForPrograms(
     {
       ...{ programs, files, base, compat: osvCompat },
@@ -73,6 +74,7 @@ export async function storedOsvImage(name: string, wish: ImageWish): Promise<Job
   checkMountPoints(name, facts, wish)
   const base = await openOsvBase(store, facts.base)
   checkBase(base, wish)
+  if (readsExt4(base)) tellOfThreads(wish)
   const withDisk = mayHaveDisk(wish) && missingTools().length === 0
   const links = withDisk ? facts.links : facts.links.filter((link) => !leadsToDisk(link))
   checkRoots(stageRoots(wish.plan), links)
@@ -175,8 +177,24 @@ function mountPointsOf({ plan }: ImageWish): string[] {
   return plan.mounts.flatMap((mount) => (mount.kind === 'nfs' ? [mount.path] : []))
 }
 
-// libext has one buffer for what is not a whole sector: two programs at once mix up what they read and write (lwext4,
-// ext4_blockdev.c; seen with four ranks in a guest in 20 of 400 files).
+// libext has one buffer for what is not a whole sector: two threads at once mix up what they read and write (lwext4,
+// ext4_blockdev.c; seen in 20 of 400 files of four ranks in a guest, and in up to 15 of four threads of a rank).
 function mayHaveDisk({ plan, keep }: ImageWish): boolean {
-  return !keep && plan.guests.every(({ ranks }) => ranks.length === 1)
+  return !keep && plan.guests.every(({ ranks }) => ranks.length === 1) && threadedProgram(plan) === undefined
+}
+
+/** A program whose threads may write at once. */
+function threadedProgram({ programs }: ImageWish['plan']) {
+  return programs.find(({ threads }) => threads !== undefined)
+}
+
+function tellOfThreads({ plan, keep, log }: ImageWish): void {
+  const program = threadedProgram(plan)
+  const carried = plan.guests.every(
+    (guest) => guest.ranks.length === 1 && workDirWay(plan, guest) === 'carried',
+  )
+  if (!program || keep || !carried) return
+  log.note(
+    `files are carried into the memory of guests: ${program.argv[0]} has ${program.threads}, and OSv’s ext4 mixes up what threads write at once`,
+  )
 }

@@ -45,6 +45,8 @@ export interface PlanProgram {
   /** Version and device of the MPI library, where it tells: `4.0.2`, `ch4:ucx`. */
   readonly mpiVersion?: string
   readonly mpiDevice?: string
+  /** Its library whose threads may write files at once, such as `libgomp.so.1`. */
+  readonly threads?: string
 }
 
 /** One guest to boot; on the bare host, one group of ranks of a node. */

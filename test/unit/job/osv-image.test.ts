@@ -116,6 +116,15 @@ it('leads to a disk only guests that may have one', async () => {
   expect(await links({ keep: true })).toEqual([])
 })
 
+it('leads no program to a disk whose threads may write at once, and says so', async () => {
+  await put({ links: [DISK_LINK] })
+  const own = wish()
+  const programs = [{ ...own.plan.programs[0], argv: ['/bin/true'], threads: 'libgomp.so.1' }]
+  const found = await namedImage({ ...own, plan: { ...own.plan, programs } as unknown as JobPlan })
+  expect(found?.image).toMatchObject({ links: [] })
+  expect(said).toContainEqual(expect.stringMatching(/note: .*memory of guests: \/bin\/true has libgomp/))
+})
+
 it('keeps the ways into memory', async () => {
   await put({ links: [MEMORY_LINK] })
   expect(await namedImage(wish({ ranks: [0, 1] }))).toMatchObject({ image: { links: [MEMORY_LINK] } })
