@@ -15,9 +15,9 @@ import {
   readlink,
   realpath,
   rename,
-  rm,
   stat,
   symlink,
+  unlink,
   utimes,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -125,11 +125,11 @@ export async function bringBack(
     was: FileBefore | undefined,
   ): Promise<Outcome> {
     const there = await stat(target).catch(() => undefined)
-    if (there?.isFile() && (await sameBytes(from, target))) return 'unchanged'
+    if (there?.isFile() && there.size === now.size && (await sameBytes(from, target))) return 'unchanged'
     if (!there) await mkdir(dirname(target), { recursive: true })
     const temporary = `${target}.${guest}.part`
+    await removeIfThere(temporary)
     try {
-      await rm(temporary, { force: true })
       await copyWhole(from, temporary, now.size)
       // Guests run as root and know nothing of the user's permissions.
       await chmod(temporary, there?.isFile() ? there.mode & 0o7777 : now.mode & 0o777 & ~process.umask())
@@ -143,7 +143,7 @@ export async function bringBack(
       if (await sameBytes(from, target).catch(() => false)) return 'unchanged'
       return { kept: await keepBeside(temporary, target, from) }
     } finally {
-      await rm(temporary, { force: true })
+      await removeIfThere(temporary)
     }
   }
 
@@ -239,6 +239,13 @@ async function appear(temporary: string, target: string): Promise<boolean> {
   if (await lstat(target).catch(() => undefined)) return false
   await rename(temporary, target)
   return true
+}
+
+/** By one call, where rm() makes several for each of many files. */
+async function removeIfThere(path: string): Promise<void> {
+  await unlink(path).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
 }
 
 /** Gives a file a second name; false where it cannot have one, as in another file system. */
