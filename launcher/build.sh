@@ -11,8 +11,7 @@ for folder in mpi-bridge/starter launcher/guest-init launcher/osv-compat; do
   mkdir -p "dist/$folder"
   cp -R "$folder/build" "dist/$folder/build"
 done
-mkdir -p dist/launcher/profiles dist/launcher/bench
-cp launcher/profiles/*.yaml dist/launcher/profiles/
+mkdir -p dist/launcher/bench
 launcher/bin/leet completion man >dist/leet-mpirun.1
 # leet bench compiles it with the user's MPI.
 cp launcher/bench/micro.c dist/launcher/bench/

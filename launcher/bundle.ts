@@ -11,6 +11,7 @@ import { type Plugin, rolldown } from 'rolldown'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const target = `${root}dist/bundle`
+const SHIPPED = `${root}launcher/profiles/shipped.ts`
 /** Names the bundled sources, each with what it was like. */
 const SOURCES = 'sources.json'
 
@@ -39,6 +40,16 @@ const ownPlaces: Plugin = {
       .join('\n')
       .replaceAll('import.meta.url', 'leetUrlOf(leetFile).href')
       .replaceAll('import.meta.dirname', 'leetFolderOf(leetFile)')
+  },
+}
+
+/** What `shipped.ts` would read is read here. */
+const shippedProfiles: Plugin = {
+  name: 'shipped-profiles',
+  async load(id) {
+    if (id !== SHIPPED) return null
+    const { shippedProfiles: read } = await import('./profiles/shipped.ts')
+    return `export const shippedProfiles = () => (${JSON.stringify(read())})`
   },
 }
 
@@ -71,7 +82,7 @@ async function bundle(): Promise<void> {
       platform: 'node',
       cwd: root,
       external: /^[^./\0]/,
-      plugins: [noDefaults, ownPlaces],
+      plugins: [noDefaults, ownPlaces, shippedProfiles],
       // What is imported when it is needed, and elsewhere at once, is so for those who run the sources.
       checks: { ineffectiveDynamicImport: false },
       // No module does anything when it is only loaded: so doors lead nowhere else, and each command loads its own part.
@@ -88,7 +99,9 @@ async function bundle(): Promise<void> {
     })
     await build.close()
     const modules = output.flatMap((part) => (part.type === 'chunk' ? part.moduleIds : []))
-    const files = [fileURLToPath(import.meta.url), ...modules.filter((id) => id.startsWith(root))]
+    const { shippedFiles } = await import('./profiles/shipped.ts')
+    const own = [fileURLToPath(import.meta.url), ...shippedFiles()]
+    const files = [...own, ...modules.filter((id) => id.startsWith(root))]
     const stamps: Record<string, string> = {}
     for (const file of files) {
       if (statSync(file).mtimeMs >= began) throw new Error(`${file} was changed meanwhile`)

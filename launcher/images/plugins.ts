@@ -183,8 +183,9 @@ class Folders {
     const files = new Map<string, string>()
     for (const directory of this.having(directories, name)) {
       for (const file of this.list(this.resolve(directory) as string)) {
+        if (!name.test(file)) continue
         const path = join(directory, file)
-        if (!name.test(file) || !statSync(path, { throwIfNoEntry: false })?.isFile()) continue
+        if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue
         const real = realpathSync(path)
         if (!files.has(real)) files.set(real, path)
       }

@@ -4,7 +4,6 @@ import { isAbsolute, resolve } from 'node:path'
 import { type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
 import type { ImageFile, LinuxImage } from '../images/image.ts'
-import { composeLinuxImage } from '../images/linux.ts'
 import { importOsvBase, type OsvBase, openOsvBase, osvStore } from '../images/osv/base.ts'
 import { composeOsvImage, type OsvImage } from '../images/osv/compose.ts'
 
@@ -28,6 +27,7 @@ export async function composeForPrograms(
   if ((wishes.kernel === undefined) !== (wishes.modules === undefined)) {
     throw usageError('a kernel and its modules go together', '--kernel FILE --modules DIR', '--kernel')
   }
+  const { composeLinuxImage } = await import('../images/linux.ts')
   return composeLinuxImage(
     {
       programs: wishes.programs,

@@ -15,9 +15,9 @@ import {
   readlink,
   realpath,
   rename,
-  rm,
   stat,
   symlink,
+  unlink,
   utimes,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -88,7 +88,7 @@ export async function bringBack(
   const left: string[] = []
   const failed: string[] = []
   const seen = new Set(same)
-  const found: { from: string; path: string; isFile: boolean }[] = []
+  const found: { from: string; path: string; now: Stats }[] = []
   /** What one file fails at is no reason to leave the others. */
   const tell = (path: string) => (error: unknown) => void failed.push(`${path}: ${messageOf(error)}`)
 
@@ -97,29 +97,30 @@ export async function bringBack(
       signal.throwIfAborted()
       const inner = path === '' ? name : `${path}/${name}`
       const from = join(copy, inner)
-      const stats = await lstat(from)
+      const now = await lstat(from)
       seen.add(inner)
-      if (stats.isDirectory()) {
+      if (now.isDirectory()) {
         if (wants(inner)) await mkdir(join(directory, inner), { recursive: true }).catch(tell(inner))
         await visit(inner)
-      } else if (wants(inner) && (stats.isFile() || stats.isSymbolicLink())) {
-        found.push({ from, path: inner, isFile: stats.isFile() })
+      } else if (wants(inner) && (now.isFile() || now.isSymbolicLink())) {
+        found.push({ from, path: inner, now })
       }
     }
   }
 
   const inTurn = tasksInTurn()
-  async function bring({ from, path, isFile }: (typeof found)[number]): Promise<void> {
+  async function bring({ from, path, now }: (typeof found)[number]): Promise<void> {
     if (signal.aborted) return
-    const outcome = isFile ? await bringFile(from, path) : await bringLink(await readlink(from), path)
+    const outcome = now.isFile()
+      ? await bringFile(from, path, now)
+      : await bringLink(await readlink(from), path)
     if (outcome === 'brought') brought.push(path)
     else if (outcome === 'left') left.push(path)
     else if (outcome !== 'unchanged') conflicts.push({ path, kept: outcome.kept })
   }
 
-  async function bringFile(from: string, path: string): Promise<Outcome> {
+  async function bringFile(from: string, path: string, now: Stats): Promise<Outcome> {
     const was = before.files.get(path)
-    const now = await stat(from)
     if (was && !changedOnly && (await isAsBefore(from, now, was))) return 'unchanged'
     // A link of the user's leads to the file that is meant.
     const target = await realpath(join(directory, path)).catch(() => join(directory, path))
@@ -133,11 +134,11 @@ export async function bringBack(
     was: FileBefore | undefined,
   ): Promise<Outcome> {
     const there = await stat(target).catch(() => undefined)
-    if (there?.isFile() && (await sameBytes(from, target))) return 'unchanged'
-    await mkdir(dirname(target), { recursive: true })
+    if (there?.isFile() && there.size === now.size && (await sameBytes(from, target))) return 'unchanged'
+    if (!there) await mkdir(dirname(target), { recursive: true })
     const temporary = `${target}.${guest}.part`
+    await removeIfThere(temporary)
     try {
-      await rm(temporary, { force: true })
       await copyWhole(from, temporary, now.size)
       // Guests run as root and know nothing of the user's permissions.
       await chmod(temporary, there?.isFile() ? there.mode & 0o7777 : now.mode & 0o777 & ~process.umask())
@@ -151,7 +152,7 @@ export async function bringBack(
       if (await sameBytes(from, target).catch(() => false)) return 'unchanged'
       return { kept: await keepBeside(temporary, target, from) }
     } finally {
-      await rm(temporary, { force: true })
+      await removeIfThere(temporary)
     }
   }
 
@@ -250,6 +251,21 @@ async function appear(temporary: string, target: string): Promise<boolean> {
   return true
 }
 
+/** By one call, where rm() makes several for each of many files. */
+async function removeIfThere(path: string): Promise<void> {
+  await unlink(path).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}
+
+/** Gives a file a second name; false where it cannot have one, as in another file system. */
+export async function nameToo(path: string, name: string): Promise<boolean> {
+  return link(path, name).then(
+    () => true,
+    () => false,
+  )
+}
+
 /** Whether a file was changed so shortly before `now` that another change may leave it with the same time. */
 export function isYoung(modified: number, now: number): boolean {
   return modified > now - YOUNG_MS
@@ -271,7 +287,9 @@ export async function digestOf(path: string): Promise<string> {
   }
 }
 
+/** In one file system a second name is as good: what came from the guest is only read until it is removed. */
 async function copyWhole(from: string, to: string, size: number): Promise<void> {
+  if (await nameToo(from, to)) return
   await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
   const made = await stat(to)
   if (made.size === size) return

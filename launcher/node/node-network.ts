@@ -8,7 +8,7 @@ import { inspectBridge } from '../networks/bridge.ts'
 import { bridgeNetwork, type GuestNetwork, localNetwork, userNetwork } from '../networks/guest-network.ts'
 import { leaseGuests } from '../networks/leases.ts'
 import { startLocalSegment } from '../networks/local-segment.ts'
-import { joinMesh, type MeshPart, openMeshCentre } from '../networks/mesh.ts'
+import type { MeshPart } from '../networks/mesh.ts'
 import { ownAddresses } from '../networks/own-addresses.ts'
 import type { GuestPlan, JobPlan } from '../plan/plan.ts'
 
@@ -88,6 +88,7 @@ export async function reserveNetwork(
       return {
         addresses: guests.map((_, guest) => guestAddress(subnet, node, guest)),
         async open({ port: controlPort }, within, limits, meshKey = '') {
+          const { joinMesh, openMeshCentre } = await import('../networks/mesh.ts')
           const segment = await startLocalSegment({
             ...{ journal, scope: within, guests: guests.length + nodes.length },
             ...limits,

@@ -1,11 +1,11 @@
 // Working directories as one disk of a guest's own: an ext4 file system that e2fsprogs make and read without root and
 // without the guest. Files travel at the speed of a disk, and what ranks wrote is there when their guest is gone.
 import { constants } from 'node:fs'
-import { copyFile, mkdir, open, rm, stat, statfs, utimes } from 'node:fs/promises'
+import { copyFile, mkdir, open, realpath, rm, stat, statfs, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { LeetError, type WaitLimits } from '../../common/index.ts'
 import type { StagePlan } from '../../mpi-bridge/index.ts'
-import { type CopiedDirectory, digestOf, type FileBefore, isYoung } from './bring-back.ts'
+import { type CopiedDirectory, digestOf, type FileBefore, isYoung, nameToo } from './bring-back.ts'
 import { e2fs } from './e2fs.ts'
 import type { FetchedDirectory, FetchedResults } from './results.ts'
 import type { CarriedDirectory } from './stage-roots.ts'
@@ -40,7 +40,7 @@ export class WorkDisk {
   }
 
   /**
-   * Copies the planned files onto a new disk, each directory at its own path. `LEET_E_STAGING` when there is no room, or no
+   * Puts the planned files onto a new disk, each directory at its own path. `LEET_E_STAGING` when there is no room, or no
    * e2fsprogs.
    */
   static async make(
@@ -116,7 +116,7 @@ async function roomFor(stages: readonly StagePlan[], folder: string): Promise<nu
   const blocks = (bytes: number) => Math.ceil(bytes / BLOCK + 1) * BLOCK
   const content = stages.flatMap(({ entries }) => entries).reduce((sum, { size }) => sum + blocks(size), 0)
   const { bavail, bsize } = await statfs(folder)
-  // For a moment the files are there twice, as copies and on the disk.
+  // For a moment the files may be there twice, as copies and on the disk.
   const left = bavail * bsize - 2 * content
   if (left < OWN_ROOM) {
     throw stagingError(
@@ -143,14 +143,14 @@ async function copyStage(
     signal?.throwIfAborted()
     const [from, to] = [join(place, path), join(root, path)]
     const { size, mtimeMs, atime, mtime } = await stat(from)
-    await copyFile(from, to, constants.COPYFILE_FICLONE)
-    // Programs look whether their input was changed since they began.
-    await utimes(to, atime, mtime)
-    files.set(path, {
-      size,
-      modified: mtimeMs,
-      ...(isYoung(mtimeMs, at) ? { digest: await digestOf(to) } : {}),
-    })
+    const young = isYoung(mtimeMs, at)
+    // A second name is as good as a copy where nobody writes. To copy what may still be written to is over sooner.
+    if (young || !(await nameToo(await realpath(from), to))) {
+      await copyFile(from, to, constants.COPYFILE_FICLONE)
+      // Programs look whether their input was changed since they began.
+      await utimes(to, atime, mtime)
+    }
+    files.set(path, { size, modified: mtimeMs, ...(young ? { digest: await digestOf(to) } : {}) })
   }
   const { limitFunction } = await import('p-limit')
   const each = limitFunction(copy, { concurrency: PARALLEL })

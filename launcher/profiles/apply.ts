@@ -31,7 +31,7 @@ const ASK_MS = 30_000
 export async function profileAdditions(context: ProfileContext): Promise<Additions> {
   const all = await Promise.all(
     context.programs.map(async (program) => {
-      const profiles = chosen(context, program)
+      const profiles = await chosen(context, program)
       return Promise.all(profiles.map((profile) => additionsOf(profile, program, context)))
     }),
   )
@@ -42,15 +42,16 @@ export async function profileAdditions(context: ProfileContext): Promise<Additio
   }
 }
 
-function chosen({ words, env, directory }: ProfileContext, program: ProgramFacts): Profile[] {
+async function chosen({ words, env, directory }: ProfileContext, program: ProgramFacts): Promise<Profile[]> {
   if (words.includes('none')) {
     if (words.length > 1) throw usageError('with "none" there is no other profile', undefined, '--profile')
     return []
   }
-  const named = words.filter((word) => word !== 'auto').map((word) => findProfile(word, env, directory))
+  const names = words.filter((word) => word !== 'auto')
+  const named = await Promise.all(names.map((word) => findProfile(word, env, directory)))
   if (words.length > named.length || words.length === 0) {
     const files = program.files.map((path) => basename(path))
-    named.push(...allProfiles(env).filter((profile) => recognises(profile, files)))
+    named.push(...(await allProfiles(env)).filter((profile) => recognises(profile, files)))
   }
   return named
 }

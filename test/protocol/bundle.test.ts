@@ -73,14 +73,13 @@ it('is used while its sources are what they were, and not after any change', () 
   expect(help).toThrow(/help\.ts/)
 })
 
-it('is all that the package has, and finds there what lies beside its modules', () => {
+it('is all that the package has, with the profiles that come with it', () => {
   const checkout = newCheckout()
   bundle(checkout)
   const installed = newFolder()
   for (const part of ['dist/bundle', 'launcher/bin', 'package.json', 'node_modules']) {
     cpSync(join(checkout, part), join(installed, part), { recursive: true, verbatimSymlinks: true })
   }
-  cpSync(join(ROOT, 'launcher/profiles'), join(installed, 'dist/launcher/profiles'), { recursive: true })
   const words = ['--guest', 'host', '--profile', 'python', '--dry-run', '-n', '2', 'true']
   expect(JSON.parse(leetMpirun(installed, ...words))).toMatchObject({ size: 2 })
   // Of an `import()` in what node:vm runs Node.js says on stderr that it is an experiment.

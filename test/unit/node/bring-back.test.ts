@@ -203,6 +203,7 @@ describe('what somebody else changed', () => {
     carried('both', 'old')
     put(copy, 'both', 'of the first', OLD + 50)
     expect((await back('g0')).brought).toEqual(['both'])
+    rmSync(copy, { recursive: true })
     put(copy, 'both', 'of the second', OLD + 51)
     put(directory, 'both.g1', 'of the user')
     expect((await back('g1')).conflicts).toEqual([{ path: 'both', kept: join(directory, 'both.g1.1') }])

@@ -1,6 +1,16 @@
 // The disk of a guest's working directories, made and read by real e2fsprogs, which also write on it in the place of a guest.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -74,6 +84,23 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     expect(shown).toContain(`mtime: 0x${seconds.toString(16)}`)
     expect(statSync(disk.path).blocks * 512).toBeLessThan(32 << 20)
     expect(statSync(disk.path).mode & 0o077).toBe(0)
+  })
+
+  it('is made without a change of the files, be they old or just written', async () => {
+    const old = join(directory, 'system/controlDict')
+    utimesSync(old, 1_700_000_000, 1_700_000_000)
+    const [link, young] = [join(directory, 'link'), join(directory, 'é')]
+    symlinkSync('system/controlDict', link)
+    const stats = () =>
+      [old, young].map((path) => statSync(path)).map(({ mode, mtimeMs, nlink }) => ({ mode, mtimeMs, nlink }))
+    const before = stats()
+    const disk = await make()
+    expect(stats()).toEqual(before)
+    guest(disk, 'rm é')
+    await mergeBack(disk, true)
+    await scope.end()
+    expect(stats()).toEqual(before)
+    expect(readFileSync(link, 'utf8')).toBe('endTime 10;')
   })
 
   it('gives back what was made and changed on it, and is gone with its scope', async () => {

@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentLog } from '../../../common/index.ts'
 import { profileAdditions } from '../../../launcher/profiles/apply.ts'
 import { allProfiles, findProfile } from '../../../launcher/profiles/find.ts'
-import { expand, parseProfile, recognises } from '../../../launcher/profiles/profile.ts'
+import { parseProfile } from '../../../launcher/profiles/parse.ts'
+import { expand, recognises } from '../../../launcher/profiles/profile.ts'
 
 const parse = (text: string) => parseProfile(text, 'x', 'x.yaml')
 
@@ -96,15 +97,18 @@ describe('on this host', () => {
       log: silentLog,
     })
 
-  it('all that come with LEET can be read', () => {
-    expect(allProfiles({ HOME: directory }).map(({ name }) => name)).toEqual(['mpi', 'openfoam', 'python'])
+  it('all that come with LEET can be read', async () => {
+    const all = await allProfiles({ HOME: directory })
+    expect(all.map(({ name }) => name)).toEqual(['mpi', 'openfoam', 'python'])
   })
 
-  it("takes the user's before LEET's own, and a file by its path", () => {
+  it("takes the user's before LEET's own, and a file by its path", async () => {
     own('openfoam', 'about: mine')
-    expect(findProfile('openfoam', env, directory).about).toBe('mine')
-    expect(findProfile('./leet/profiles/openfoam.yaml', env, directory).about).toBe('mine')
-    expect(() => findProfile('openfaom', env, directory)).toThrow(/no profile "openfaom"/)
+    expect(await findProfile('openfoam', env, directory)).toMatchObject({ about: 'mine' })
+    expect(await findProfile('./leet/profiles/openfoam.yaml', env, directory)).toMatchObject({
+      about: 'mine',
+    })
+    await expect(findProfile('openfaom', env, directory)).rejects.toThrow(/no profile "openfaom"/)
   })
 
   it('adds files that are there, asks a command, and sets what the user has not', async () => {
