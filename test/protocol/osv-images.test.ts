@@ -121,6 +121,31 @@ describeWith(['cc'], 'OSv images', () => {
     ])
   })
 
+  it('has each file system of a base run its own initialiser, whatever others are called', async () => {
+    const names = ['libext.so', 'nfs.so']
+    for (const name of names) {
+      write('file-system.c', `void __attribute__((constructor)) initialize_vfsops(void) { puts("${name}"); }`)
+      cc('-shared', '-fPIC', '-o', `build/${name}`, 'file-system.c')
+    }
+    const elsewhere = new ImageStore(join(folder, 'file-systems'))
+    const lines = MANIFEST.map((line) => line.replace(/(\/usr\/lib\/fs\/(.*)): .*/, '$1: $2'))
+    writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
+    const both = (await importOsvBase(build, { store: elsewhere })).base
+    writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
+    const imported = both.entries.flatMap((entry) =>
+      entry.kind === 'file' && entry.guest.startsWith('/usr/lib/fs/') ? [join(both.files, entry.file)] : [],
+    )
+    // The loader of this machine looks names up as OSv's does.
+    write(
+      'load.c',
+      '#include <dlfcn.h>\nint main(int c, char **v) { while (*++v) if (!dlopen(*v, RTLD_LAZY | RTLD_GLOBAL)) return 1; return 0; }',
+    )
+    cc('-o', 'load', 'load.c')
+    const load = (...files: string[]) => execFileSync(join(folder, 'load'), files).toString().split('\n')
+    expect(load(...names.map((name) => join(build, name)))).toEqual(['libext.so', 'libext.so', ''])
+    expect(load(...imported)).toEqual(['libext.so', 'nfs.so', ''])
+  })
+
   it('refuses, with all reasons at once, what is no base', async () => {
     const lines = MANIFEST.filter((line) => !/api_app|libenviron/.test(line))
     writeFileSync(join(build, 'usr.manifest'), [...lines, '/x: nowhere/x'].join('\n'))

@@ -12,6 +12,7 @@ import {
   renameSync,
   type Stats,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
@@ -22,6 +23,7 @@ import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
 import { type BaseAbilities, type Content, checkBase, LIBEXT } from './base-check.ts'
 import { type OsvKernel, readOsvKernel } from './kernel.ts'
 import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
+import { withOwnInitializers } from './own-initializers.ts'
 
 /** What stands at one path of a base. */
 export type BaseEntry =
@@ -234,7 +236,8 @@ function fullId(store: ImageStore, word: string): string {
 export const BASES = 'bases'
 /** Which base is used where none is named. */
 export const DEFAULT = 'default'
-const FORMAT = 1
+/** Changes when an import makes something else of the same build. */
+const FORMAT = 2
 type StoredBase = Omit<OsvBase, 'id' | 'kernel' | 'files'> & { readonly format: number }
 
 function findBuild(directory: string): string {
@@ -307,6 +310,9 @@ function versionOf({ version }: OsvKernel): { readonly version?: string } {
   return version === undefined ? {} : { version }
 }
 
+/** The kernel loads all of these at boot. */
+const FILE_SYSTEM = /^\/usr\/lib\/fs\/[^/]*\.so$/
+
 /** Copies a base into `folder`. Gives the hash of the content. */
 async function copyBase(
   folder: string,
@@ -317,10 +323,13 @@ async function copyBase(
   const files = join(folder, 'files')
   mkdirSync(files, { mode: 0o700 })
   const hash = createHash('sha256')
-  const copy = (from: string, to: string) => {
+  const copy = (from: string, to: string, change = (bytes: Buffer) => bytes) => {
     copyFileSync(from, to)
     chmodSync(to, 0o600)
-    const sum = createHash('sha256').update(readFileSync(to)).digest('hex')
+    const bytes = readFileSync(to)
+    const changed = change(bytes)
+    if (changed !== bytes) writeFileSync(to, changed)
+    const sum = createHash('sha256').update(changed).digest('hex')
     hash.update(`${sum}\0`)
     return sum
   }
@@ -331,7 +340,9 @@ async function copyBase(
     if (content.kind === 'directory') return { guest, kind: 'directory' }
     if (content.kind === 'symlink') return { guest, kind: 'symlink', target: content.target }
     const incoming = join(files, '.incoming')
-    const file = copy(content.host, incoming)
+    const file = FILE_SYSTEM.test(guest)
+      ? copy(content.host, incoming, (bytes) => withOwnInitializers(bytes, content.host))
+      : copy(content.host, incoming)
     renameSync(incoming, join(files, file))
     return { guest, kind: 'file', file }
   })
