@@ -282,7 +282,7 @@ class OsvGuest implements NodeGuest {
       log: this.#context.log,
       compat: this.#context.image.compat,
       nonce: this.#nonce,
-      newProgram: !this.#readsNfs,
+      newProgram: !this.#context.plan.mounts.some(({ kind }) => kind === 'nfs'),
     })
     return this.#channel
   }

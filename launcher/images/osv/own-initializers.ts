@@ -24,7 +24,12 @@ export function withOwnInitializers(file: Buffer, where: string): Buffer {
   const relocationsSize = tables.get(DT.RELASZ) ?? 0
   const within = (offset: number, length: number) => {
     if (offset + length <= file.length) return offset
-    throw new LeetError({ code: 'LEET_E_ELF', what: 'cannot be read as a library', where, why: 'it is cut short' })
+    throw new LeetError({
+      code: 'LEET_E_ELF',
+      what: 'cannot be read as a library',
+      where,
+      why: 'it is cut short',
+    })
   }
   const result = Buffer.from(file)
   const first = within(fileOffset({ segments }, relocations, where), relocationsSize)

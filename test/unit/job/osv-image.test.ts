@@ -34,7 +34,7 @@ beforeEach(() => {
   said = []
   mkdirSync(store.path(BASES, BASE), { recursive: true })
   const entries = [{ guest: '/usr/lib/fs/libext.so', kind: 'file', file: 'x' }]
-  const base = { format: 1, tls: true, cloudInit: true, nfs: 'mount-fs.so', entries }
+  const base = { format: 2, tls: true, cloudInit: true, nfs: 'mount-fs.so', entries }
   writeFileSync(store.path(BASES, BASE, 'base.json'), JSON.stringify(base))
   writeFileSync(store.path(BASES, BASE, 'kernel.elf'), 'kernel')
 })
