@@ -99,8 +99,6 @@ export async function storedOsvImage(name: string, wish: ImageWish): Promise<Job
  */
 export function osvDisk(disk: string, wish: ImageWish): JobImage {
   allowGuestApi({ tls: false, name: disk }, wish)
-  const unknown = (names: readonly string[]) => names.filter((each) => each === 'readonly')
-  checkOsvMounts(wish.plan.mounts, { name: disk, unknown })
   checkRoots(stageRoots(wish.plan), [])
   const { format } = openDiskImage(disk)
   const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }

@@ -60,8 +60,13 @@ const CHATTER: readonly RegExp[] = [
   MOUNTED,
 ]
 
-// tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it.
-const SEED_FAILED: readonly RegExp[] = [/^cloud-init failed when handling '/, /^Error in mount\(\): /]
+// tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it. Where the kernel knows why a mount fails (fs/nfs,
+// nfs_null_vfsops.cc), the tool has no word for it.
+const SEED_FAILED: readonly RegExp[] = [
+  /^cloud-init failed when handling '/,
+  /^The nfs module is in-active/,
+  /^Error in mount\(\): /,
+]
 
 /** Whether a line says that the seed, or a part of it, was not applied. */
 export function isSeedFailure(line: string): boolean {
