@@ -18,7 +18,6 @@ import {
   type MountFacts,
   type MountRequest,
   type PlanMount,
-  type ShareWay,
 } from './mounts.ts'
 
 /** Decides what guests mount, parents before what lies in them. Refuses, with a usage error, what cannot be. */

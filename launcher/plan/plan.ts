@@ -222,7 +222,9 @@ function mountsOf(
     if (!asked) return []
     throw usageError(
       `${asked.text} could not be used: in OSv NFS is for the only program of a guest`,
-      reuseGuests ? 'guests of one job, without --reuse-guests' : 'a guest for each rank, with -ppn 1 or --guests',
+      reuseGuests
+        ? 'guests of one job, without --reuse-guests'
+        : 'a guest for each rank, with -ppn 1 or --guests',
       asked.where,
     )
   }
