@@ -123,7 +123,11 @@ describe('osvSeed', () => {
     ],
     ['9p', { mounts: [{ ...mount, type: '9p' }] }, /NFS version 3 only/],
     ['NFS version 4', { mounts: [{ ...mount, type: 'nfs4' }] }, /NFS version 3 only/],
-    ['an option that its NFS client has not', { mounts: [{ ...mount, options: ['hard', 'soft'] }] }, /"soft"/],
+    [
+      'an option that its NFS client has not',
+      { mounts: [{ ...mount, options: ['hard', 'soft'] }] },
+      /"soft"/,
+    ],
     ['an IPv6 server', { mounts: [{ ...mount, source: '[fe80::1]:/x' }] }, /IPv4/],
     ['a server that the seed does not know', { mounts: [{ ...mount, source: 'nfs9:/x' }] }, /nfs9/],
     ['a source without export', { mounts: [{ ...mount, source: 'tag' }] }, /SERVER/],

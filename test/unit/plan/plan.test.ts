@@ -53,7 +53,11 @@ describe('the plan', () => {
     expect(mounts('-n 2 --stage-only x a')).toEqual(['/w'])
   })
   it('refuses a mount that ranks of OSv guests could not use', () => {
-    for (const line of ['-n 2 --guest osv', '-n 3 --guests 2 --guest osv', '-n 1 --guest osv --reuse-guests']) {
+    for (const line of [
+      '-n 2 --guest osv',
+      '-n 3 --guests 2 --guest osv',
+      '-n 1 --guest osv --reuse-guests',
+    ]) {
       expect(() => plan(`${line} --mount s:/x:/x a`)).toThrow('--mount: s:/x:/x could not be used')
     }
   })
