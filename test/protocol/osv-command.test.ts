@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import { startNullServer } from '../simulators/nfs-null.ts'
 import { butForEmulation, leetMpirun, type Playground, playground } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 import { makeOsvBuild } from '../support/osv-build.ts'
@@ -43,10 +44,14 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
     place?.remove()
   })
 
-  const run = (...words: string[]) => {
+  const runWith = (options: readonly string[], words: readonly string[], more: NodeJS.ProcessEnv = {}) => {
     const guest = ['--guest', 'osv', '--osv-base', build, '--insecure-guest-api', '--guest-memory', '128M']
-    return leetMpirun([...guest, '-n', '2', programs.path('results'), ...words], { cwd: directory, env })
+    return leetMpirun([...guest, '-n', '2', ...options, programs.path('results'), ...words], {
+      cwd: directory,
+      env: { ...env, ...more },
+    })
   }
+  const run = (...words: string[]) => runWith([], words)
   const results = () =>
     Object.fromEntries(
       readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'utf8')]),
@@ -61,6 +66,22 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
       /^leet: the REST servers of the guests have no TLS: .*\n$/,
     )
     expect(results()).toEqual(RESULTS)
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('mounts NFS for guests of one rank, whose programs can use it', async () => {
+    const server = await startNullServer()
+    try {
+      const mount = ['--mount', `127.0.0.1:/export:/data:port=${server.port}`]
+      const said = { LEET_SIMULATED_LINE: 'Mounted nfs://10.0.2.2/export/?uid=0&gid=0 at /data' }
+      const { status, stderr } = await runWith(['--guests', '2', ...mount], ['well'], said)
+      expect(status, stderr).toBe(0)
+      const refused = await runWith(mount, ['well'], said)
+      expect(refused.status, refused.stderr).toBe(2)
+      expect(refused.stderr).toContain('could not be used: in OSv NFS is for the only program of a guest')
+    } finally {
+      await server.close()
+    }
     expect([place.files(), place.processes()]).toEqual([[], []])
   })
 
