@@ -33,12 +33,12 @@ const NO_NFS =
   'NFS cannot be mounted: --mount is refused, and what the node has on NFS is carried into guests and back'
 const NO_DISK = 'the working directory is carried into the memory of guests, file by file, and not on a disk'
 
-/** What works no more with a file, or with a library that it needs. */
+const NO_TLS = 'the REST server cannot be protected by TLS, and jobs are refused without --insecure-guest-api'
+const OF_TLS = /^lib(ssl|crypto)\.so/
+
+/** What does not work without a file, or without a library that it needs. */
 const COSTS: ReadonlyMap<string, string> = new Map([
-  [
-    REST_SERVER,
-    'the REST server cannot be protected by TLS, and jobs are refused without --insecure-guest-api',
-  ],
+  [REST_SERVER, 'the REST server does not start'],
   ...SEEDS.map((path) => [path, NO_SEEDS] as const),
   [NFS, NO_NFS],
   ...MOUNT_TOOLS.map((name) => [`/tools/${name}`, NO_NFS] as const),
@@ -98,11 +98,14 @@ export function checkBase(contents: ReadonlyMap<string, Content>, kernel: OsvKer
     )
   }
 
-  const libraries = missingLibraries(contents, kernel, has)
-  const lame = lameFiles(contents, libraries)
+  const needed = new Map(
+    [...contents].map(([path, content]) => [path, content.kind === 'file' ? neededBy(content.host) : []]),
+  )
+  const libraries = missingLibraries(needed, kernel, has)
+  const lame = lameFiles(contents, needed, libraries)
   for (const { path, name } of libraries) {
     const costs = [...COSTS].flatMap(([file, cost]) => (lame.get(file)?.has(name) ? [cost] : []))
-    const then = [...new Set(costs)].join('; ') || `${path} does not work`
+    const then = OF_TLS.test(name) ? NO_TLS : [...new Set(costs)].join('; ') || `${path} does not work`
     lacks.push(`${name}, which ${path} needs, is missing: ${then}`)
   }
   remedies.push(
@@ -112,17 +115,18 @@ export function checkBase(contents: ReadonlyMap<string, Content>, kernel: OsvKer
   )
   const server = follow(REST_SERVER)
   const hasSsl = server?.kind === 'file' && neededBy(server.host).some((name) => /^libssl\.so/.test(name))
-  if (!hasSsl) lacks.push(`OSv was built without libssl: ${COSTS.get(REST_SERVER)}`)
-  const tls = hasSsl && !libraries.some(({ name }) => /^lib(ssl|crypto)\.so/.test(name))
+  if (!hasSsl) lacks.push(`OSv was built without libssl: ${NO_TLS}`)
+  const tls = hasSsl && !libraries.some(({ name }) => OF_TLS.test(name))
   const mountsNfs = has(NFS) && !lame.has(NFS) && !lame.has(`/tools/${mountTool}`)
   const nfs = mountsNfs ? mountTool : undefined
   need(lacks, LIBEXT, NO_DISK)
   return { abilities: { tls, cloudInit, ...(nfs === undefined ? {} : { nfs }) }, lacks, remedies, fatal }
 }
 
-/** The files that need a missing library, or one that does: which are missing for each. */
+/** The files that need a missing library, or something that does: which are missing for each. */
 function lameFiles(
   contents: ReadonlyMap<string, Content>,
+  needed: ReadonlyMap<string, readonly string[]>,
   libraries: readonly { path: string; name: string }[],
 ): ReadonlyMap<string, ReadonlySet<string>> {
   const lame = new Map<string, Set<string>>()
@@ -131,13 +135,9 @@ function lameFiles(
     if (names.has(name)) return
     lame.set(path, names.add(name))
     for (const [other, content] of contents) {
-      const needs =
-        content.kind === 'symlink'
-          ? resolve(dirname(other), content.target) === path
-          : content.kind === 'file' &&
-            /^\/(usr\/lib\/)?[^/]+$/.test(path) &&
-            neededBy(content.host).includes(basename(path))
-      if (needs) add(other, name)
+      const leads = content.kind === 'symlink' && resolve(dirname(other), content.target) === path
+      const needs = SEARCHED.test(path) && needed.get(other)?.includes(basename(path))
+      if (leads || needs) add(other, name)
     }
   }
   for (const { path, name } of libraries) add(path, name)
@@ -148,18 +148,19 @@ function isMentioned(word: string, content: Content): boolean {
   return content.kind === 'file' && readFileSync(content.host, 'latin1').includes(word)
 }
 
-/** Libraries that files of the base need and that neither the kernel nor OSv's search path (/, /usr/lib) has. */
+/** What lies where OSv looks for libraries: in / and /usr/lib. */
+const SEARCHED = /^\/(usr\/lib\/)?[^/]+$/
+
+/** Libraries that files of the base need and that neither the kernel nor OSv's search path has. */
 function missingLibraries(
-  contents: ReadonlyMap<string, Content>,
+  needed: ReadonlyMap<string, readonly string[]>,
   kernel: OsvKernel,
   has: (path: string) => boolean,
 ): { path: string; name: string }[] {
-  return [...contents].flatMap(([path, content]) =>
-    content.kind !== 'file'
-      ? []
-      : neededBy(content.host)
-          .filter((name) => !kernel.libraries.has(name) && !has(`/${name}`) && !has(`/usr/lib/${name}`))
-          .map((name) => ({ path, name })),
+  return [...needed].flatMap(([path, names]) =>
+    names
+      .filter((name) => !kernel.libraries.has(name) && !has(`/${name}`) && !has(`/usr/lib/${name}`))
+      .map((name) => ({ path, name })),
   )
 }
 
