@@ -64,6 +64,7 @@ export function parseNfsMount(text: string, where: string, client: NfsClient = '
   if (client === 'osv') {
     if (version !== 3) throw refuse(`"${said}" is not to be had, OSv speaks NFS version 3`)
     const [unknown] = osvNfsOptions(further).unknown
+    if (unknown === 'ro') throw refuse('mounted with "ro", OSv opens no file that anybody may write')
     if (unknown !== undefined) throw refuse(`OSv’s NFS client cannot be told "${unknown}"`)
   }
   return { server, directory, path, version, options: further }

@@ -1,6 +1,8 @@
 // What OSv's NFS client can be told: options of nfs(5) and the client's own, as arguments of the URL that it mounts. Pure.
 // The client is libnfs, NFS version 3 over TCP (nfs_set_context_args in its lib/libnfs.c; arguments and their bounds in its
-// README). OSv's build takes whatever libnfs is then: an older one does not hear what it does not know.
+// README). OSv's build takes whatever libnfs is then: an older one does not hear what it does not know. libnfs has a word for
+// `ro` too, but OSv opens each file for writing that anybody may write (nfs_op_open in modules/nfs/nfs_vnops.cc), so that told
+// `readonly` it could not even be read.
 
 /** Options in the client's words. */
 export interface OsvNfsOptions {
@@ -26,7 +28,6 @@ const IMPLIED: ReadonlySet<string> = new Set([
 
 /** Options that are arguments as they stand. A retransmission after less than 10 s the client refuses. */
 const ARGUMENTS: readonly RegExp[] = [
-  /^readonly$/,
   /^(uid|gid|nfsport|mountport|retrans|rsize|wsize|tcp-syncnt|debug|readahead|pagecache)=\d{1,10}$/,
   /^timeo=[1-9]\d{2,9}$/,
   /^(auto-traverse-mounts|dircache)=[01]$/,
@@ -39,7 +40,7 @@ export function osvNfsOptions(options: readonly string[]): OsvNfsOptions {
   const unknown: string[] = []
   for (const option of options) {
     if (IMPLIED.has(option)) continue
-    const said = option === 'ro' ? 'readonly' : option.replace(/^port=/, 'nfsport=')
+    const said = option.replace(/^port=/, 'nfsport=')
     if (ARGUMENTS.some((pattern) => pattern.test(said))) told.set(nameOf(said), said)
     else unknown.push(option)
   }

@@ -64,7 +64,7 @@ export { nearest } from './mpirun/words.ts'
 export { answerNames, createNameServer } from './names.ts'
 export { makeJobCertificates } from './osv/certificates.ts'
 export { MAX_STARTS, type OsvChannel, openOsvChannel } from './osv/channel.ts'
-export { isSeedFailure, isServing, mountedAt } from './osv/console.ts'
+export { isMountFailure, isSeedFailure, isServing, mountedAt } from './osv/console.ts'
 export { osvSettings } from './osv/environment.ts'
 export { type OsvLook, OsvRest } from './osv/rest.ts'
 export {

@@ -1,7 +1,7 @@
 // The image that the guests of a job boot: composed from its programs, or the one that its settings name.
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { Deadline, type Log, type WaitLimits } from '../../common/index.ts'
+import { Deadline, type Log, silentLog, type WaitLimits } from '../../common/index.ts'
 import type { FoundImage } from '../images/find.ts'
 import { USED } from '../images/store.ts'
 import type { GuestImage } from '../node/worker.ts'
@@ -46,13 +46,25 @@ export async function namedImage(wish: ImageWish): Promise<JobImage | undefined>
   return linuxImage(await findLinuxImage(name, process.env, process.cwd()))
 }
 
-/** Where guests of an OSv image that the settings name can mount something; undefined: that is not known, or made to fit. */
+/**
+ * Where OSv guests of these settings can mount something: nowhere without an NFS client in their base; undefined: that is not
+ * known, or made to fit.
+ */
 export async function placesToMount({
-  image: { name },
+  image: { name, osvBase },
 }: ImageWish['settings']): Promise<readonly string[] | undefined> {
-  if (name === undefined || (await diskFile(name, 'osv')) !== undefined) return undefined
+  const { osvStore, openOsvBase } = await import('../images/osv/base.ts')
+  // Why there is none is said where the image is made.
+  if (name === undefined) {
+    const { findOsvBase } = await import('./image.ts')
+    const base = await findOsvBase(osvBase, silentLog).catch(() => undefined)
+    return base && !base.nfs ? [] : undefined
+  }
+  if ((await diskFile(name, 'osv')) !== undefined) return undefined
   const { findOsvImage } = await import('../images/osv/remembered.ts')
-  return (await findOsvImage(name, process.env)).facts?.mountPoints
+  const { facts } = await findOsvImage(name, process.env)
+  const base = facts && (await openOsvBase(osvStore(process.env), facts.base).catch(() => undefined))
+  return base && !base.nfs ? [] : facts?.mountPoints
 }
 
 async function composedImage(

@@ -1,6 +1,6 @@
 // The image of OSv guests: composed from the programs of the job, one of the store that its settings name, or a disk that boots
 // by itself.
-import { LeetError, type Log, usageError, type WaitLimits } from '../../common/index.ts'
+import { EXIT_USAGE, LeetError, type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { stagedPath } from '../../mpi-bridge/index.ts'
 import { openDiskImage } from '../images/disk-image.ts'
 import { type OsvBase, openOsvBase, osvStore, readsExt4, unknownToNfs } from '../images/osv/base.ts'
@@ -101,8 +101,6 @@ export async function storedOsvImage(name: string, wish: ImageWish): Promise<Job
  */
 export function osvDisk(disk: string, wish: ImageWish): JobImage {
   allowGuestApi({ tls: false, name: disk }, wish)
-  const unknown = (names: readonly string[]) => names.filter((each) => each === 'readonly')
-  checkOsvMounts(wish.plan.mounts, { name: disk, unknown })
   checkRoots(stageRoots(wish.plan), [])
   const { format } = openDiskImage(disk)
   const nothing = { kernel: undefined, compat: false, tls: false, links: [], programs: {} }
@@ -112,6 +110,16 @@ export function osvDisk(disk: string, wish: ImageWish): JobImage {
 function checkBase(base: OsvBase, wish: ImageWish): void {
   const name = `OSv base ${base.id}`
   allowGuestApi({ tls: base.tls, name }, wish)
+  const [place] = base.nfs ? [] : mountPointsOf(wish)
+  if (place !== undefined) {
+    throw new LeetError({
+      code: 'LEET_E_OSV_BASE',
+      exitCode: EXIT_USAGE,
+      where: name,
+      what: `cannot mount ${place}: it has no NFS client, or not all of it`,
+      hint: 'leet image import osv DIR says what is missing in a build, and how it is brought into it',
+    })
+  }
   checkOsvMounts(wish.plan.mounts, { name, unknown: (names) => unknownToNfs(base, names) })
 }
 

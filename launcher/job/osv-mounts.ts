@@ -1,12 +1,10 @@
-// Whether the NFS client of OSv guests knows what is asked of it. One that is older than an option does not hear it, and would
-// write to what was to be mounted for reading alone.
+// Whether the NFS client of OSv guests knows what is asked of it. One that is older than an option does not hear it.
 import { EXIT_USAGE, LeetError } from '../../common/index.ts'
 import { nameOf, osvNfsOptions } from '../../contextualise/index.ts'
 import type { PlanMount } from '../plan/mounts.ts'
 
 /** The client in the image of the guests. */
 export interface NfsClientOfImage {
-  /** The base, or the disk image. */
   readonly name: string
   /** Which of these arguments it does not know, as far as that can be told. */
   readonly unknown: (names: readonly string[]) => readonly string[]

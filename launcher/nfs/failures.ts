@@ -11,7 +11,7 @@ export function explainNfsFailure(reason: string, source: string): MountFailure 
   const colon = source.indexOf(':')
   const [server, directory] = [source.slice(0, colon), source.slice(colon + 1)]
   // Linux: EACCES from version 3's mount service, EPERM from version 4. nfs-ganesha 4.3: EACCES from version 3 whether
-  // the export is not there or not for this client, ENOENT from version 4 in both cases.
+  // the export is not there or not for this client, ENOENT from version 4 in both cases, which OSv says of version 3, too.
   const refused = /Permission denied|Operation not permitted/.test(reason)
   if (refused || /No such file or directory/.test(reason)) {
     const what = refused ? `the server refuses ${directory}` : `the server shows no export ${directory}`

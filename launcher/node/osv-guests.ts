@@ -16,6 +16,7 @@ import {
 } from '../../common/index.ts'
 import { osvSeed, type Seed, type SeedFile, type SeedMount, seedIso } from '../../contextualise/index.ts'
 import {
+  isMountFailure,
   isSeedFailure,
   isServing,
   mountedAt,
@@ -37,6 +38,7 @@ import { type BootWatch, isProgress } from '../machines/boot-watch.ts'
 import type { Machine } from '../machines/machine.ts'
 import type { Disk, MachineSpec, Placement } from '../machines/spec.ts'
 import type { GuestNetwork } from '../networks/guest-network.ts'
+import { explainNfsFailure } from '../nfs/failures.ts'
 import { addressOfServer, type NfsServer } from '../nfs/servers.ts'
 import { isLoopback, type PlanMount, workDirWay } from '../plan/mounts.ts'
 import { hostsOf } from '../plan/network.ts'
@@ -236,7 +238,7 @@ class OsvGuest implements NodeGuest {
       ...parts,
       onConsoleLine: (line) => {
         if (isProgress(line)) watch.progress()
-        if (isSeedFailure(line)) scope.fail(this.#error('did not apply its seed', line))
+        if (isSeedFailure(line)) scope.fail(this.#seedFailure(line))
         if (isServing(line)) serving.resolve()
         const path = mountedAt(line)
         if (path !== undefined) mounted.add(path)
@@ -283,7 +285,7 @@ class OsvGuest implements NodeGuest {
       log: this.#context.log,
       compat: this.#context.image.compat,
       nonce: this.#nonce,
-      newProgram: !this.#readsNfs,
+      newProgram: !this.#context.plan.mounts.some(({ kind }) => kind === 'nfs'),
     })
     return this.#channel
   }
@@ -437,12 +439,22 @@ class OsvGuest implements NodeGuest {
     return new OsvStaging({ plan, stages: this.#stagesOf('memory'), image, log, guest: this.#guest })
   }
 
-  #error(what: string, why?: string): LeetError {
+  /** OSv does not say which of several mounts failed. */
+  #seedFailure(line: string): LeetError {
+    const what = 'did not apply its seed'
+    const [mount, another] = this.#context.plan.mounts.filter(({ kind }) => kind === 'nfs')
+    if (mount?.kind !== 'nfs' || another || !isMountFailure(line)) return this.#error(what, line)
+    const { why, hint } = explainNfsFailure(line, `${mount.server}:${mount.directory}`)
+    return this.#error(what, why, hint)
+  }
+
+  #error(what: string, why?: string, hint?: string): LeetError {
     return new LeetError({
       code: 'LEET_E_OSV_GUEST',
       where: this.#guest.name,
       what,
       ...(why ? { why } : {}),
+      ...(hint ? { hint } : {}),
     })
   }
 }

@@ -94,10 +94,7 @@ export interface WorkDirFacts {
   readonly staging: { readonly when: StageTime }
 }
 
-/**
- * How an OSv guest with these ranks has the working directory: by NFS; carried in, and results back; or not at all. Used from
- * a program with a name space of its own NFS aborts the guest, and without one there can be one rank only.
- */
+/** How an OSv guest with these ranks has the working directory: by NFS; carried in, and results back; or not at all. */
 export function workDirWay(
   { mounts, programs, staging: { when } }: WorkDirFacts,
   { ranks }: { readonly ranks: readonly number[] },

@@ -19,16 +19,15 @@ import {
   type MountFacts,
   type MountRequest,
   type PlanMount,
-  type ShareWay,
 } from './mounts.ts'
 
 /** Decides what guests mount, parents before what lies in them. Refuses, with a usage error, what cannot be. */
 export function planMounts(request: MountRequest, facts: MountFacts): PlanMount[] {
-  const { shareBy, stage, client, workDirs, user, nodes } = request
+  const { client, shareBy, stage, workDirs, user, nodes } = request
   const asked = askedMounts(request, facts)
   if (request.onlyAsked) return asked
   const wanted = [...new Set([...workDirs, user.home])].filter((path) => !isMounted({ mounts: asked }, path))
-  const places = wanted.map((path) => placeOf(path, facts, shareBy, nodes.length > 1))
+  const places = wanted.map((path) => placeOf(path, facts, request))
 
   const found = new Map<string, PlanMount>()
   for (const { nfs } of places) {
@@ -89,11 +88,7 @@ function askedMounts({ wishes, user, nodes, client }: MountRequest, facts: Mount
   const byPath = new Map<string, { mount: NfsMount; source: string }>()
   for (const { text, where, source } of wishes) {
     const filled = fillIn(text, user, facts.batchJob, where)
-    // What files and variables say suits every job, so that of their options those count that its guests know.
-    const mount =
-      source === 'command line'
-        ? parseNfsMount(filled, where, client)
-        : fitting(parseNfsMount(filled, where), client)
+    const mount = parseNfsMount(filled, where, source === 'command line' ? client : 'linux')
     checkMountPoint(mount.path, where)
     if (byPath.get(mount.path)?.source === source) {
       throw usageError(`two mounts are asked for at ${mount.path}`, undefined, where)
@@ -107,7 +102,18 @@ function askedMounts({ wishes, user, nodes, client }: MountRequest, facts: Mount
     }
     byPath.set(mount.path, { mount, source })
   }
-  return [...byPath.values()].map(({ mount }) => ({ kind: 'nfs', asked: true, ...mount }))
+  // What files and variables say suits every job, so that of it counts what its guests know.
+  return [...byPath.values()]
+    .filter(({ mount }) => canBeMounted(mount, client))
+    .map(({ mount, source }) => {
+      const own = source === 'command line' ? mount : fitting(mount, client)
+      return { kind: 'nfs', asked: true, ...own }
+    })
+}
+
+/** OSv cannot mount for reading alone (contextualise/osv-nfs.ts), and is not to write what nodes only read. */
+function canBeMounted({ options }: Pick<NfsMount, 'options'>, client: NfsClient): boolean {
+  return client === 'linux' || !options.includes('ro')
 }
 
 /** A mount that was not made for OSv, as its client can have it: version 3, and the options that it knows. */
@@ -152,16 +158,20 @@ interface Place {
   readonly everywhere: boolean
 }
 
-function placeOf(path: string, { table, realPaths }: MountFacts, shareBy: ShareWay, several: boolean): Place {
+function placeOf(
+  path: string,
+  { table, realPaths }: MountFacts,
+  { shareBy, client, nodes }: MountRequest,
+): Place {
   const real = realPaths[path] ?? path
   const mount = mountOf(real, table)
   if (mount === undefined) return { path, everywhere: false }
   const everywhere = CLUSTER_FILE_SYSTEMS.has(mount.type)
-  if (shareBy === '9p' || !isMountableNfs(mount)) return { path, everywhere }
+  if (shareBy === '9p' || !isMountableNfs(mount) || !canBeMounted(mount, client)) return { path, everywhere }
   // Where the node has its own system on NFS too, guests take only the directory.
   const nfs = nfsOf(hidesGuest(mount.path) ? partOf(mount, real, real) : mount, real)
   if (nfs === undefined) return { path, everywhere }
-  if (several && isLoopback(nfs.server)) return { path, everywhere: false }
+  if (nodes.length > 1 && isLoopback(nfs.server)) return { path, everywhere: false }
   const alias = path === real ? undefined : nfsOf(partOf(mount, real, path), path)
   return { path, nfs, ...(alias ? { alias } : {}), everywhere }
 }

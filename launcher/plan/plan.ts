@@ -216,7 +216,7 @@ export function planJob(settings: Settings, facts: PlanFacts): JobPlan {
 }
 
 function mountsOf(
-  { guest, mounts: wishes, staging }: Settings,
+  { guest, mounts: wishes, staging, reuseGuests }: Settings,
   { planMounts, user }: PlanFacts,
   programs: readonly PlanProgram[],
   { nodes, guests }: Pick<JobPlan, 'nodes' | 'guests'>,
@@ -228,9 +228,21 @@ function mountsOf(
   const request = { ...wishes, stage, client: guest.kind, workDirs, user, nodes: nodeNames }
   const mounts = planMounts(request)
   const mirrored = mirrorOf(mounts, nodeNames)
-  // What is carried has its own path: a mount would hide it, and programs of such guests cannot use NFS.
-  const facts = { mounts, programs, staging }
-  const isCarried = guest.kind === 'osv' && guests.some((one) => workDirWay(facts, one) === 'carried')
+  if (guest.kind === 'linux') return { ...mirrored, mounts }
+  // Used from a program with a name space of its own NFS aborts an OSv guest, and without one there can be one program a boot.
+  if (reuseGuests || guests.some(({ ranks }) => ranks.length > 1)) {
+    const asked = wishes.wishes.find(({ source }) => source === 'command line')
+    if (!asked) return { ...mirrored, mounts: [] }
+    throw usageError(
+      `${asked.text} could not be used: in OSv NFS is for the only program of a guest`,
+      reuseGuests
+        ? 'guests of one job, without --reuse-guests'
+        : 'a guest for each rank, with -ppn 1 or --guests',
+      asked.where,
+    )
+  }
+  // What is carried has its own path: a mount would hide it.
+  const isCarried = guests.some((one) => workDirWay({ mounts, programs, staging }, one) === 'carried')
   return { ...mirrored, mounts: isCarried ? planMounts({ ...request, onlyAsked: true }) : mounts }
 }
 

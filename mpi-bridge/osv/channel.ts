@@ -26,7 +26,7 @@ export interface OsvChannelOptions extends ChannelOptions {
   readonly compat: boolean
   /** Random text of the job, letters and digits, at most 64: what marks its lines on the console. */
   readonly nonce: string
-  /** False for ranks that read NFS directly: one rank a guest, and one run a boot. True unless told. */
+  /** False where NFS is mounted: one rank a guest, and one run a boot. True unless told. */
   readonly newProgram?: boolean
   /**
    * Has ranks end by themselves, as far as their process manager can, since nothing can be signalled; false when none of

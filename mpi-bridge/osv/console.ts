@@ -60,12 +60,23 @@ const CHATTER: readonly RegExp[] = [
   MOUNTED,
 ]
 
-// tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it.
-const SEED_FAILED: readonly RegExp[] = [/^cloud-init failed when handling '/, /^Error in mount\(\): /]
+// tools/mount/mount-fs.cc is started by cloud-init, which does not wait for it. Where the kernel knows why a mount fails (fs/nfs,
+// nfs_null_vfsops.cc), the tool has no word for it.
+const MOUNT_FAILED = /^Error in mount\(\): /
+const SEED_FAILED: readonly RegExp[] = [
+  /^cloud-init failed when handling '/,
+  /^The nfs module is in-active/,
+  MOUNT_FAILED,
+]
 
 /** Whether a line says that the seed, or a part of it, was not applied. */
 export function isSeedFailure(line: string): boolean {
   return readConsoleLine(line, '').kind === 'seed-failed'
+}
+
+/** Whether a line says that a file system could not be mounted, and why. */
+export function isMountFailure(line: string): boolean {
+  return MOUNT_FAILED.test(line)
 }
 
 /** Whether a line says that the REST server is there; by then the seed was handled. */

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { findQemu } from '../../launcher/machines/qemu-program.ts'
+import { startNullServer } from '../simulators/nfs-null.ts'
 import { type Case, makeCase, RESULTS } from '../support/case.ts'
 import { butForEmulation, leetMpirun, type Playground, playground } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
@@ -42,11 +43,12 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
     place?.remove()
   })
 
-  const run = (...words: string[]) => {
+  const runWith = (options: readonly string[], words: readonly string[], more: NodeJS.ProcessEnv = {}) => {
     const guest = ['--guest', 'osv', '--osv-base', build, '--insecure-guest-api', '--guest-memory', '128M']
-    const argv = [...guest, '-n', '2', programs.path('results'), ...words]
-    return leetMpirun(argv, { cwd: ofTest.directory, env })
+    const argv = [...guest, '-n', '2', ...options, programs.path('results'), ...words]
+    return leetMpirun(argv, { cwd: ofTest.directory, env: { ...env, ...more } })
   }
+  const run = (...words: string[]) => runWith([], words)
 
   it('runs ranks and brings their results back', async () => {
     const { status, stdout, stderr } = await run('well')
@@ -56,6 +58,22 @@ describeWith(['qemu-system-x86_64', 'cc', 'isoinfo', 'mpicc.openmpi'], 'leet-mpi
       /^leet: the REST servers of the guests have no TLS: .*\n$/,
     )
     expect(ofTest.files()).toEqual(RESULTS)
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('mounts NFS for guests of one rank, whose programs can use it', async () => {
+    const server = await startNullServer()
+    try {
+      const mount = ['--mount', `127.0.0.1:/export:/data:port=${server.port}`]
+      const said = { LEET_SIMULATED_LINE: 'Mounted nfs://10.0.2.2/export/?uid=0&gid=0 at /data' }
+      const { status, stderr } = await runWith(['--guests', '2', ...mount], ['well'], said)
+      expect(status, stderr).toBe(0)
+      const refused = await runWith(mount, ['well'], said)
+      expect(refused.status, refused.stderr).toBe(2)
+      expect(refused.stderr).toContain('could not be used: in OSv NFS is for the only program of a guest')
+    } finally {
+      await server.close()
+    }
     expect([place.files(), place.processes()]).toEqual([[], []])
   })
 

@@ -82,16 +82,16 @@ describeWith(['cc'], 'OSv images', () => {
     })
     expect(base.entries).toContainEqual({ guest: '/dev', kind: 'directory' })
     const again = await importOsvBase(folder.concat('/build'), { store })
-    expect([again.base.id, again.lacks]).toEqual([base.id, []])
+    expect([again.base.id, again.lacks, again.remedies]).toEqual([base.id, [], []])
     expect(await openOsvBase(store)).toEqual(base)
     expect(await openOsvBase(store, base.id)).toEqual(base)
   })
 
   it('reads a build again when a file of it has changed, and only then', async () => {
     const elsewhere = new ImageStore(join(folder, 'changing'))
-    const { base: first, lacks } = await importOsvBase(build, { store: elsewhere })
+    const { base: first, ...told } = await importOsvBase(build, { store: elsewhere })
     const made = statSync(elsewhere.path('unfinished')).mtimeMs
-    expect(await importOsvBase(build, { store: elsewhere })).toEqual({ base: first, lacks })
+    expect(await importOsvBase(build, { store: elsewhere })).toEqual({ base: first, ...told })
     expect(statSync(elsewhere.path('unfinished')).mtimeMs).toBe(made)
     write('static/etc/hosts', '127.0.0.2 localhost\n')
     const { base: second } = await importOsvBase(build, { store: elsewhere })
@@ -105,20 +105,85 @@ describeWith(['cc'], 'OSv images', () => {
     const lines = MANIFEST.filter((line) => !/mount-fs|iso-read|api_file|libssl|libext/.test(line))
     writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
     const elsewhere = new ImageStore(join(folder, 'poor'))
-    const { base: poor, lacks } = await importOsvBase(build, { store: elsewhere })
+    const { base: poor, lacks, remedies } = await importOsvBase(build, { store: elsewhere })
     const hasTls = osvBuildHasTls(build)
     writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
     expect(poor).toMatchObject({ tls: false, cloudInit: false })
     expect([hasTls, osvBuildHasTls(build)]).toEqual([false, true])
     expect(poor.nfs).toBeUndefined()
+    expect(remedies).toEqual([
+      'make build/release.x64/tools/mount/mount-fs.so',
+      "echo '/tools/mount-fs.so: tools/mount/mount-fs.so' >>build/last/append.manifest",
+      'scripts/manifest_from_host.sh -l libssl.so.3 >>build/last/append.manifest',
+    ])
     expect(lacks).toEqual([
       '/usr/mgmt/plugins/libhttpserver-api_file.so is missing: no files can be copied into guests or back, and mounts cannot be checked',
       '/usr/bin/iso-read.so is missing: seeds are not applied, so guests get neither files nor mounts',
-      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted (a line `/tools/mount-fs.so: tools/mount/mount-fs.so` in usr_rofs.manifest.skel brings it)',
-      'libssl.so.3, which /usr/lib/libhttpserver-api.so needs, is missing: /usr/lib/libhttpserver-api.so does not work',
-      'libssl is missing: the REST server cannot be protected by TLS',
+      'neither /tools/mount-fs.so nor /tools/mount-nfs.so is there: NFS cannot be mounted: --mount is refused, and what the node has on NFS is carried into guests and back',
+      'libssl.so.3, which /usr/lib/libhttpserver-api.so needs, is missing: the REST server cannot be protected by TLS, and jobs are refused without --insecure-guest-api',
       '/usr/lib/fs/libext.so is missing: the working directory is carried into the memory of guests, file by file, and not on a disk',
     ])
+  })
+
+  it('says what a library costs that is missing behind others', async () => {
+    cc('-shared', '-nostdlib', '-o', 'build/libdeep.so.1', '-Wl,-soname,libdeep.so.1', 'empty.c')
+    cc(
+      '-shared',
+      '-nostdlib',
+      '-o',
+      'build/libclient.so.1',
+      'empty.c',
+      '-Wl,--no-as-needed',
+      'build/libdeep.so.1',
+    )
+    cc(
+      '-shared',
+      '-nostdlib',
+      '-o',
+      'build/client.so',
+      'empty.c',
+      '-Wl,--no-as-needed',
+      '-Lbuild',
+      '-l:libclient.so.1',
+    )
+    const lines = MANIFEST.map((line) => line.replace(/(nfs.so): .*/, '$1: client.so'))
+    writeFileSync(
+      join(build, 'usr.manifest'),
+      [...lines, '/usr/lib/libclient.so.1: libclient.so.1'].join('\n'),
+    )
+    const imported = await importOsvBase(build, { store: new ImageStore(join(folder, 'behind')) })
+    writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
+    expect(imported.base.nfs).toBeUndefined()
+    expect(imported.lacks).toEqual([
+      expect.stringMatching(
+        /^libdeep.so.1, which \/usr\/lib\/libclient.so.1 needs, .* NFS cannot be mounted/,
+      ),
+    ])
+  })
+
+  it('has each file system of a base run its own initialiser, whatever others are called', async () => {
+    const names = ['libext.so', 'nfs.so']
+    for (const name of names) {
+      write('file-system.c', `void __attribute__((constructor)) initialize_vfsops(void) { puts("${name}"); }`)
+      cc('-shared', '-fPIC', '-o', `build/${name}`, 'file-system.c')
+    }
+    const elsewhere = new ImageStore(join(folder, 'file-systems'))
+    const lines = MANIFEST.map((line) => line.replace(/(\/usr\/lib\/fs\/(.*)): .*/, '$1: $2'))
+    writeFileSync(join(build, 'usr.manifest'), lines.join('\n'))
+    const both = (await importOsvBase(build, { store: elsewhere })).base
+    writeFileSync(join(build, 'usr.manifest'), MANIFEST.join('\n'))
+    const imported = both.entries.flatMap((entry) =>
+      entry.kind === 'file' && entry.guest.startsWith('/usr/lib/fs/') ? [join(both.files, entry.file)] : [],
+    )
+    // The loader of this machine looks names up as OSv's does.
+    write(
+      'load.c',
+      '#include <dlfcn.h>\nint main(int c, char **v) { while (*++v) if (!dlopen(*v, RTLD_LAZY | RTLD_GLOBAL)) return 1; return 0; }',
+    )
+    cc('-o', 'load', 'load.c')
+    const load = (...files: string[]) => execFileSync(join(folder, 'load'), files).toString().split('\n')
+    expect(load(...names.map((name) => join(build, name)))).toEqual(['libext.so', 'libext.so', ''])
+    expect(load(...imported)).toEqual(['libext.so', 'nfs.so', ''])
   })
 
   it('refuses, with all reasons at once, what is no base', async () => {

@@ -133,6 +133,10 @@ describeWith(['qemu-system-x86_64'], 'a guest that does not come up', () => {
         code: 'LEET_E_OSV_GUEST',
         message: expect.stringContaining('Error in mount(): Bad address(14)'),
       })
+      await expect(bootWith('Error in mount(): No such file or directory(2)')).rejects.toMatchObject({
+        message: expect.stringContaining('(2): the server shows no export /export to this node'),
+        details: { hint: expect.stringContaining('showmount -e 127.0.0.1') },
+      })
     } finally {
       await server.close()
     }

@@ -10,6 +10,9 @@ const char *const supplied[] = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"
 void puts(void) {} void printf(void) {} void __libc_start_main(void) {} void exit(void) {}
 `
 
+/** Its NFS client has the names of its arguments in it. */
+const LIBNFS = 'const char *const arguments[] = {"", "nfsport", "timeo"};'
+
 /** Its usr.manifest. */
 export const MANIFEST = [
   '[manifest]',
@@ -24,6 +27,7 @@ export const MANIFEST = [
   '/usr/bin/iso-read.so: plugin.so',
   '/init/00-cmdline: ../modules/cmdline',
   '/usr/lib/fs/nfs.so: plugin.so',
+  '/usr/lib/libnfs.so.17.0.0: libnfs.so',
   '/usr/lib/fs/libext.so: plugin.so',
   '/tools/mount-fs.so: plugin.so',
   '/&/etc/hosts: ../static/&',
@@ -40,12 +44,14 @@ export function makeOsvBuild(folder: string, { without = [] }: { without?: reado
   }
   write('kernel.c', KERNEL)
   write('empty.c', '')
+  write('libnfs.c', LIBNFS)
   write('build/.keep', '')
   cc('-shared', '-fPIC', '-nostdlib', '-fno-builtin', '-o', 'build/loader-stripped.elf', 'kernel.c')
   cc('-shared', '-o', 'build/libssl.so.3', '-nostdlib', '-Wl,-soname,libssl.so.3', 'empty.c')
   cc('-shared', '-nostdlib', '-o', 'build/server.so', 'empty.c', '-Wl,--no-as-needed', 'build/libssl.so.3')
   cc('-shared', '-nostdlib', '-o', 'build/plugin.so', 'empty.c')
   cc('-shared', '-nostdlib', '-o', 'build/libenviron.so', 'empty.c')
+  cc('-shared', '-nostdlib', '-o', 'build/libnfs.so', 'libnfs.c')
   write('modules/cmdline', '/usr/mgmt/cloud-init.so;\n')
   write('static/etc/hosts', '127.0.0.1 localhost\n')
   const lines = MANIFEST.filter((line) => !without.some((word) => line.includes(word)))

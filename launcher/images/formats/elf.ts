@@ -27,7 +27,7 @@ export interface Elf {
   readonly runpath: readonly string[]
   /** DF_1_NODEFLIB: neither ld.so.cache nor the default directories are searched for its libraries. */
   readonly noDefaultDirectories: boolean
-  /** For the functions of this file: where segments and tables are. */
+  /** Where segments are, and tables by their tags in `DT`: their addresses and sizes. */
   readonly segments: readonly Segment[]
   readonly tables: ReadonlyMap<number, number>
 }
@@ -45,15 +45,20 @@ export interface ElfSymbol {
 const PT_LOAD = 1
 const PT_DYNAMIC = 2
 const PT_INTERP = 3
-const DT = {
+/** Tags of the dynamic section. */
+export const DT = {
   NULL: 0,
   NEEDED: 1,
   HASH: 4,
   STRTAB: 5,
   SYMTAB: 6,
+  RELA: 7,
+  RELASZ: 8,
   STRSZ: 10,
   SONAME: 14,
   RPATH: 15,
+  INIT_ARRAY: 25,
+  INIT_ARRAYSZ: 27,
   RUNPATH: 29,
   GNU_HASH: 0x6ffffef5,
   FLAGS_1: 0x6ffffffb,
@@ -245,7 +250,8 @@ function tableOf(elf: Pick<Elf, 'tables'>, tag: number, where: string): number {
   return address
 }
 
-function fileOffset(elf: Pick<Elf, 'segments'>, address: number, where: string): number {
+/** Where in the file the byte with this address is. */
+export function fileOffset(elf: Pick<Elf, 'segments'>, address: number, where: string): number {
   const segment = elf.segments.find((s) => address >= s.address && address - s.address < s.size)
   if (!segment) throw elfError(where, 'an address lies outside its segments')
   return segment.offset + (address - segment.address)

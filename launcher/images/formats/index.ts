@@ -3,9 +3,11 @@
 export { type ByteSource, withFile } from './byte-source.ts'
 export { type CpioEntry, writeCpio } from './cpio.ts'
 export {
+  DT,
   definesSymbol,
   dynamicSymbols,
   type Elf,
+  fileOffset,
   isElf,
   MACHINE_X86_64,
   readElf,

@@ -12,6 +12,7 @@ import {
   renameSync,
   type Stats,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
@@ -19,9 +20,10 @@ import { EXIT_USAGE, LeetError } from '../../../common/index.ts'
 import { stampOf } from '../formats/index.ts'
 import type { Environment } from '../inspect.ts'
 import { cacheDirectory, ImageStore, writeDurably } from '../store.ts'
-import { type BaseAbilities, type Content, checkBase, LIBEXT } from './base-check.ts'
+import { type BaseAbilities, type CheckedBase, type Content, checkBase, LIBEXT } from './base-check.ts'
 import { type OsvKernel, readOsvKernel } from './kernel.ts'
 import { expandVariables, type ManifestEntry, parseManifest } from './manifest.ts'
+import { withOwnInitializers } from './own-initializers.ts'
 
 /** What stands at one path of a base. */
 export type BaseEntry =
@@ -43,10 +45,9 @@ export interface OsvBase extends BaseAbilities {
   readonly files: string
 }
 
-/** What an import gives: the base, and in whole sentences what it lacks and what will not work for it. */
-export interface ImportedBase {
+/** What an import gives: the base, what it lacks, and how that is brought into it. */
+export interface ImportedBase extends Pick<CheckedBase, 'lacks' | 'remedies'> {
   readonly base: OsvBase
-  readonly lacks: readonly string[]
 }
 
 /** Whether guests of a base read and write ext4 file systems. */
@@ -75,8 +76,9 @@ export function osvStore(env: Environment): ImageStore {
 }
 
 const KERNELS = ['loader-stripped.elf', 'loader.elf']
-/** Builds a base that lacks nothing. */
-export const OSV_BUILD = 'scripts/build fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext'
+/** Builds a base that lacks nothing, after what its `remedies` are. */
+export const OSV_BUILD =
+  'scripts/build --append-manifest fs=rofs image=httpserver-api.fg,cloud-init,nfs,libext'
 
 /** Where files of the build machine are looked for whose directory is a variable that nobody gave. */
 const LIBRARY_DIRECTORIES = [
@@ -108,10 +110,9 @@ export async function importOsvBase(
   const stamp = stampOfBuild(kernelPath, contents, missing)
   const known = await recallImport(store, build, stamp)
   if (known) return known
-  const fatal = missing.map((line) => `usr.manifest names ${line}`)
   const kernel = readOsvKernel(kernelPath)
   const checked = checkBase(contents, kernel)
-  fatal.push(...checked.fatal)
+  const fatal = [...missing.map((line) => `usr.manifest names ${line}`), ...checked.fatal]
   if (fatal.length > 0) {
     throw new LeetError({
       code: 'LEET_E_OSV_BASE',
@@ -126,9 +127,10 @@ export async function importOsvBase(
     copyBase(folder, kernelPath, contents, { ...checked.abilities, ...versionOf(kernel) }),
   )
   await store.remember(DEFAULT, 'base', id)
-  const { lacks } = checked
-  await store.remember(BUILDS, nameOfBuild(build), JSON.stringify({ stamp, id, lacks } satisfies Import))
-  return { base: await openOsvBase(store, id), lacks }
+  const { lacks, remedies } = checked
+  const remembered: Import = { stamp, id, lacks, remedies }
+  await store.remember(BUILDS, nameOfBuild(build), JSON.stringify(remembered))
+  return { base: await openOsvBase(store, id), lacks, remedies }
 }
 
 /** Whether the REST server of a build, in the directory that OSv's build wrote, can speak TLS; nothing is imported. */
@@ -140,11 +142,10 @@ export function osvBuildHasTls(directory: string): boolean {
 }
 
 /** What is remembered of an import, by the path of its build. */
-interface Import {
+interface Import extends Pick<CheckedBase, 'lacks' | 'remedies'> {
   /** From `stampOfBuild`. */
   readonly stamp: string
   readonly id: string
-  readonly lacks: readonly string[]
 }
 
 const BUILDS = 'builds'
@@ -182,7 +183,7 @@ async function recallImport(
   const base = await openOsvBase(store, known.id).catch(() => undefined)
   if (!base) return undefined
   if ((await store.recall(DEFAULT, 'base')) !== base.id) await store.remember(DEFAULT, 'base', base.id)
-  return { base, lacks: known.lacks }
+  return { base, lacks: known.lacks, remedies: known.remedies }
 }
 
 /** A base of the store: the one whose id begins so, or the one imported last. Without one, `LEET_E_OSV_BASE`. */
@@ -234,7 +235,8 @@ function fullId(store: ImageStore, word: string): string {
 export const BASES = 'bases'
 /** Which base is used where none is named. */
 export const DEFAULT = 'default'
-const FORMAT = 1
+/** Changes when an import makes something else of the same build. */
+const FORMAT = 2
 type StoredBase = Omit<OsvBase, 'id' | 'kernel' | 'files'> & { readonly format: number }
 
 function findBuild(directory: string): string {
@@ -307,6 +309,9 @@ function versionOf({ version }: OsvKernel): { readonly version?: string } {
   return version === undefined ? {} : { version }
 }
 
+/** The kernel loads all of these at boot. */
+const FILE_SYSTEM = /^\/usr\/lib\/fs\/[^/]*\.so$/
+
 /** Copies a base into `folder`. Gives the hash of the content. */
 async function copyBase(
   folder: string,
@@ -317,10 +322,13 @@ async function copyBase(
   const files = join(folder, 'files')
   mkdirSync(files, { mode: 0o700 })
   const hash = createHash('sha256')
-  const copy = (from: string, to: string) => {
+  const copy = (from: string, to: string, change = (bytes: Buffer) => bytes) => {
     copyFileSync(from, to)
     chmodSync(to, 0o600)
-    const sum = createHash('sha256').update(readFileSync(to)).digest('hex')
+    const bytes = readFileSync(to)
+    const changed = change(bytes)
+    if (changed !== bytes) writeFileSync(to, changed)
+    const sum = createHash('sha256').update(changed).digest('hex')
     hash.update(`${sum}\0`)
     return sum
   }
@@ -331,7 +339,9 @@ async function copyBase(
     if (content.kind === 'directory') return { guest, kind: 'directory' }
     if (content.kind === 'symlink') return { guest, kind: 'symlink', target: content.target }
     const incoming = join(files, '.incoming')
-    const file = copy(content.host, incoming)
+    const file = FILE_SYSTEM.test(guest)
+      ? copy(content.host, incoming, (bytes) => withOwnInitializers(bytes, content.host))
+      : copy(content.host, incoming)
     renameSync(incoming, join(files, file))
     return { guest, kind: 'file', file }
   })

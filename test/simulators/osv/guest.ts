@@ -46,6 +46,8 @@ export interface SimulatedGuest {
   readonly programs?: Readonly<Record<string, string>>
   /** Where the files of the image are that it hides under this path: on this machine, at the rest of theirs. */
   readonly hidden?: string
+  /** It has mounted NFS, and its programs use it. */
+  readonly mountsNfs?: boolean
   /** Addresses of the guest's networks, and those by which this machine has the same. */
   readonly addresses?: Readonly<Record<string, string>>
   /**
@@ -266,6 +268,15 @@ export class OsvGuest {
     const threads: number[] = []
     for (const { words } of commands) {
       const [path = '', ...args] = words
+      // A program that uses NFS from a name space of its own aborts the guest.
+      if (isNew && this.#options.mountsNfs) {
+        this.crash([
+          'Assertion failed: eo (libc/cxa_thread_atexit.cc: linked_destructor: 47)',
+          '',
+          '[backtrace]',
+        ])
+        return undefined
+      }
       if (isNew && ++this.starts > MAX_STARTS) {
         this.crash(['application::new_program() out of namespaces.', 'Aborted', '', '[backtrace]'])
         return undefined

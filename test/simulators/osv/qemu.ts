@@ -17,22 +17,31 @@ const argument = (pattern: RegExp) =>
 
 const console = new Socket({ fd: CONSOLE_FD, readable: true, writable: true })
 const { LEET_SIMULATED_LINE: line, LEET_SIMULATED_END: end } = process.env
+const { calls, mountsNfs } = readSeed()
 const guest = await OsvGuest.boot({
+  mountsNfs,
   onConsole: (data) => console.write(data),
   onEnd: () => process.exit(0),
   // What the simulated root has in a directory is not listed.
   files: { '/data/any': '' },
   ...{ compat: true, hidden: '/leet/hidden', addresses: { '10.0.2.2': '127.0.0.1' } },
 })
-for (const { method, path, query, body } of seedCalls()) {
+for (const { method, path, query, body } of calls) {
   const url = `http://127.0.0.1:${guest.port}${path}?${new URLSearchParams(query)}`
   const answer = await fetch(url, { method, ...(body ? { body } : {}) })
   if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`)
 }
 if (line) console.write(`${line}\n`)
 
+interface SeedCall {
+  readonly method: string
+  readonly path: string
+  readonly query: Record<string, string>
+  readonly body?: FormData
+}
+
 /** What OSv's cloud-init makes of a seed: files first, then requests to its own REST server. */
-function seedCalls(): { method: string; path: string; query: Record<string, string>; body?: FormData }[] {
+function readSeed(): { readonly calls: readonly SeedCall[]; readonly mountsNfs: boolean } {
   const seed = argument(/"filename":"([^"]+\.seed\.iso)"/)
   if (seed === undefined) throw new Error('a guest without a seed')
   const text = execFileSync('isoinfo', ['-R', '-i', seed, '-x', '/user-data'], { encoding: 'utf8' })
@@ -48,12 +57,13 @@ function seedCalls(): { method: string; path: string; query: Record<string, stri
     return [directory, { method: 'POST', path: encodeURI(`/file${path}`), query: {}, body }]
   })
   // Programs that mount are not there: LEET_SIMULATED_LINE says what they would.
-  const calls = run.filter(({ PUT }) => PUT !== '/app/')
-  const requests = calls.map(({ PUT, POST, ...query }) => ({
+  const others = run.filter(({ PUT }) => PUT !== '/app/')
+  const requests = others.map(({ PUT, POST, ...query }) => ({
     ...(PUT === undefined ? { method: 'POST', path: POST as string } : { method: 'PUT', path: PUT }),
     query,
   }))
-  return [...uploads, ...requests.map(({ path, ...more }) => ({ ...more, path: encodeURI(path) }))]
+  const asked = requests.map(({ path, ...more }) => ({ ...more, path: encodeURI(path) }))
+  return { calls: [...uploads, ...asked], mountsNfs: others.length < run.length }
 }
 
 const forward = createServer((socket) => socket.pipe(connect(guest.port, '127.0.0.1')).pipe(socket))

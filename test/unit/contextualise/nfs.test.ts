@@ -55,7 +55,7 @@ describe('parseNfsMount', () => {
 
   it.each([
     ['nfs1:/home:/home', []],
-    ['nfs1:/home:/home:vers=3,ro,auto-traverse-mounts=0', ['ro', 'auto-traverse-mounts=0']],
+    ['nfs1:/home:/home:vers=3,uid=7,auto-traverse-mounts=0', ['uid=7', 'auto-traverse-mounts=0']],
     ['nfs1:/home:/home:nfsvers=3,timeo=100,uid=5', ['timeo=100', 'uid=5']],
   ])('parses %s for OSv', (text, options) => {
     expect(parseNfsMount(text, '--mount', 'osv')).toMatchObject({ version: 3, options })

@@ -46,10 +46,10 @@ describe('osvSeed', () => {
   })
 
   it('tells the NFS client what it knows, in its own words, and whose files it is to use', () => {
-    const options = ['ro', 'port=20490', 'uid=7', 'tcp-syncnt=3', 'hard']
+    const options = ['retrans=2', 'port=20490', 'uid=7', 'tcp-syncnt=3', 'hard']
     const { userData } = osvSeed({ ...seed, mounts: [{ ...mount, options }] }, 'mount-fs.so')
     expect(userData).toContain(
-      'nfs://10.77.1.2/export/data/?gid=1300&readonly&nfsport=20490&uid=7&tcp-syncnt=3',
+      'nfs://10.77.1.2/export/data/?gid=1300&retrans=2&nfsport=20490&uid=7&tcp-syncnt=3',
     )
   })
 
@@ -123,7 +123,11 @@ describe('osvSeed', () => {
     ],
     ['9p', { mounts: [{ ...mount, type: '9p' }] }, /NFS version 3 only/],
     ['NFS version 4', { mounts: [{ ...mount, type: 'nfs4' }] }, /NFS version 3 only/],
-    ['an option that its NFS client has not', { mounts: [{ ...mount, options: ['ro', 'soft'] }] }, /"soft"/],
+    [
+      'an option that its NFS client has not',
+      { mounts: [{ ...mount, options: ['hard', 'soft'] }] },
+      /"soft"/,
+    ],
     ['an IPv6 server', { mounts: [{ ...mount, source: '[fe80::1]:/x' }] }, /IPv4/],
     ['a server that the seed does not know', { mounts: [{ ...mount, source: 'nfs9:/x' }] }, /nfs9/],
     ['a source without export', { mounts: [{ ...mount, source: 'tag' }] }, /SERVER/],

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import type { Log } from '../../../common/index.ts'
-import { BASES, osvStore } from '../../../launcher/images/osv/base.ts'
+import { BASES, DEFAULT, osvStore } from '../../../launcher/images/osv/base.ts'
 import {
   nameOsvImage,
   OSV_IMAGES,
@@ -34,7 +34,7 @@ beforeEach(() => {
   said = []
   mkdirSync(store.path(BASES, BASE), { recursive: true })
   const entries = [{ guest: '/usr/lib/fs/libext.so', kind: 'file', file: 'x' }]
-  const base = { format: 1, tls: true, cloudInit: true, nfs: 'mount-fs.so', entries }
+  const base = { format: 2, tls: true, cloudInit: true, nfs: 'mount-fs.so', entries }
   writeFileSync(store.path(BASES, BASE, 'base.json'), JSON.stringify(base))
   writeFileSync(store.path(BASES, BASE, 'kernel.elf'), 'kernel')
 })
@@ -152,6 +152,20 @@ it('is refused where it has no place for a mount', async () => {
     details: { hint: expect.stringContaining('--mount-point /home/me') },
   })
   await namedImage(wish({ nfs: '/data' }))
+})
+
+it('has no place for any mount on a base without an NFS client', async () => {
+  await put({ mountPoints: ['/data'] })
+  const base = { format: 2, tls: true, cloudInit: true, entries: [] }
+  writeFileSync(store.path(BASES, BASE, 'base.json'), JSON.stringify(base))
+  await store.remember(DEFAULT, 'base', BASE)
+  const { settings } = wish()
+  const unnamed = { ...settings, image: { ...settings.image, name: undefined } }
+  expect([await placesToMount(settings), await placesToMount(unnamed)]).toEqual([[], []])
+  await expect(namedImage(wish({ nfs: '/data' }))).rejects.toMatchObject({
+    code: 'LEET_E_OSV_BASE',
+    message: expect.stringContaining('cannot mount /data'),
+  })
 })
 
 it('is refused without its base, or when nothing of it was remembered', async () => {

@@ -10,8 +10,8 @@ import type { PlanMount } from '../../../launcher/plan/mounts.ts'
 let files: string
 beforeAll(() => {
   files = mkdtempSync(join(tmpdir(), 'leet-base-'))
-  writeFileSync(join(files, 'old'), 'code\0tcp-syncnt\0uid\0dircache\0not readonly\0')
-  writeFileSync(join(files, 'new'), 'code\0readonly\0tcp-syncnt\0')
+  writeFileSync(join(files, 'old'), 'code\0tcp-syncnt\0uid\0dircache\0not autoreconnect\0')
+  writeFileSync(join(files, 'new'), 'code\0autoreconnect\0tcp-syncnt\0')
 })
 afterAll(() => rmSync(files, { recursive: true }))
 
@@ -32,11 +32,11 @@ const mount = (options: readonly string[], more: { readonly asked?: true } = { a
 describe('an option of NFS', () => {
   it('passes when the client has it', () => {
     check(base('old'), mount(['tcp-syncnt=3', 'uid=1', 'gid=2']), { kind: 'share', path: '/w' })
-    check(base('new'), mount(['ro', 'hard']))
+    check(base('new'), mount(['autoreconnect=1', 'hard']))
   })
 
   it.each([
-    ['old', 'ro', 'readonly'],
+    ['old', 'autoreconnect=1', 'autoreconnect'],
     ['new', 'rsize=8192', 'rsize'],
     [undefined, 'tcp-syncnt=3', 'tcp-syncnt'],
   ])('is refused when the client (%s) has not %s', (file, option, name) => {
@@ -46,6 +46,6 @@ describe('an option of NFS', () => {
   })
 
   it('that only the nodes have is not missed', () => {
-    check(base('old'), mount(['ro', 'rsize=8192'], {}))
+    check(base('old'), mount(['autoreconnect=1', 'rsize=8192'], {}))
   })
 })

@@ -46,6 +46,7 @@ describe('a console line', () => {
   it.each([
     "cloud-init failed when handling 'users'': Handler not found",
     'Error in mount(): Bad address(14)',
+    'The nfs module is in-active!. Please add nfs module to the image.',
   ])('tells that a seed was not applied: %s', (line) => {
     expect(readConsoleLine(line, 'n')).toEqual({ kind: 'seed-failed', text: line })
   })

@@ -246,13 +246,20 @@ describe('mounts of OSv guests', () => {
     ).toEqual([`nfs1:/export/home /home v3 ${V4_LEFT}`, 'nfs2:/scratch /scratch v3 '])
   })
   it('have the options that were asked for, and are marked', () => {
-    const [mount] = plan({ client: 'osv', wishes: ['nfs9:/x:/w:ro,uid=7'], workDirs: ['/w'] })
-    expect(mount).toMatchObject({ asked: true, version: 3, options: ['ro', 'uid=7'] })
+    const [mount] = plan({ client: 'osv', wishes: ['nfs9:/x:/w:timeo=600,uid=7'], workDirs: ['/w'] })
+    expect(mount).toMatchObject({ asked: true, version: 3, options: ['timeo=600', 'uid=7'] })
     expect(() => plan({ client: 'osv', wishes: ['nfs9:/x:/w:soft'] })).toThrow('--mount: ')
   })
   it('have of what files and variables say the options that OSv knows', () => {
-    const wishes = [{ text: 'nfs9:/x:/w:vers=4.2,ro,soft', source: '/etc/leet/leet.yaml' }]
-    expect(brief(plan({ client: 'osv', wishes, workDirs: ['/w'] }))).toEqual(['nfs9:/x /w v3 ro'])
+    const wishes = [{ text: 'nfs9:/x:/w:vers=4.2,rsize=8192,soft', source: '/etc/leet/leet.yaml' }]
+    expect(brief(plan({ client: 'osv', wishes, workDirs: ['/w'] }))).toEqual(['nfs9:/x /w v3 rsize=8192'])
+  })
+  it('are none for reading alone, which OSv cannot read then', () => {
+    const wishes = ['nfs9:/x:/data', 'nfs9:/x:/data:ro'].map((text, file) => ({ text, source: `${file}` }))
+    expect(brief(plan({ client: 'osv', wishes, workDirs: [] }))).toEqual([])
+    const table = [line('/home', 'nfs4', 'nfs1:/export/home', `${V4},ro`), ...TABLE.slice(2)]
+    expect(brief(plan({ client: 'osv', table, workDirs: ['/home/u'] }))).toEqual(['9p /home/u'])
+    expect(() => plan({ client: 'osv', wishes: ['nfs9:/x:/w:ro'] })).toThrow('"ro"')
   })
 })
 

@@ -47,10 +47,20 @@ describe('the plan', () => {
     const mounts = (line: string) => plan(line).mounts.map(({ path }) => path)
     expect(mounts('-n 2 --guests 2 --guest osv a')).toEqual(['/w'])
     expect(mounts('-n 2 --guest osv a')).toEqual([])
-    expect(mounts('-n 2 --guest osv --mount s:/x:/x a')).toEqual(['/x'])
+    expect(mounts('-n 2 --guests 2 --guest osv --mount s:/x:/x a')).toEqual(['/w', '/x'])
+    expect(mounts('-n 1 --guest osv --stage always --mount s:/x:/x a')).toEqual(['/x'])
     expect(mounts('-n 1 --guest osv --stage always a')).toEqual([])
-    expect(mounts('-n 2 --guest osv --stage never a')).toEqual(['/w'])
+    expect(mounts('-n 2 --guest osv --stage never a')).toEqual([])
     expect(mounts('-n 2 --stage-only x a')).toEqual(['/w'])
+  })
+  it('refuses a mount that ranks of OSv guests could not use', () => {
+    for (const line of [
+      '-n 2 --guest osv',
+      '-n 3 --guests 2 --guest osv',
+      '-n 1 --guest osv --reuse-guests',
+    ]) {
+      expect(() => plan(`${line} --mount s:/x:/x a`)).toThrow('--mount: s:/x:/x could not be used')
+    }
   })
   it('has its nodes bear a suspended controller for two minutes, or as long as the user says', () => {
     expect(plan('a').limits.silence).toBe(120_000)

@@ -11,9 +11,11 @@ export function addImport(image: Command): void {
     .action(async (kind: string, directory: string) => {
       if (kind !== 'osv') throw usageError(`"${kind}" cannot be imported`, 'leet image import osv DIR')
       const { importOsvBase, OSV_BUILD, osvStore } = await import('../../../images/osv/base.ts')
-      const { base, lacks } = await importOsvBase(directory, { store: osvStore(process.env) })
+      const { base, lacks, remedies } = await importOsvBase(directory, { store: osvStore(process.env) })
       print(`${base.id}${base.version ? ` (OSv ${base.version})` : ''}`)
       for (const sentence of lacks) print(`  lacks: ${sentence}`)
-      if (lacks.length > 0) print(`  a base that lacks nothing comes from ${OSV_BUILD}`)
+      if (lacks.length === 0) return
+      print('in OSv’s source tree this makes a base that lacks nothing:')
+      for (const command of [...remedies, OSV_BUILD]) print(`  ${command}`)
     })
 }
