@@ -23,9 +23,9 @@ export const IMAGE = {
     flags: 'profile',
     takes: 'NAME,…',
     environment: 'LEET_PROFILE',
-    help: 'what programs of some code need besides libraries: openfoam, python, mpi, a file, none',
+    help: 'what programs of some code need besides libraries: openfoam, mpi4py, generic, a file, none',
     default: { found: 'auto, by the program' },
-    words: ['auto', 'openfoam', 'python', 'mpi', 'none'],
+    words: ['auto', 'openfoam', 'mpi4py', 'generic', 'none'],
     parse: parseList,
   }),
   files: list({

@@ -35,7 +35,7 @@ describeWith(
       const words = [...guests, '/usr/bin/python3', 'program.py']
       const outcome = await leetMpirun(words, { cwd: place.directory, env: place.env })
       expect(outcome).toMatchObject({ status: 0, stdout: '[0, 1, 2, 3] on 2 hosts, 0.5\n' })
-      expect(outcome.stderr).toContain('profile python')
+      expect(outcome.stderr).toContain('profile mpi4py')
       expect(readdirSync(place.directory).toSorted()).toEqual(['helper.py', 'program.py'])
       expect([place.files(), place.processes()]).toEqual([[], []])
     })

@@ -80,7 +80,7 @@ it('is all that the package has, with the profiles that come with it', () => {
   for (const part of ['dist/bundle', 'launcher/bin', 'package.json', 'node_modules']) {
     cpSync(join(checkout, part), join(installed, part), { recursive: true, verbatimSymlinks: true })
   }
-  const words = ['--guest', 'host', '--profile', 'python', '--dry-run', '-n', '2', 'true']
+  const words = ['--guest', 'host', '--profile', 'mpi4py', '--dry-run', '-n', '2', 'true']
   expect(JSON.parse(leetMpirun(installed, ...words))).toMatchObject({ size: 2 })
   // Of an `import()` in what node:vm runs Node.js says on stderr that it is an experiment.
   const chunks = join(installed, 'dist/bundle')

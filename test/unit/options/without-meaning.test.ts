@@ -121,7 +121,7 @@ describe('an option', () => {
     ['--file /opt/f:/opt/f', host],
     ['--preload-files /etc/f', host],
     ['--preload-files here', job('linux', given)],
-    ['--profile python', host],
+    ['--profile mpi4py', host],
     ['--session none', host],
     ['--session none', linux],
     ['--no-finalize-rescue', host],

@@ -99,7 +99,7 @@ describe('on this host', () => {
 
   it('all that come with LEET can be read', async () => {
     const all = await allProfiles({ HOME: directory })
-    expect(all.map(({ name }) => name)).toEqual(['mpi', 'openfoam', 'python'])
+    expect(all.map(({ name }) => name)).toEqual(['generic', 'mpi4py', 'openfoam'])
   })
 
   it("takes the user's before LEET's own, and a file by its path", async () => {
