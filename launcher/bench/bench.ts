@@ -1,5 +1,5 @@
 // `leet bench` from wishes to files: finds out what can be measured here, runs it, sums up and writes.
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,12 +10,20 @@ import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
 import { findQemu } from '../machines/qemu-program.ts'
 import { findAllocation } from '../plan/facts.ts'
+import type { MpiFlavour } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 import { profileAdditions } from '../profiles/apply.ts'
-import { commandOf, flavourOfVersion, leftOut, STOCK_LAUNCHERS } from './commands.ts'
+import {
+  commandOf,
+  flavourOfVersion,
+  leftOut,
+  STOCK_KINDS,
+  STOCK_LAUNCHERS,
+  type StockLauncher,
+} from './commands.ts'
 import { environmentHere, loadNow, versionOf } from './environment.ts'
 import { compileMicro, findOsu } from './micro.ts'
-import type { BenchWishes } from './options.ts'
+import { type BenchWishes, MOST_SEED } from './options.ts'
 import { planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
 import { type CurveName, KIND_NAMES, type Kind, type Results, type Workload } from './results.ts'
@@ -60,9 +68,9 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   if (wishes.micro) await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
   const mpi = (wishes.micro ? await inspectProgram(micro, process.env) : facts)?.mpi
   const mpirun = await findStock(wishes.mpirun, mpi?.flavour ?? 'none')
-  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun !== undefined, note)
+  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun, note)
   const baseline =
-    wishes.baseline ?? (['host', 'mpirun', ...kinds] as const).find((kind) => kinds.includes(kind))
+    wishes.baseline ?? (['host', 'mpirun', 'mpiexec', ...kinds] as const).find((kind) => kinds.includes(kind))
   if (baseline === undefined || !kinds.includes(baseline))
     throw usageError(`${baseline} is not among the kinds`, kinds.join(', '), '--baseline')
   const osu = wishes.micro && wishes.osu ? findOsu(process.env.PATH ?? '') : undefined
@@ -88,7 +96,8 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     scheduler: allocation.scheduler,
   })
 
-  const planned = planRuns({ ...wishes, kinds, workloads: [...programs.keys()] })
+  const seed = wishes.seed ?? randomInt(MOST_SEED + 1)
+  const planned = planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] })
   log.note(`${planned.length} runs; results go to ${directory}`)
   const loadBefore = loadNow()
   const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
@@ -114,6 +123,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     baseline,
     repetitions: wishes.repetitions,
     warmup: wishes.warmup,
+    seed,
     notes,
     environment: { ...environment, load: [loadBefore, loadNow()] },
     runs,
@@ -160,7 +170,7 @@ function leetMpirunPath(): string {
 async function chooseKinds(
   { kinds }: BenchWishes,
   base: string | undefined,
-  hasStock: boolean,
+  stock: StockLauncher | undefined,
   note: (text: string) => void,
 ): Promise<readonly Kind[]> {
   const hasOsv =
@@ -169,11 +179,17 @@ async function chooseKinds(
       () => true,
       () => false,
     ))
+  const stockKind = stock && STOCK_KINDS[stock.flavour]
+  const noStock = stockKind
+    ? `the launcher of this MPI is ${stockKind}`
+    : 'there is no stock launcher of this MPI (--mpirun)'
   const missing: Partial<Record<Kind, string>> = {
     ...(hasOsv ? {} : { osv: 'there is no OSv base (leet image import osv DIR)' }),
-    ...(hasStock ? {} : { mpirun: 'there is no stock launcher of this MPI (--mpirun)' }),
+    ...(stockKind === 'mpirun' ? {} : { mpirun: noStock }),
+    ...(stockKind === 'mpiexec' ? {} : { mpiexec: noStock }),
   }
-  const wanted = kinds ?? (Object.keys(KIND_NAMES) as Kind[])
+  const others: readonly Kind[] = ['linux', 'osv', 'host']
+  const wanted = kinds ?? [...others, stockKind ?? 'mpirun']
   for (const kind of wanted) {
     const why = missing[kind]
     if (why === undefined) continue
@@ -184,9 +200,8 @@ async function chooseKinds(
 }
 
 /** The launcher that belongs to an MPI, by what it says itself; LEET's own under such a name says neither. */
-async function findStock(wish: string | undefined, flavour: 'openmpi' | 'mpich' | 'none') {
-  if (wish === undefined && flavour === 'none') return undefined
-  const names = wish === undefined ? STOCK_LAUNCHERS[flavour as 'openmpi' | 'mpich'] : [wish]
+async function findStock(wish: string | undefined, flavour: MpiFlavour): Promise<StockLauncher | undefined> {
+  const names = wish !== undefined ? [wish] : flavour === 'none' ? [] : STOCK_LAUNCHERS[flavour]
   for (const name of names) {
     const found = flavourOfVersion((await versionOf(name)) ?? '')
     if (found && (wish !== undefined || found === flavour)) return { path: name, flavour: found }
@@ -196,7 +211,7 @@ async function findStock(wish: string | undefined, flavour: 'openmpi' | 'mpich' 
     code: 'LEET_E_BENCH',
     what: 'is not a launcher of Open MPI or MPICH',
     where: wish,
-    hint: '--mpirun mpirun.openmpi, or a --kinds without mpirun',
+    hint: '--mpirun mpirun.openmpi, or a --kinds without it',
     exitCode: 2,
   })
 }

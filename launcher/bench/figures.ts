@@ -21,7 +21,7 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     unit: 'seconds',
     better: 'less',
     meaning:
-      'from the hand-over of the first rank to the end of the last (from the begin of phase launch to the end of phase run); of stock mpirun only the whole job can be known',
+      'from the hand-over of the first rank to the end of the last (from the begin of phase launch to the end of phase run); of stock launchers only the whole job can be known',
   },
   job: {
     title: 'whole job',

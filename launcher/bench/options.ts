@@ -10,12 +10,15 @@ import { KIND_NAMES, type Kind } from './results.ts'
 
 const { flag, value, wish } = rowsOf('What to measure')
 
+/** Seeds have 32 bits. */
+export const MOST_SEED = 2 ** 32 - 1
+
 const BENCH = {
   kinds: wish({
     key: 'bench.kinds',
-    flags: 'kinds',
+    flags: 'kinds guests-of',
     takes: 'KIND,…',
-    help: 'of linux, osv, host, mpirun',
+    help: `of ${Object.keys(KIND_NAMES).join(', ')}`,
     default: { found: 'all that can be had here' },
     parse: (text, where) => text.split(',').map((word) => kindOf(word, where)),
   }),
@@ -29,7 +32,7 @@ const BENCH = {
   }),
   repetitions: value({
     key: 'bench.repetitions',
-    flags: 'r repetitions',
+    flags: 'r repetitions repeat',
     takes: 'N',
     help: 'rounds that count',
     default: { word: '5' },
@@ -42,6 +45,14 @@ const BENCH = {
     help: 'rounds before them that do not',
     default: { word: '1' },
     parse: (text, where) => parseCount(text, where, 0, 100),
+  }),
+  seed: wish({
+    key: 'bench.seed',
+    flags: 'seed',
+    takes: 'N',
+    help: 'for the order of the kinds; the results tell the one that was drawn',
+    default: { found: 'drawn at random' },
+    parse: (text, where) => parseCount(text, where, 0, MOST_SEED),
   }),
   out: wish({
     key: 'bench.out',
@@ -94,7 +105,7 @@ const BENCH = {
   }),
   mpirun: wish({
     key: 'bench.mpirun',
-    flags: 'mpirun',
+    flags: 'mpirun mpiexec',
     takes: 'LAUNCHER',
     help: 'the stock launcher',
     default: { found: 'the one that belongs to mpicc’s MPI' },
@@ -112,6 +123,8 @@ export interface BenchWishes {
   readonly baseline: Kind | undefined
   readonly repetitions: number
   readonly warmup: number
+  /** undefined: any. */
+  readonly seed: number | undefined
   readonly out: string | undefined
   readonly sizes: readonly number[]
   /** Seconds. */
@@ -150,6 +163,7 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     baseline: own.get(BENCH.baseline),
     repetitions: own.get(BENCH.repetitions),
     warmup: own.get(BENCH.warmup),
+    seed: own.get(BENCH.seed),
     out: own.get(BENCH.out),
     sizes: own.get(BENCH.sizes),
     microTime: own.get(BENCH.microTime),

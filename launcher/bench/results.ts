@@ -1,7 +1,15 @@
 // What leet bench found out, as one plain value: all writers read it, and it is results.json as it is.
 
-/** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under the stock mpirun. */
-export type Kind = 'linux' | 'osv' | 'host' | 'mpirun'
+/** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under a stock launcher. */
+export type Kind = 'linux' | 'osv' | 'host' | StockKind
+
+/** The stock launchers: Open MPI's mpirun and MPICH's mpiexec. */
+export type StockKind = 'mpirun' | 'mpiexec'
+
+/** Whether nothing of leet-mpirun has a part in runs of this kind. */
+export function isStock(kind: Kind): kind is StockKind {
+  return kind === 'mpirun' || kind === 'mpiexec'
+}
 
 /** How people read a kind. */
 export const KIND_NAMES: Readonly<Record<Kind, string>> = {
@@ -9,6 +17,7 @@ export const KIND_NAMES: Readonly<Record<Kind, string>> = {
   osv: 'OSv guests',
   host: 'bare host',
   mpirun: 'stock mpirun',
+  mpiexec: 'stock mpiexec',
 }
 
 /** Where something happens, in a sentence. */
@@ -17,6 +26,7 @@ export const KIND_PLACES: Readonly<Record<Kind, string>> = {
   osv: 'in OSv guests',
   host: 'on the bare host',
   mpirun: 'under stock mpirun',
+  mpiexec: 'under stock mpiexec',
 }
 
 /** What is run: the user's program, or the small MPI program, or one of OSU's in its place. */
@@ -113,6 +123,8 @@ export interface Results {
   readonly baseline: Kind
   readonly repetitions: number
   readonly warmup: number
+  /** What the order of the kinds was drawn with: `--seed` has it again. */
+  readonly seed?: number
   /** Said while it ran, such as a kind that could not be had. */
   readonly notes: readonly string[]
   readonly environment: Environment

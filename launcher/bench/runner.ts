@@ -11,7 +11,7 @@ import type { Journal } from '../journal/journal.ts'
 import { parseMicro, parseOsu, saysBegin } from './micro.ts'
 import { observe, readEvents } from './observe.ts'
 import type { PlannedRun } from './plan.ts'
-import { type CurveName, KIND_NAMES, type Measurement, type Run } from './results.ts'
+import { type CurveName, isStock, KIND_NAMES, type Measurement, type Run } from './results.ts'
 
 /** What the runner needs. */
 export interface RunnerContext {
@@ -95,8 +95,7 @@ async function doRun(planned: PlannedRun, number: number, context: RunnerContext
   const startedAt = eventTime()
   const ended = await runChild(command, file, context).catch((error) => ({ failure: messageOf(error) }))
   const seconds = (eventTime() - startedAt) / 1000
-  const seen =
-    planned.kind === 'mpirun' ? undefined : observe(readEvents(readText(file('events'))), startedAt)
+  const seen = isStock(planned.kind) ? undefined : observe(readEvents(readText(file('events'))), startedAt)
   const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'))
   const failure = 'failure' in ended ? ended.failure : own === undefined ? 'it printed no figures' : undefined
   const outer: Measurement[] = [

@@ -24,18 +24,22 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
   const compile = (mpi: string) =>
     execFileSync(`mpicc.${mpi}`, ['-O2', '-o', join(place.directory, 'hello'), hello])
 
-  it.each(['openmpi', 'mpich'])('measures %s on the host and under its own launcher', async (mpi) => {
+  it.each([
+    ['openmpi', 'mpirun'],
+    ['mpich', 'mpiexec'],
+  ])('measures %s on the host and under its own launcher', async (mpi, stock) => {
     compile(mpi)
-    const words = ['--kinds', 'host,mpirun', '-r', '1', '--warmup', '1', '--sizes', '1,1K,64K']
+    const words = ['--kinds', `host,${stock}`, '-r', '1', '--warmup', '1', '--sizes', '1,1K,64K']
     const { status, stdout, stderr } = await bench([
       ...[...words, '--micro-time', '0.002', '--no-osu', '--mpicc', `mpicc.${mpi}`, '-n', '2', './hello'],
     ]).ended
     expect({ status, stderr }).toMatchObject({ status: 0 })
     expect(stdout).toMatch(/^hello.*\n/)
-    const { runs, environment } = results()
+    const { runs, environment, seed } = results()
+    expect(seed).toBeGreaterThanOrEqual(0)
     expect(environment.mpi).toContain(mpi)
     expect(runs.map(({ failure }) => failure)).toEqual(Array(8).fill(undefined))
-    for (const kind of ['host', 'mpirun']) {
+    for (const kind of ['host', stock]) {
       const metrics = runs
         .filter((run) => run.kind === kind && run.round === 1)
         .flatMap(({ measurements }) => measurements.map(({ metric, size }) => `${metric}${size ?? ''}`))
@@ -127,5 +131,10 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     const refused = await startLeet(other, { cwd: place.directory, env }, 'leet').ended
     expect(refused).toMatchObject({ status: 2 })
     expect(refused.stderr).toContain('osv cannot be measured: there is no OSv base')
+    compile('openmpi')
+    rmSync(join(place.directory, 'out'), { recursive: true })
+    const stock = await bench(['--kinds', 'mpiexec', '--no-micro', './hello']).ended
+    expect(stock).toMatchObject({ status: 2 })
+    expect(stock.stderr).toContain('mpiexec cannot be measured: the launcher of this MPI is mpirun')
   })
 })

@@ -4,14 +4,14 @@ import type { Kind, Measurement, Results, Run } from '../../launcher/bench/resul
 /** What may differ from the usual. */
 export interface BenchShape {
   readonly kinds: readonly Kind[]
-  /** Seconds of the program on each kind; linux 2, osv 1.9, host 1 and mpirun 1 unless told. */
+  /** Seconds of the program on each kind; linux 2, osv 1.9, host and the stock launchers 1 unless told. */
   readonly seconds?: Partial<Record<Kind, number>>
   readonly repetitions?: number
   readonly accelerator?: string
   readonly program?: readonly string[] | undefined
 }
 
-const SECONDS: Readonly<Record<Kind, number>> = { linux: 2, osv: 1.9, host: 1, mpirun: 1 }
+const SECONDS: Readonly<Record<Kind, number>> = { linux: 2, osv: 1.9, host: 1, mpirun: 1, mpiexec: 1 }
 const SIZES = Array.from({ length: 21 }, (_, power) => 2 ** power)
 
 /** Makes results. */
