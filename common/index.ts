@@ -35,6 +35,7 @@ export {
   isRunning,
   type ProcessIdentity,
   processorUse,
+  type ResidentMemory,
   type RunOptions,
   residentMemory,
   runCommand,

@@ -68,6 +68,20 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     better: 'less',
     meaning: 'largest resident size of the largest guest’s QEMU during the run (VmHWM)',
   },
+  'memory-share-ready': {
+    title: 'memory of a guest, its share, ready',
+    unit: 'bytes',
+    better: 'less',
+    meaning:
+      'proportional size of the largest guest’s QEMU when the guest is ready: pages that several processes have count in parts (Pss)',
+  },
+  'memory-share-end': {
+    title: 'memory of a guest, its share, at the end',
+    unit: 'bytes',
+    better: 'less',
+    meaning:
+      'the same when the ranks have ended; guests give nothing back, so that this is the most they had (Pss)',
+  },
   image: {
     title: 'image',
     unit: 'bytes',

@@ -45,6 +45,8 @@ export type ScalarName =
   | 'launch-last'
   | 'memory-ready'
   | 'memory-peak'
+  | 'memory-share-ready'
+  | 'memory-share-end'
   | 'image'
 
 /** One measured number: seconds, bytes per second (bandwidth) or bytes (memory, image). */

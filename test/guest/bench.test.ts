@@ -44,6 +44,10 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'leet bench 
       expect(figure(run, 'memory-peak')).toBeGreaterThanOrEqual(ready)
       // The guest's memory, and what QEMU needs for itself.
       expect(figure(run, 'memory-peak')).toBeLessThan(MEMORY + 2 ** 30)
+      const share = figure(run, 'memory-share-ready')
+      expect(share).toBeGreaterThan(2 ** 25)
+      expect(figure(run, 'memory-share-end')).toBeGreaterThanOrEqual(share / 2)
+      expect(figure(run, 'memory-share-end')).toBeLessThanOrEqual(figure(run, 'memory-peak'))
       expect(figure(run, 'image')).toBeGreaterThan(2 ** 20)
     }
     const [micro] = runs

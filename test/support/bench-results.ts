@@ -113,6 +113,8 @@ function measurements(
           { metric: 'boot' as const, value: 2.3 * noise },
           { metric: 'memory-ready' as const, value: 1e8 * noise },
           { metric: 'memory-peak' as const, value: 2e8 * noise },
+          { metric: 'memory-share-ready' as const, value: 8e7 * noise },
+          { metric: 'memory-share-end' as const, value: 1.8e8 * noise },
           { metric: 'image' as const, value: 6e7 },
         ]
       : []),
