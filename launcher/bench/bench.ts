@@ -15,6 +15,7 @@ import type { Settings } from '../plan/settings.ts'
 import { profileAdditions } from '../profiles/apply.ts'
 import {
   commandOf,
+  composeCommand,
   flavourOfVersion,
   leftOut,
   STOCK_KINDS,
@@ -24,10 +25,10 @@ import {
 import { environmentHere, loadNow, versionOf } from './environment.ts'
 import { compileMicro, findOsu } from './micro.ts'
 import { type BenchWishes, MOST_SEED } from './options.ts'
-import { planRuns } from './plan.ts'
+import { type PlannedRun, planImages, planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
 import { type CurveName, KIND_NAMES, type Kind, type Results, type Workload } from './results.ts'
-import { doRuns } from './runner.ts'
+import { doRuns, storeOf } from './runner.ts'
 import { summarise } from './summary.ts'
 import { csvText, tableLines } from './write-text.ts'
 
@@ -76,7 +77,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   const osu = wishes.micro && wishes.osu ? findOsu(process.env.PATH ?? '') : undefined
   const programs = programsOf(wishes, micro, osu)
   const parts = {
-    leetMpirun: leetMpirunPath(),
+    leetMpirun: ownPath('leet-mpirun'),
     mpirun,
     table: context.table,
     options: wishes.options,
@@ -97,7 +98,16 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   })
 
   const seed = wishes.seed ?? randomInt(MOST_SEED + 1)
-  const planned = planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] })
+  const planned = [
+    // An image that is given is not composed.
+    ...(settings.image.name === undefined ? planImages(kinds) : []),
+    ...planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] }),
+  ]
+  const leet = ownPath('leet')
+  const runCommandOf = ({ kind, workload }: PlannedRun, events: string) =>
+    workload === 'image'
+      ? composeCommand(leet, settings, kind, wishes.program[0] ?? micro, storeOf(runsDirectory))
+      : commandOf(parts, kind, programs.get(workload) as readonly string[], events)
   log.note(`${planned.length} runs; results go to ${directory}`)
   const loadBefore = loadNow()
   const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
@@ -105,8 +115,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     journal,
     log,
     directory: runsDirectory,
-    commandOf: ({ kind, workload }, events) =>
-      commandOf(parts, kind, programs.get(workload) as readonly string[], events),
+    commandOf: runCommandOf,
     prepare: wishes.prepare,
     signal,
   }).finally(() => journal.close())
@@ -160,11 +169,11 @@ async function profileVariables(
 }
 
 // A checkout and the compiled package have the commands at different places.
-function leetMpirunPath(): string {
-  const paths = ['../bin/leet-mpirun', '../../../launcher/bin/leet-mpirun'].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
+function ownPath(name: 'leet' | 'leet-mpirun'): string {
+  const paths = ['../bin/', '../../../launcher/bin/'].map((path) =>
+    fileURLToPath(new URL(path + name, import.meta.url)),
   )
-  return paths.find((path) => existsSync(path)) ?? 'leet-mpirun'
+  return paths.find((path) => existsSync(path)) ?? name
 }
 
 async function chooseKinds(

@@ -6,6 +6,7 @@ import { PLACEMENT } from '../options/placement.ts'
 import { PROGRAM } from '../options/program.ts'
 import { RANKS } from '../options/ranks.ts'
 import { type Rule, ruleOfKind } from '../options/without-meaning.ts'
+import type { Settings } from '../plan/settings.ts'
 import { isStock, type Kind, type StockKind } from './results.ts'
 
 /** A stock launcher and whose it is. */
@@ -44,6 +45,24 @@ export function leftOut({ table, options }: Pick<CommandParts, 'table' | 'option
     const rule = options.has(option.key) ? ruleOfKind(option, kind) : undefined
     return rule?.outcome === 'refuse' ? [rule] : []
   })
+}
+
+/** The command that composes the image of a program for guests of a kind, into a store of its own. */
+export function composeCommand(
+  leet: string,
+  { image, profiles }: Pick<Settings, 'image' | 'profiles'>,
+  kind: Kind,
+  program: string,
+  store: string,
+): [string, ...string[]] {
+  const given = (flag: string, words: readonly (string | undefined)[]) =>
+    words.flatMap((word) => (word === undefined ? [] : [flag, word]))
+  const ofKind =
+    kind === 'osv'
+      ? [...given('--osv-base', [image.osvBase]), ...(image.osvCompat ? [] : ['--no-osv-compat'])]
+      : [...given('--kernel', [image.kernel]), ...given('--modules', [image.modules])]
+  const common = [...given('--profile', profiles), ...given('--file', image.files)]
+  return [leet, 'image', 'compose', '--guest', kind, '--store', store, ...common, ...ofKind, program]
 }
 
 /** The command that runs `program` on a kind; its events go to the file. */

@@ -88,6 +88,12 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     better: 'less',
     meaning: 'kernel, initial file system and disk that guests boot',
   },
+  compose: {
+    title: 'image, composed anew',
+    unit: 'seconds',
+    better: 'less',
+    meaning: 'from the start of leet image compose to its end, once, into a store that has nothing yet',
+  },
 }
 
 /** Figures over message size. */

@@ -33,6 +33,12 @@ export function planRuns(order: {
   })
 }
 
+/** The runs that compose the image of each kind of guests, once: they come before the rounds. */
+export function planImages(kinds: readonly Kind[]): PlannedRun[] {
+  const guests = kinds.filter((kind) => kind === 'linux' || kind === 'osv')
+  return guests.map((kind) => ({ round: 1, kind, workload: 'image' }))
+}
+
 function orderOf<T>(items: readonly T[], turn: number): T[] {
   const by = turn % items.length
   const turned = [...items.slice(by), ...items.slice(0, by)]

@@ -29,8 +29,14 @@ export const KIND_PLACES: Readonly<Record<Kind, string>> = {
   mpiexec: 'under stock mpiexec',
 }
 
-/** What is run: the user's program, or the small MPI program, or one of OSU's in its place. */
-export type Workload = 'program' | 'micro' | `osu-${CurveName}`
+/** What is run: the user's program, the small MPI program, or one of OSU's in its place, or the making of the image. */
+export type Workload = 'program' | 'micro' | `osu-${CurveName}` | 'image'
+
+/** How people call a workload. */
+export function workloadName(workload: Workload): string {
+  if (workload === 'image') return 'image, composed anew'
+  return workload === 'program' ? workload : `MPI (${workload})`
+}
 
 /** Figures over message size. */
 export type CurveName = 'latency' | 'bandwidth' | 'allreduce'
@@ -48,6 +54,7 @@ export type ScalarName =
   | 'memory-share-ready'
   | 'memory-share-end'
   | 'image'
+  | 'compose'
 
 /** One measured number: seconds, bytes per second (bandwidth) or bytes (memory, image). */
 export interface Measurement {

@@ -1,7 +1,7 @@
 // Runs the planned commands one after the other, as children of this process, and notes what each did. What leet-mpirun
 // tells comes from its events file, what the small MPI program tells from its output: nothing is measured in a way that a
 // user could not.
-import { createWriteStream, readFileSync } from 'node:fs'
+import { createWriteStream, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
@@ -11,7 +11,7 @@ import type { Journal } from '../journal/journal.ts'
 import { parseMicro, parseOsu, saysBegin } from './micro.ts'
 import { observe, readEvents } from './observe.ts'
 import type { PlannedRun } from './plan.ts'
-import { type CurveName, isStock, KIND_NAMES, type Measurement, type Run } from './results.ts'
+import { type CurveName, isStock, KIND_NAMES, type Measurement, type Run, workloadName } from './results.ts'
 
 /** What the runner needs. */
 export interface RunnerContext {
@@ -92,11 +92,13 @@ async function doRun(planned: PlannedRun, number: number, context: RunnerContext
   const isProgram = planned.workload === 'program'
   const base = { number, ...planned, command }
   if (context.prepare !== undefined && isProgram) await prepare(context.prepare, context)
+  const store = planned.workload === 'image' ? ownStore(context) : undefined
   const startedAt = eventTime()
   const ended = await runChild(command, file, context).catch((error) => ({ failure: messageOf(error) }))
   const seconds = (eventTime() - startedAt) / 1000
+  store?.gone()
   const seen = isStock(planned.kind) ? undefined : observe(readEvents(readText(file('events'))), startedAt)
-  const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'))
+  const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'), seconds)
   const failure = 'failure' in ended ? ended.failure : own === undefined ? 'it printed no figures' : undefined
   const outer: Measurement[] = [
     { metric: 'job', value: seconds },
@@ -117,6 +119,17 @@ async function doRun(planned: PlannedRun, number: number, context: RunnerContext
     measurements: failure === undefined ? all : [],
     timeline: seen?.timeline ?? { job: [{ name: 'run', from: 0, to: seconds }], guests: [] },
   }
+}
+
+/** The store of the run that composes an image: of what was composed before nothing is in it. */
+export function storeOf(directory: string): string {
+  return join(directory, 'store')
+}
+
+function ownStore({ journal, directory }: RunnerContext): { gone(): void } {
+  const store = storeOf(directory)
+  rmSync(store, { recursive: true, force: true })
+  return journal.expectFile(store, 'the image store of a run')
 }
 
 interface ChildOutcome {
@@ -179,8 +192,13 @@ async function prepare(script: string, { journal, signal }: RunnerContext): Prom
   })
 }
 
-function ownMeasurements({ workload }: PlannedRun, output: string): Measurement[] | undefined {
+function ownMeasurements(
+  { workload }: PlannedRun,
+  output: string,
+  seconds: number,
+): Measurement[] | undefined {
   if (workload === 'program') return []
+  if (workload === 'image') return [{ metric: 'compose', value: seconds }]
   const text = readText(output)
   return workload === 'micro' ? parseMicro(text) : parseOsu(workload.slice('osu-'.length) as CurveName, text)
 }
@@ -195,7 +213,7 @@ function readText(file: string): string {
 
 function lineOf({ number, round, kind, workload, seconds, failure }: Run, all: number): string {
   const which = round < 1 ? 'warm-up' : `round ${round}`
-  const what = workload === 'program' ? 'program' : `MPI (${workload})`
+  const what = workloadName(workload)
   const end = failure === undefined ? `${seconds.toFixed(2)} s` : `failed, ${failure.split('\n')[0]}`
   return `${String(number).padStart(String(all).length)} of ${all}, ${which}: ${what} on ${KIND_NAMES[kind]}: ${end}`
 }

@@ -62,9 +62,10 @@ export function summarise(results: Results): Summary {
   const counted = results.runs.filter(({ round, failure }) => round > 0 && failure === undefined)
   const main = results.program ? 'program' : 'micro'
   const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) => {
-    // One image and one kind of job at a time; the start to MPI_Init only a benchmark can tell.
+    // One image and one kind of job at a time; what no run of the program tells, others do.
     const runs = counted.filter(
-      ({ workload }) => (workload === 'program') === (main === 'program' && metric !== 'start'),
+      ({ workload }) =>
+        (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
     )
     const cells = cellsOf(results, runs, metric, undefined)
     const title = metric === 'program' ? results.program?.[0]?.split('/').at(-1) : undefined

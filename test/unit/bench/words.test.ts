@@ -1,7 +1,7 @@
 // What leet bench reads: its command line, and the lines of benchmarks.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { commandOf, flavourOfVersion } from '../../../launcher/bench/commands.ts'
+import { commandOf, composeCommand, flavourOfVersion } from '../../../launcher/bench/commands.ts'
 import { digits, formatValue } from '../../../launcher/bench/figures.ts'
 import { parseMicro, parseOsu, saysBegin } from '../../../launcher/bench/micro.ts'
 import { parseSizes, readBenchWords } from '../../../launcher/bench/options.ts'
@@ -45,6 +45,22 @@ describe('the words of leet bench', () => {
     expect(commands('-x A=b -x C -hosts n1,n2 -n 4 ./a.out', 'mpich')('mpiexec')).toBe(
       'mpirun.mpich -hosts n1,n2 -genv A b -genvlist C -n 4 ./a.out',
     )
+  })
+
+  it('compose the image of each kind of guests with what is for it', () => {
+    const image = {
+      name: undefined,
+      files: ['a:/b'],
+      kernel: 'K',
+      modules: 'M',
+      osvBase: 'B',
+      osvCompat: false,
+    }
+    const of = (kind: Kind) =>
+      composeCommand('leet', { image, profiles: ['none'] }, kind, './a.out', 'S').join(' ')
+    const both = '--store S --profile none --file a:/b'
+    expect(of('linux')).toBe(`leet image compose --guest linux ${both} --kernel K --modules M ./a.out`)
+    expect(of('osv')).toBe(`leet image compose --guest osv ${both} --osv-base B --no-osv-compat ./a.out`)
   })
 
   it('have the variables of profiles where leet-mpirun does not give them itself', () => {
