@@ -1,11 +1,11 @@
 // `leet bench` from wishes to files: finds out what can be measured here, runs it, sums up and writes.
 import { randomBytes, randomInt } from 'node:crypto'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec } from '../../mpi-bridge/index.ts'
-import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
 import { findQemu } from '../machines/qemu-program.ts'
@@ -23,12 +23,13 @@ import {
   type StockLauncher,
 } from './commands.ts'
 import { environmentHere, loadNow, versionOf } from './environment.ts'
+import { compareFields, readWritten } from './fields.ts'
 import { compileMicro, findOsu } from './micro.ts'
 import { type BenchWishes, MOST_SEED } from './options.ts'
 import { type PlannedRun, planImages, planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
-import { type CurveName, KIND_NAMES, type Kind, type Results, type Workload } from './results.ts'
-import { doRuns, storeOf } from './runner.ts'
+import { type CurveName, KIND_NAMES, type Kind, type Results, type Run, type Workload } from './results.ts'
+import { doRuns, storeOf, writtenFile } from './runner.ts'
 import { summarise } from './summary.ts'
 import { csvText, tableLines } from './write-text.ts'
 
@@ -62,7 +63,9 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   const runsDirectory = join(directory, 'runs')
   if (existsSync(join(directory, 'results.json')))
     throw usageError('has the results of another bench', 'another --out', directory)
-  const facts = wishes.program.length > 0 ? await programFacts(wishes) : undefined
+  const caseDirectory = wishes.case === undefined ? undefined : findCase(wishes.case, directory)
+  const home = caseDirectory ?? process.cwd()
+  const facts = wishes.program.length > 0 ? await programFacts(wishes, home) : undefined
   mkdirSync(runsDirectory, { recursive: true })
 
   const micro = join(directory, 'micro')
@@ -83,7 +86,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     options: wishes.options,
     ranks: wishes.ranks,
     root: process.getuid?.() === 0,
-    variables: facts ? await profileVariables(facts, settings, log) : [],
+    variables: facts ? await profileVariables(facts, home, settings, log) : [],
   }
   for (const kind of kinds) {
     for (const { option, why } of leftOut(parts, kind))
@@ -109,6 +112,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
       ? composeCommand(leet, settings, kind, wishes.program[0] ?? micro, storeOf(runsDirectory))
       : commandOf(parts, kind, programs.get(workload) as readonly string[], events)
   log.note(`${planned.length} runs; results go to ${directory}`)
+  const writtenOf = (run: Run) => readWritten(readFileSync(writtenFile(runsDirectory, run), 'utf8'))
   const loadBefore = loadNow()
   const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
   const { runs, left } = await doRuns(planned, {
@@ -116,6 +120,7 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     log,
     directory: runsDirectory,
     commandOf: runCommandOf,
+    case: caseDirectory,
     prepare: wishes.prepare,
     signal,
   }).finally(() => journal.close())
@@ -126,6 +131,9 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     ended: new Date().toISOString(),
     command: context.command,
     ...(wishes.program.length > 0 ? { program: wishes.program } : {}),
+    ...(caseDirectory === undefined
+      ? {}
+      : { case: caseDirectory, fields: compareFields(runs, kinds, baseline, writtenOf) }),
     ranks: wishes.ranks,
     guests: Math.max(0, ...runs.map(({ timeline }) => timeline.guests.length)),
     kinds,
@@ -148,13 +156,24 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
 }
 
 // Found before anything is compiled or booted.
-async function programFacts({ program }: BenchWishes): Promise<ProgramFacts> {
-  return inspectProgram(findProgram(program[0] as string, process.env, process.cwd()), process.env)
+async function programFacts({ program }: BenchWishes, home: string): Promise<ProgramFacts> {
+  return inspectProgram(program[0] as string, process.env, home)
+}
+
+/** Absolute path of the case; its copies must not have their own copies in them. */
+function findCase(word: string, results: string): string {
+  const path = resolve(word)
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw usageError('is not a directory', undefined, `--case ${word}`)
+  if (!/^\.\.(\/|$)/.test(relative(path, results)))
+    throw usageError('the results would be in the case', 'an --out outside of it', `--case ${word}`)
+  return path
 }
 
 // What the guests are told of the program's files the others must be told, too, or it would not run there.
 async function profileVariables(
   facts: ProgramFacts,
+  home: string,
   { profiles }: Settings,
   log: Log,
 ): Promise<readonly string[]> {
@@ -162,7 +181,7 @@ async function profileVariables(
     words: profiles,
     programs: [facts],
     env: process.env,
-    directory: process.cwd(),
+    directory: home,
     log,
   })
   return variables

@@ -56,6 +56,19 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     better: 'less',
     meaning: 'from the hand-over of the ranks until the last is initialised',
   },
+  iteration: {
+    title: 'time per iteration',
+    unit: 'seconds',
+    better: 'less',
+    meaning:
+      'from the end of the first iteration to the end of the last by the solver’s log (ClockTime), for each; left out of runs that are too short for its clock, which mostly counts whole seconds',
+  },
+  'iteration-processor': {
+    title: 'processor time per iteration',
+    unit: 'seconds',
+    better: 'less',
+    meaning: 'the same in processor time of the first rank (ExecutionTime), as its system counts it',
+  },
   'memory-ready': {
     title: 'memory of a guest, ready',
     unit: 'bytes',

@@ -5,6 +5,7 @@ import { nonEmpty, optionReader, rowsOf } from '../config/row.ts'
 import { GUESTS } from '../options/guests.ts'
 import { OUTPUT } from '../options/output.ts'
 import { PROGRAM } from '../options/program.ts'
+import { RANKS } from '../options/ranks.ts'
 import { SET_BY_BENCH } from './commands.ts'
 import { KIND_NAMES, type Kind } from './results.ts'
 
@@ -88,6 +89,13 @@ const BENCH = {
     flags: 'no-osu',
     help: 'LEET’s own MPI benchmark, even if OSU’s is on PATH',
   }),
+  case: wish({
+    key: 'bench.case',
+    flags: 'case',
+    takes: 'DIR',
+    help: 'run the program in a fresh copy of this directory each time, and compare what it writes',
+    parse: nonEmpty,
+  }),
   prepare: wish({
     key: 'bench.prepare',
     flags: 'prepare',
@@ -131,6 +139,7 @@ export interface BenchWishes {
   readonly microTime: number
   readonly micro: boolean
   readonly osu: boolean
+  readonly case: string | undefined
   readonly prepare: string | undefined
   readonly mpicc: string
   readonly mpirun: string | undefined
@@ -169,6 +178,7 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     microTime: own.get(BENCH.microTime),
     micro: !own.get(BENCH.noMicro),
     osu: !own.get(BENCH.noOsu),
+    case: own.get(BENCH.case),
     prepare: own.get(BENCH.prepare),
     mpicc: own.get(BENCH.mpicc),
     mpirun: own.get(BENCH.mpirun),
@@ -177,6 +187,10 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     program: program?.argv ?? [],
     help: own.get(OUTPUT.help),
   }
+  if (wishes.case !== undefined && wishes.program.length === 0)
+    throw usageError('is for a program', 'leet bench --case DIR PROGRAM ARGS…', dashed(BENCH.case))
+  if (wishes.case !== undefined && options.has(RANKS.workDir.key))
+    throw usageError('is set by --case', undefined, dashed(RANKS.workDir))
   if (new Set(wishes.kinds).size !== (wishes.kinds?.length ?? 0))
     throw usageError('names a kind twice', undefined, '--kinds')
   if (!wishes.help && !wishes.micro && wishes.program.length === 0)

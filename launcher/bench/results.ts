@@ -49,6 +49,8 @@ export type ScalarName =
   | 'start'
   | 'launch-first'
   | 'launch-last'
+  | 'iteration'
+  | 'iteration-processor'
   | 'memory-ready'
   | 'memory-peak'
   | 'memory-share-ready'
@@ -94,8 +96,19 @@ export interface Run {
   readonly failure?: string
   /** kvm or tcg; undefined without guests. */
   readonly accelerator?: string
+  /** How many its log tells of, if it is a solver's. */
+  readonly iterations?: number
   readonly measurements: readonly Measurement[]
   readonly timeline: Timeline
+}
+
+/** What the runs of a kind wrote of the case. */
+export interface Fields {
+  readonly kind: Kind
+  /** How many files its first run wrote: new ones, and those of the case that it changed. */
+  readonly files: number
+  /** The first of them that one of its runs wrote otherwise than the first run of the baseline; undefined: none, bit by bit. */
+  readonly differs?: string
 }
 
 /** Where it was measured: what to know before figures are compared with those of another day or machine. */
@@ -125,6 +138,10 @@ export interface Results {
   readonly command: readonly string[]
   /** The user's program with its arguments; undefined when only MPI was measured. */
   readonly program?: readonly string[]
+  /** The directory of which each run of the program had a fresh copy. */
+  readonly case?: string
+  /** Of each kind whose runs had such a copy. */
+  readonly fields?: readonly Fields[]
   readonly ranks: number
   readonly guests: number
   readonly kinds: readonly Kind[]

@@ -1,5 +1,6 @@
 // From runs to answers: for each figure the spread of every kind and how it compares with the baseline, which kind is
 // faster and by how much, and what there is to doubt. Pure.
+import { fieldSentences } from './fields.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
 import {
   type CurveName,
@@ -90,7 +91,10 @@ export function summarise(results: Results): Summary {
     heads,
     headline: heads[0] ? headlineOf(heads[0]) : 'Nothing was measured.',
     versus: heads[0] && versusOf(heads[0], results.baseline),
-    answers: heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+    answers: [
+      ...heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+      ...fieldSentences(results.fields ?? [], results.baseline),
+    ],
     doubts: doubtsOf(results, heads),
   }
 }

@@ -1,6 +1,6 @@
 // leet bench on the bare host and under the stock launcher, with real MPI, and its figures against those that a user gets.
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
@@ -89,6 +89,48 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
       1.5,
     )
     expect(seen.timeline.job.at(-1)?.to).toBeLessThanOrEqual(took)
+  })
+
+  const solver = (text: string) => {
+    mkdirSync(join(place.directory, 'case'))
+    const lines = 'ExecutionTime = 1 s  ClockTime = 1 s\nExecutionTime = 1.5 s  ClockTime = 2 s'
+    // With the results of another run it has nothing to do.
+    const script = `#!/bin/sh\ntest ! -e result || exit 3\necho 1 >result\necho '${lines}'\n${text}\n`
+    writeFileSync(join(place.directory, 'case/solve'), script, { mode: 0o755 })
+    const stock = ['--kinds', 'host,mpirun', '--mpirun', 'mpirun.openmpi', '--no-micro', '-n', '1']
+    return bench(['--case', 'case', '-r', '1', ...stock, './solve']).ended
+  }
+
+  it('runs a solver in a fresh copy of its case, times its iterations and compares its fields', async () => {
+    const { status, stdout, stderr } = await solver('touch empty')
+    expect({ status, stderr }).toMatchObject({ status: 0 })
+    const { runs, fields } = results()
+    expect(fields).toEqual(['host', 'mpirun'].map((kind) => ({ kind, files: 2 })))
+    expect(stdout).toContain('Fields are equal under stock mpirun: all 2 files')
+    for (const { iterations, measurements } of runs) {
+      expect(iterations).toBe(2)
+      expect(measurements).toContainEqual({ metric: 'iteration-processor', value: 0.5 })
+    }
+    const kept = readdirSync(join(place.directory, 'out/runs')).filter((name) => name.endsWith('.sha256'))
+    expect(kept).toHaveLength(runs.length)
+    const sums = readFileSync(join(place.directory, 'out/runs', kept[0] as string), 'utf8')
+    expect(sums).toMatch(/^[0-9a-f]{64} {2}empty\n[0-9a-f]{64} {2}result\n$/)
+    expect(readdirSync(join(place.directory, 'case'))).toEqual(['solve'])
+    expect(existsSync(join(place.directory, 'out/runs/case'))).toBe(false)
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('names the first file that is not the same on another kind', async () => {
+    const { status, stdout } = await solver('cat /proc/$PPID/comm >parent')
+    expect(status).toBe(0)
+    expect(results().fields).toMatchObject([{ kind: 'host' }, { kind: 'mpirun', differs: 'parent' }])
+    expect(stdout).toMatch(/not equal under stock mpirun: .* is parent/)
+  })
+
+  it('refuses a case that is none, or has the results in it', async () => {
+    const refused = (words: readonly string[]) => bench([...words, '--no-micro', 'true']).ended
+    expect(await refused(['--case', 'absent'])).toMatchObject({ status: 2, stderr: /is not a directory/ })
+    expect(await refused(['--case', '.'])).toMatchObject({ status: 2, stderr: /would be in the case/ })
   })
 
   it('says which runs failed, and why', async () => {

@@ -294,7 +294,7 @@ function methodSection(results: Results, { rows, answers }: Summary): Markup {
       const run = own.find((each) => each.workload === workload)
       return run
         ? [
-            html`<h3>${KIND_NAMES[kind]}, ${workloadName(workload)}</h3><pre>${run.command.map(shellQuote).join(' ')}</pre>`,
+            html`<h3>${KIND_NAMES[kind]}, ${workloadName(workload)}${workload === 'program' && results.case !== undefined ? `, in a fresh copy of ${results.case}` : ''}</h3><pre>${run.command.map(shellQuote).join(' ')}</pre>`,
           ]
         : []
     })

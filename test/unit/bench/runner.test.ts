@@ -31,6 +31,7 @@ async function run(scripts: Partial<Record<Kind, string>>, repetitions: number) 
       log: lineLog((text) => said.push(text), '', false),
       directory,
       commandOf: ({ kind }) => ['sh', '-c', scripts[kind] as string],
+      case: undefined,
       prepare: undefined,
       signal: new AbortController().signal,
     })

@@ -79,6 +79,8 @@ describe('the words of leet bench', () => {
     ['--seed 4294967296 ./a.out', '--seed'],
     ['--sizes 1:2:3 ./a.out', '--sizes'],
     ['--no-micro', 'leet bench'],
+    ['--case .', '--case'],
+    ['--case . -wdir / ./a.out', '--wdir'],
     ['-n 1 ./a : -n 1 ./b', 'leet bench'],
   ])('are refused when they are %s', (line, where) => {
     expect(() => read(line)).toThrow(
