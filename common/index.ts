@@ -36,6 +36,7 @@ export {
   isRunning,
   type ProcessIdentity,
   processorUse,
+  type ResidentMemory,
   type RunOptions,
   residentMemory,
   runCommand,

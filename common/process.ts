@@ -57,17 +57,31 @@ export function environmentOf(pid: number): string[] {
   }
 }
 
-/** Bytes of memory that a process has, now and at most so far (VmRSS and VmHWM of proc(5)); undefined when it is gone. */
-export function residentMemory(pid: number): { readonly now: number; readonly peak: number } | undefined {
-  let status: string
+/** Memory of a process, in bytes. */
+export interface ResidentMemory {
+  readonly now: number
+  /** At most so far. */
+  readonly peak: number
+  /** Now, with its share only of what others have, too; undefined where that must not be read. */
+  readonly proportional?: number
+}
+
+/** The memory that a process has (VmRSS, VmHWM and Pss of proc(5)); undefined when it is gone. */
+export function residentMemory(pid: number): ResidentMemory | undefined {
+  const [status, rollup] = ['status', 'smaps_rollup'].map((name) => readProc(pid, name))
+  const bytes = (text: string | undefined, name: string) =>
+    Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(text ?? '')?.[1]) * 1024
+  const [now, peak, proportional] = [bytes(status, 'VmRSS'), bytes(status, 'VmHWM'), bytes(rollup, 'Pss')]
+  if (Number.isNaN(now + peak)) return undefined
+  return { now, peak, ...(Number.isNaN(proportional) ? {} : { proportional }) }
+}
+
+function readProc(pid: number, name: string): string | undefined {
   try {
-    status = readFileSync(`/proc/${pid}/status`, 'latin1')
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1')
   } catch {
     return undefined
   }
-  const bytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024
-  const [now, peak] = [bytes('VmRSS'), bytes('VmHWM')]
-  return Number.isNaN(now + peak) ? undefined : { now, peak }
 }
 
 /** Clock ticks in /proc are hundredths of a second (USER_HZ of all architectures that Node.js runs on). */

@@ -1,25 +1,35 @@
 // `leet bench` from wishes to files: finds out what can be measured here, runs it, sums up and writes.
-import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { randomBytes, randomInt } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec } from '../../mpi-bridge/index.ts'
-import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
 import { findQemu } from '../machines/qemu-program.ts'
 import { findAllocation } from '../plan/facts.ts'
+import type { MpiFlavour } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 import { profileAdditions } from '../profiles/apply.ts'
-import { commandOf, flavourOfVersion, leftOut, STOCK_LAUNCHERS } from './commands.ts'
+import {
+  commandOf,
+  composeCommand,
+  flavourOfVersion,
+  leftOut,
+  STOCK_KINDS,
+  STOCK_LAUNCHERS,
+  type StockLauncher,
+} from './commands.ts'
 import { environmentHere, loadNow, versionOf } from './environment.ts'
+import { compareFields, readWritten } from './fields.ts'
 import { compileMicro, findOsu } from './micro.ts'
-import type { BenchWishes } from './options.ts'
-import { planRuns } from './plan.ts'
+import { type BenchWishes, MOST_SEED } from './options.ts'
+import { type PlannedRun, planImages, planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
-import { type CurveName, KIND_NAMES, type Kind, type Results, type Workload } from './results.ts'
-import { doRuns } from './runner.ts'
+import { type CurveName, KIND_NAMES, type Kind, type Results, type Run, type Workload } from './results.ts'
+import { doRuns, storeOf, writtenFile } from './runner.ts'
 import { summarise } from './summary.ts'
 import { csvText, tableLines } from './write-text.ts'
 
@@ -53,28 +63,30 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   const runsDirectory = join(directory, 'runs')
   if (existsSync(join(directory, 'results.json')))
     throw usageError('has the results of another bench', 'another --out', directory)
-  const facts = wishes.program.length > 0 ? await programFacts(wishes) : undefined
+  const caseDirectory = wishes.case === undefined ? undefined : findCase(wishes.case, directory)
+  const home = caseDirectory ?? process.cwd()
+  const facts = wishes.program.length > 0 ? await programFacts(wishes, home) : undefined
   mkdirSync(runsDirectory, { recursive: true })
 
   const micro = join(directory, 'micro')
   if (wishes.micro) await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
   const mpi = (wishes.micro ? await inspectProgram(micro, process.env) : facts)?.mpi
   const mpirun = await findStock(wishes.mpirun, mpi?.flavour ?? 'none')
-  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun !== undefined, note)
+  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun, note)
   const baseline =
-    wishes.baseline ?? (['host', 'mpirun', ...kinds] as const).find((kind) => kinds.includes(kind))
+    wishes.baseline ?? (['host', 'mpirun', 'mpiexec', ...kinds] as const).find((kind) => kinds.includes(kind))
   if (baseline === undefined || !kinds.includes(baseline))
     throw usageError(`${baseline} is not among the kinds`, kinds.join(', '), '--baseline')
   const osu = wishes.micro && wishes.osu ? findOsu(process.env.PATH ?? '') : undefined
   const programs = programsOf(wishes, micro, osu)
   const parts = {
-    leetMpirun: leetMpirunPath(),
+    leetMpirun: ownPath('leet-mpirun'),
     mpirun,
     table: context.table,
     options: wishes.options,
     ranks: wishes.ranks,
     root: process.getuid?.() === 0,
-    variables: facts ? await profileVariables(facts, settings, log) : [],
+    variables: facts ? await profileVariables(facts, home, settings, log) : [],
   }
   for (const kind of kinds) {
     for (const { option, why } of leftOut(parts, kind))
@@ -88,16 +100,27 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     scheduler: allocation.scheduler,
   })
 
-  const planned = planRuns({ ...wishes, kinds, workloads: [...programs.keys()] })
+  const seed = wishes.seed ?? randomInt(MOST_SEED + 1)
+  const planned = [
+    // An image that is given is not composed.
+    ...(settings.image.name === undefined ? planImages(kinds) : []),
+    ...planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] }),
+  ]
+  const leet = ownPath('leet')
+  const runCommandOf = ({ kind, workload }: PlannedRun, events: string) =>
+    workload === 'image'
+      ? composeCommand(leet, settings, kind, wishes.program[0] ?? micro, storeOf(runsDirectory))
+      : commandOf(parts, kind, programs.get(workload) as readonly string[], events)
   log.note(`${planned.length} runs; results go to ${directory}`)
+  const writtenOf = (run: Run) => readWritten(readFileSync(writtenFile(runsDirectory, run), 'utf8'))
   const loadBefore = loadNow()
   const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
   const { runs, left } = await doRuns(planned, {
     journal,
     log,
     directory: runsDirectory,
-    commandOf: ({ kind, workload }, events) =>
-      commandOf(parts, kind, programs.get(workload) as readonly string[], events),
+    commandOf: runCommandOf,
+    case: caseDirectory,
     prepare: wishes.prepare,
     signal,
   }).finally(() => journal.close())
@@ -108,12 +131,16 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     ended: new Date().toISOString(),
     command: context.command,
     ...(wishes.program.length > 0 ? { program: wishes.program } : {}),
+    ...(caseDirectory === undefined
+      ? {}
+      : { case: caseDirectory, fields: compareFields(runs, kinds, baseline, writtenOf) }),
     ranks: wishes.ranks,
     guests: Math.max(0, ...runs.map(({ timeline }) => timeline.guests.length)),
     kinds,
     baseline,
     repetitions: wishes.repetitions,
     warmup: wishes.warmup,
+    seed,
     notes,
     environment: { ...environment, load: [loadBefore, loadNow()] },
     runs,
@@ -129,13 +156,24 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
 }
 
 // Found before anything is compiled or booted.
-async function programFacts({ program }: BenchWishes): Promise<ProgramFacts> {
-  return inspectProgram(findProgram(program[0] as string, process.env, process.cwd()), process.env)
+async function programFacts({ program }: BenchWishes, home: string): Promise<ProgramFacts> {
+  return inspectProgram(program[0] as string, process.env, home)
+}
+
+/** Absolute path of the case; its copies must not have their own copies in them. */
+function findCase(word: string, results: string): string {
+  const path = resolve(word)
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw usageError('is not a directory', undefined, `--case ${word}`)
+  if (!/^\.\.(\/|$)/.test(relative(path, results)))
+    throw usageError('the results would be in the case', 'an --out outside of it', `--case ${word}`)
+  return path
 }
 
 // What the guests are told of the program's files the others must be told, too, or it would not run there.
 async function profileVariables(
   facts: ProgramFacts,
+  home: string,
   { profiles }: Settings,
   log: Log,
 ): Promise<readonly string[]> {
@@ -143,24 +181,24 @@ async function profileVariables(
     words: profiles,
     programs: [facts],
     env: process.env,
-    directory: process.cwd(),
+    directory: home,
     log,
   })
   return variables
 }
 
 // A checkout and the compiled package have the commands at different places.
-function leetMpirunPath(): string {
-  const paths = ['../bin/leet-mpirun', '../../../launcher/bin/leet-mpirun'].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
+function ownPath(name: 'leet' | 'leet-mpirun'): string {
+  const paths = ['../bin/', '../../../launcher/bin/'].map((path) =>
+    fileURLToPath(new URL(path + name, import.meta.url)),
   )
-  return paths.find((path) => existsSync(path)) ?? 'leet-mpirun'
+  return paths.find((path) => existsSync(path)) ?? name
 }
 
 async function chooseKinds(
   { kinds }: BenchWishes,
   base: string | undefined,
-  hasStock: boolean,
+  stock: StockLauncher | undefined,
   note: (text: string) => void,
 ): Promise<readonly Kind[]> {
   const hasOsv =
@@ -169,11 +207,17 @@ async function chooseKinds(
       () => true,
       () => false,
     ))
+  const stockKind = stock && STOCK_KINDS[stock.flavour]
+  const noStock = stockKind
+    ? `the launcher of this MPI is ${stockKind}`
+    : 'there is no stock launcher of this MPI (--mpirun)'
   const missing: Partial<Record<Kind, string>> = {
     ...(hasOsv ? {} : { osv: 'there is no OSv base (leet image import osv DIR)' }),
-    ...(hasStock ? {} : { mpirun: 'there is no stock launcher of this MPI (--mpirun)' }),
+    ...(stockKind === 'mpirun' ? {} : { mpirun: noStock }),
+    ...(stockKind === 'mpiexec' ? {} : { mpiexec: noStock }),
   }
-  const wanted = kinds ?? (Object.keys(KIND_NAMES) as Kind[])
+  const others: readonly Kind[] = ['linux', 'osv', 'host']
+  const wanted = kinds ?? [...others, stockKind ?? 'mpirun']
   for (const kind of wanted) {
     const why = missing[kind]
     if (why === undefined) continue
@@ -184,9 +228,8 @@ async function chooseKinds(
 }
 
 /** The launcher that belongs to an MPI, by what it says itself; LEET's own under such a name says neither. */
-async function findStock(wish: string | undefined, flavour: 'openmpi' | 'mpich' | 'none') {
-  if (wish === undefined && flavour === 'none') return undefined
-  const names = wish === undefined ? STOCK_LAUNCHERS[flavour as 'openmpi' | 'mpich'] : [wish]
+async function findStock(wish: string | undefined, flavour: MpiFlavour): Promise<StockLauncher | undefined> {
+  const names = wish !== undefined ? [wish] : flavour === 'none' ? [] : STOCK_LAUNCHERS[flavour]
   for (const name of names) {
     const found = flavourOfVersion((await versionOf(name)) ?? '')
     if (found && (wish !== undefined || found === flavour)) return { path: name, flavour: found }
@@ -196,7 +239,7 @@ async function findStock(wish: string | undefined, flavour: 'openmpi' | 'mpich' 
     code: 'LEET_E_BENCH',
     what: 'is not a launcher of Open MPI or MPICH',
     where: wish,
-    hint: '--mpirun mpirun.openmpi, or a --kinds without mpirun',
+    hint: '--mpirun mpirun.openmpi, or a --kinds without it',
     exitCode: 2,
   })
 }

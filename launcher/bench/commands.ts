@@ -6,15 +6,20 @@ import { PLACEMENT } from '../options/placement.ts'
 import { PROGRAM } from '../options/program.ts'
 import { RANKS } from '../options/ranks.ts'
 import { type Rule, ruleOfKind } from '../options/without-meaning.ts'
-import type { MpiFlavour } from '../plan/plan.ts'
-import type { Kind } from './results.ts'
+import type { Settings } from '../plan/settings.ts'
+import { isStock, type Kind, type StockKind } from './results.ts'
+
+/** A stock launcher and whose it is. */
+export interface StockLauncher {
+  readonly path: string
+  readonly flavour: 'openmpi' | 'mpich'
+}
 
 /** What command lines are made of. */
 export interface CommandParts {
   /** Path of leet-mpirun. */
   readonly leetMpirun: string
-  /** The stock launcher and whose it is. */
-  readonly mpirun: { readonly path: string; readonly flavour: 'openmpi' | 'mpich' } | undefined
+  readonly mpirun: StockLauncher | undefined
   /** leet-mpirun's own options, as given. */
   readonly table: readonly OptionSpec[]
   readonly options: OptionWords
@@ -35,11 +40,29 @@ export const SET_BY_BENCH: readonly OptionSpec[] = [
 
 /** What is not passed on to the runs of a kind although ranks will look in vain for what it says. */
 export function leftOut({ table, options }: Pick<CommandParts, 'table' | 'options'>, kind: Kind): Rule[] {
-  if (kind === 'mpirun') return []
+  if (isStock(kind)) return []
   return table.flatMap((option) => {
     const rule = options.has(option.key) ? ruleOfKind(option, kind) : undefined
     return rule?.outcome === 'refuse' ? [rule] : []
   })
+}
+
+/** The command that composes the image of a program for guests of a kind, into a store of its own. */
+export function composeCommand(
+  leet: string,
+  { image, profiles }: Pick<Settings, 'image' | 'profiles'>,
+  kind: Kind,
+  program: string,
+  store: string,
+): [string, ...string[]] {
+  const given = (flag: string, words: readonly (string | undefined)[]) =>
+    words.flatMap((word) => (word === undefined ? [] : [flag, word]))
+  const ofKind =
+    kind === 'osv'
+      ? [...given('--osv-base', [image.osvBase]), ...(image.osvCompat ? [] : ['--no-osv-compat'])]
+      : [...given('--kernel', [image.kernel]), ...given('--modules', [image.modules])]
+  const common = [...given('--profile', profiles), ...given('--file', image.files)]
+  return [leet, 'image', 'compose', '--guest', kind, '--store', store, ...common, ...ofKind, program]
 }
 
 /** The command that runs `program` on a kind; its events go to the file. */
@@ -49,7 +72,7 @@ export function commandOf(
   program: readonly string[],
   events: string,
 ): [string, ...string[]] {
-  if (kind === 'mpirun') return stockCommand(parts, program)
+  if (isStock(kind)) return stockCommand(parts, program)
   const { leetMpirun, table, options, ranks, variables } = parts
   const passed = table
     .filter((option) => !SET_BY_BENCH.includes(option) && !ruleOfKind(option, kind))
@@ -70,7 +93,7 @@ function stockCommand(
   { mpirun, options, ranks, root, variables: ofProfiles }: CommandParts,
   program: readonly string[],
 ): [string, ...string[]] {
-  if (!mpirun) throw new Error('there is no stock mpirun')
+  if (!mpirun) throw new Error('there is no stock launcher')
   const words = ({ key }: OptionSpec) => options.get(key) ?? []
   const first = (option: OptionSpec) => words(option).flatMap(([word]) => word ?? [])
   const ofOpenMpi = mpirun.flavour === 'openmpi'
@@ -97,14 +120,20 @@ function stockCommand(
   return [mpirun.path, ...own, ...places, ...parameters, ...variables, '-n', String(ranks), ...program]
 }
 
+/** The kind that runs under the stock launcher of an MPI. */
+export const STOCK_KINDS: Readonly<Record<StockLauncher['flavour'], StockKind>> = {
+  openmpi: 'mpirun',
+  mpich: 'mpiexec',
+}
+
 /** Which stock launcher may belong to an MPI, best first. */
-export const STOCK_LAUNCHERS: Readonly<Record<Exclude<MpiFlavour, 'none'>, readonly string[]>> = {
+export const STOCK_LAUNCHERS: Readonly<Record<StockLauncher['flavour'], readonly string[]>> = {
   openmpi: ['mpirun.openmpi', 'mpirun', 'mpiexec'],
   mpich: ['mpiexec.mpich', 'mpiexec.hydra', 'mpiexec', 'mpirun'],
 }
 
 /** Whose launcher says this of its version; LEET's own, under the name of one, names both. */
-export function flavourOfVersion(text: string): 'openmpi' | 'mpich' | undefined {
+export function flavourOfVersion(text: string): StockLauncher['flavour'] | undefined {
   if (/LEET/.test(text)) return undefined
   if (/Open MPI|OpenRTE|PRRTE/i.test(text)) return 'openmpi'
   return /HYDRA|MPICH/.test(text) ? 'mpich' : undefined

@@ -21,7 +21,7 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     unit: 'seconds',
     better: 'less',
     meaning:
-      'from the hand-over of the first rank to the end of the last (from the begin of phase launch to the end of phase run); of stock mpirun only the whole job can be known',
+      'from the hand-over of the first rank to the end of the last (from the begin of phase launch to the end of phase run); of stock launchers only the whole job can be known',
   },
   job: {
     title: 'whole job',
@@ -56,6 +56,19 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     better: 'less',
     meaning: 'from the hand-over of the ranks until the last is initialised',
   },
+  iteration: {
+    title: 'time per iteration',
+    unit: 'seconds',
+    better: 'less',
+    meaning:
+      'from the end of the first iteration to the end of the last by the solver’s log (ClockTime), for each; left out of runs that are too short for its clock, which mostly counts whole seconds',
+  },
+  'iteration-processor': {
+    title: 'processor time per iteration',
+    unit: 'seconds',
+    better: 'less',
+    meaning: 'the same in processor time of the first rank (ExecutionTime), as its system counts it',
+  },
   'memory-ready': {
     title: 'memory of a guest, ready',
     unit: 'bytes',
@@ -68,11 +81,31 @@ export const SCALARS: Readonly<Record<ScalarName, Figure>> = {
     better: 'less',
     meaning: 'largest resident size of the largest guest’s QEMU during the run (VmHWM)',
   },
+  'memory-share-ready': {
+    title: 'memory of a guest, its share, ready',
+    unit: 'bytes',
+    better: 'less',
+    meaning:
+      'proportional size of the largest guest’s QEMU when the guest is ready: pages that several processes have count in parts (Pss)',
+  },
+  'memory-share-end': {
+    title: 'memory of a guest, its share, at the end',
+    unit: 'bytes',
+    better: 'less',
+    meaning:
+      'the same when the ranks have ended; guests give nothing back, so that this is the most they had (Pss)',
+  },
   image: {
     title: 'image',
     unit: 'bytes',
     better: 'less',
     meaning: 'kernel, initial file system and disk that guests boot',
+  },
+  compose: {
+    title: 'image, composed anew',
+    unit: 'seconds',
+    better: 'less',
+    meaning: 'from the start of leet image compose to its end, once, into a store that has nothing yet',
   },
 }
 

@@ -1,5 +1,6 @@
 // What the events of one leet-mpirun tell of it: its figures and its timeline. The parts of the time are those of
 // `--timings`, folded by the same code. Pure.
+import type { ResidentMemory } from '../../common/index.ts'
 import type { JobEvent } from '../job/events.ts'
 import { Timings } from '../job/timings.ts'
 import type { Measurement, ScalarName, Span, Timeline } from './results.ts'
@@ -37,6 +38,10 @@ export function observe(events: readonly TimedEvent[], begun: number): Observati
   const launched = timings.begun('launch')
   const ran = timings.begun('run')
   const run = timings.took('run')
+  // Of the largest guest; what is told in the end is no second time what was told when it was ready.
+  const atReady = [...resident.values()].flatMap(([first]) => first ?? [])
+  const atEnd = [...resident.values()].flatMap(([, ...later]) => later.at(-1) ?? [])
+  const shares = (told: readonly ResidentMemory[]) => told.flatMap(({ proportional }) => proportional ?? [])
   const most = (values: readonly number[]) => (values.length > 0 ? Math.max(...values) : undefined)
   const figures: [ScalarName, number | undefined][] = [
     ['boot', machines.length > 0 ? seconds(timings.took('boot')) : undefined],
@@ -48,11 +53,10 @@ export function observe(events: readonly TimedEvent[], begun: number): Observati
         ? undefined
         : seconds(ran + run - launched),
     ],
-    ['memory-ready', most([...resident.values()].flatMap(([first]) => (first ? [first.now] : [])))],
-    [
-      'memory-peak',
-      most([...resident.values()].flatMap((told) => (told.length > 1 ? [told.at(-1)?.peak ?? 0] : []))),
-    ],
+    ['memory-ready', most(atReady.map(({ now }) => now))],
+    ['memory-peak', most(atEnd.map(({ peak }) => peak))],
+    ['memory-share-ready', most(shares(atReady))],
+    ['memory-share-end', most(shares(atEnd))],
     ['image', of('image')[0]?.bytes],
   ]
   const accelerator = machines[0]?.accelerator

@@ -5,17 +5,21 @@ import { nonEmpty, optionReader, rowsOf } from '../config/row.ts'
 import { GUESTS } from '../options/guests.ts'
 import { OUTPUT } from '../options/output.ts'
 import { PROGRAM } from '../options/program.ts'
+import { RANKS } from '../options/ranks.ts'
 import { SET_BY_BENCH } from './commands.ts'
 import { KIND_NAMES, type Kind } from './results.ts'
 
 const { flag, value, wish } = rowsOf('What to measure')
 
+/** Seeds have 32 bits. */
+export const MOST_SEED = 2 ** 32 - 1
+
 const BENCH = {
   kinds: wish({
     key: 'bench.kinds',
-    flags: 'kinds',
+    flags: 'kinds guests-of',
     takes: 'KIND,…',
-    help: 'of linux, osv, host, mpirun',
+    help: `of ${Object.keys(KIND_NAMES).join(', ')}`,
     default: { found: 'all that can be had here' },
     parse: (text, where) => text.split(',').map((word) => kindOf(word, where)),
   }),
@@ -29,7 +33,7 @@ const BENCH = {
   }),
   repetitions: value({
     key: 'bench.repetitions',
-    flags: 'r repetitions',
+    flags: 'r repetitions repeat',
     takes: 'N',
     help: 'rounds that count',
     default: { word: '5' },
@@ -42,6 +46,14 @@ const BENCH = {
     help: 'rounds before them that do not',
     default: { word: '1' },
     parse: (text, where) => parseCount(text, where, 0, 100),
+  }),
+  seed: wish({
+    key: 'bench.seed',
+    flags: 'seed',
+    takes: 'N',
+    help: 'for the order of the kinds; the results tell the one that was drawn',
+    default: { found: 'drawn at random' },
+    parse: (text, where) => parseCount(text, where, 0, MOST_SEED),
   }),
   out: wish({
     key: 'bench.out',
@@ -77,6 +89,13 @@ const BENCH = {
     flags: 'no-osu',
     help: 'LEET’s own MPI benchmark, even if OSU’s is on PATH',
   }),
+  case: wish({
+    key: 'bench.case',
+    flags: 'case',
+    takes: 'DIR',
+    help: 'run the program in a fresh copy of this directory each time, and compare what it writes',
+    parse: nonEmpty,
+  }),
   prepare: wish({
     key: 'bench.prepare',
     flags: 'prepare',
@@ -94,7 +113,7 @@ const BENCH = {
   }),
   mpirun: wish({
     key: 'bench.mpirun',
-    flags: 'mpirun',
+    flags: 'mpirun mpiexec',
     takes: 'LAUNCHER',
     help: 'the stock launcher',
     default: { found: 'the one that belongs to mpicc’s MPI' },
@@ -112,12 +131,15 @@ export interface BenchWishes {
   readonly baseline: Kind | undefined
   readonly repetitions: number
   readonly warmup: number
+  /** undefined: any. */
+  readonly seed: number | undefined
   readonly out: string | undefined
   readonly sizes: readonly number[]
   /** Seconds. */
   readonly microTime: number
   readonly micro: boolean
   readonly osu: boolean
+  readonly case: string | undefined
   readonly prepare: string | undefined
   readonly mpicc: string
   readonly mpirun: string | undefined
@@ -150,11 +172,13 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     baseline: own.get(BENCH.baseline),
     repetitions: own.get(BENCH.repetitions),
     warmup: own.get(BENCH.warmup),
+    seed: own.get(BENCH.seed),
     out: own.get(BENCH.out),
     sizes: own.get(BENCH.sizes),
     microTime: own.get(BENCH.microTime),
     micro: !own.get(BENCH.noMicro),
     osu: !own.get(BENCH.noOsu),
+    case: own.get(BENCH.case),
     prepare: own.get(BENCH.prepare),
     mpicc: own.get(BENCH.mpicc),
     mpirun: own.get(BENCH.mpirun),
@@ -163,6 +187,10 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     program: program?.argv ?? [],
     help: own.get(OUTPUT.help),
   }
+  if (wishes.case !== undefined && wishes.program.length === 0)
+    throw usageError('is for a program', 'leet bench --case DIR PROGRAM ARGS…', dashed(BENCH.case))
+  if (wishes.case !== undefined && options.has(RANKS.workDir.key))
+    throw usageError('is set by --case', undefined, dashed(RANKS.workDir))
   if (new Set(wishes.kinds).size !== (wishes.kinds?.length ?? 0))
     throw usageError('names a kind twice', undefined, '--kinds')
   if (!wishes.help && !wishes.micro && wishes.program.length === 0)

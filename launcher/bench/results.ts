@@ -1,7 +1,15 @@
 // What leet bench found out, as one plain value: all writers read it, and it is results.json as it is.
 
-/** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under the stock mpirun. */
-export type Kind = 'linux' | 'osv' | 'host' | 'mpirun'
+/** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under a stock launcher. */
+export type Kind = 'linux' | 'osv' | 'host' | StockKind
+
+/** The stock launchers: Open MPI's mpirun and MPICH's mpiexec. */
+export type StockKind = 'mpirun' | 'mpiexec'
+
+/** Whether nothing of leet-mpirun has a part in runs of this kind. */
+export function isStock(kind: Kind): kind is StockKind {
+  return kind === 'mpirun' || kind === 'mpiexec'
+}
 
 /** How people read a kind. */
 export const KIND_NAMES: Readonly<Record<Kind, string>> = {
@@ -9,6 +17,7 @@ export const KIND_NAMES: Readonly<Record<Kind, string>> = {
   osv: 'OSv guests',
   host: 'bare host',
   mpirun: 'stock mpirun',
+  mpiexec: 'stock mpiexec',
 }
 
 /** Where something happens, in a sentence. */
@@ -17,10 +26,17 @@ export const KIND_PLACES: Readonly<Record<Kind, string>> = {
   osv: 'in OSv guests',
   host: 'on the bare host',
   mpirun: 'under stock mpirun',
+  mpiexec: 'under stock mpiexec',
 }
 
-/** What is run: the user's program, or the small MPI program, or one of OSU's in its place. */
-export type Workload = 'program' | 'micro' | `osu-${CurveName}`
+/** What is run: the user's program, the small MPI program, or one of OSU's in its place, or the making of the image. */
+export type Workload = 'program' | 'micro' | `osu-${CurveName}` | 'image'
+
+/** How people call a workload. */
+export function workloadName(workload: Workload): string {
+  if (workload === 'image') return 'image, composed anew'
+  return workload === 'program' ? workload : `MPI (${workload})`
+}
 
 /** Figures over message size. */
 export type CurveName = 'latency' | 'bandwidth' | 'allreduce'
@@ -33,9 +49,14 @@ export type ScalarName =
   | 'start'
   | 'launch-first'
   | 'launch-last'
+  | 'iteration'
+  | 'iteration-processor'
   | 'memory-ready'
   | 'memory-peak'
+  | 'memory-share-ready'
+  | 'memory-share-end'
   | 'image'
+  | 'compose'
 
 /** One measured number: seconds, bytes per second (bandwidth) or bytes (memory, image). */
 export interface Measurement {
@@ -75,8 +96,19 @@ export interface Run {
   readonly failure?: string
   /** kvm or tcg; undefined without guests. */
   readonly accelerator?: string
+  /** How many its log tells of, if it is a solver's. */
+  readonly iterations?: number
   readonly measurements: readonly Measurement[]
   readonly timeline: Timeline
+}
+
+/** What the runs of a kind wrote of the case. */
+export interface Fields {
+  readonly kind: Kind
+  /** How many files its first run wrote: new ones, and those of the case that it changed. */
+  readonly files: number
+  /** The first of them that one of its runs wrote otherwise than the first run of the baseline; undefined: none, bit by bit. */
+  readonly differs?: string
 }
 
 /** Where it was measured: what to know before figures are compared with those of another day or machine. */
@@ -106,6 +138,10 @@ export interface Results {
   readonly command: readonly string[]
   /** The user's program with its arguments; undefined when only MPI was measured. */
   readonly program?: readonly string[]
+  /** The directory of which each run of the program had a fresh copy. */
+  readonly case?: string
+  /** Of each kind whose runs had such a copy. */
+  readonly fields?: readonly Fields[]
   readonly ranks: number
   readonly guests: number
   readonly kinds: readonly Kind[]
@@ -113,6 +149,8 @@ export interface Results {
   readonly baseline: Kind
   readonly repetitions: number
   readonly warmup: number
+  /** What the order of the kinds was drawn with: `--seed` has it again. */
+  readonly seed?: number
   /** Said while it ran, such as a kind that could not be had. */
   readonly notes: readonly string[]
   readonly environment: Environment

@@ -1,17 +1,20 @@
 // Runs the planned commands one after the other, as children of this process, and notes what each did. What leet-mpirun
 // tells comes from its events file, what the small MPI program tells from its output: nothing is measured in a way that a
 // user could not.
-import { createWriteStream, readFileSync } from 'node:fs'
+import { createWriteStream, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
 import { Deadline, endOf, LeetError, type Log, messageOf, waitFor } from '../../common/index.ts'
 import { eventTime } from '../job/events.ts'
 import type { Journal } from '../journal/journal.ts'
+import { copyCase, digestsBelow } from './case.ts'
+import { writtenText } from './fields.ts'
 import { parseMicro, parseOsu, saysBegin } from './micro.ts'
 import { observe, readEvents } from './observe.ts'
 import type { PlannedRun } from './plan.ts'
-import { type CurveName, KIND_NAMES, type Measurement, type Run } from './results.ts'
+import { type CurveName, isStock, KIND_NAMES, type Measurement, type Run, workloadName } from './results.ts'
+import { type Iterations, iterationsOf } from './solver-log.ts'
 
 /** What the runner needs. */
 export interface RunnerContext {
@@ -20,7 +23,9 @@ export interface RunnerContext {
   /** Where output and events of each run are kept. */
   readonly directory: string
   readonly commandOf: (run: PlannedRun, events: string) => [string, ...string[]]
-  /** For the shell, before each run of the user's program. */
+  /** The program runs in a fresh copy of this directory; undefined: here. */
+  readonly case: string | undefined
+  /** For the shell, before each run of the user's program, where that runs. */
   readonly prepare: string | undefined
   readonly signal: AbortSignal
 }
@@ -86,19 +91,71 @@ function nameOf({ number, kind, workload }: PlannedRun & { readonly number: numb
 }
 
 async function doRun(planned: PlannedRun, number: number, context: RunnerContext): Promise<Run> {
+  const whole = (directory: string | undefined) => measure(planned, number, directory, context)
+  if (planned.workload === 'image')
+    return ownDirectory(storeOf(context.directory), context, () => whole(context.case))
+  if (planned.workload !== 'program') return whole(undefined)
+  if (context.case === undefined) {
+    await prepare(undefined, context)
+    return whole(undefined)
+  }
+  const from = context.case
+  return ownDirectory(join(context.directory, 'case'), context, async (directory) => {
+    await copyCase(from, directory)
+    await prepare(directory, context)
+    const before = await digestsBelow(directory)
+    const run = await whole(directory)
+    if (run.failure === undefined)
+      writeFileSync(writtenFile(context.directory, run), writtenText(before, await digestsBelow(directory)))
+    return run
+  })
+}
+
+/** Where it is noted what a run wrote of the case. */
+export function writtenFile(directory: string, run: Run): string {
+  return join(directory, `${nameOf(run)}.sha256`)
+}
+
+/** The store of the run that composes an image: of what was composed before nothing is in it. */
+export function storeOf(directory: string): string {
+  return join(directory, 'store')
+}
+
+/** A directory that one run has for itself, and that goes with it. */
+async function ownDirectory<T>(
+  directory: string,
+  { journal }: RunnerContext,
+  body: (directory: string) => Promise<T>,
+): Promise<T> {
+  const made = journal.expectFile(directory, 'the directory of a run of the bench')
+  // One may be left of a bench that was killed.
+  rmSync(directory, { recursive: true, force: true })
+  try {
+    return await body(directory)
+  } finally {
+    made.gone()
+  }
+}
+
+async function measure(
+  planned: PlannedRun,
+  number: number,
+  cwd: string | undefined,
+  context: RunnerContext,
+): Promise<Run> {
   const name = nameOf({ ...planned, number })
   const file = (ending: string) => join(context.directory, `${name}.${ending}`)
   const command = context.commandOf(planned, file('events'))
   const isProgram = planned.workload === 'program'
   const base = { number, ...planned, command }
-  if (context.prepare !== undefined && isProgram) await prepare(context.prepare, context)
   const startedAt = eventTime()
-  const ended = await runChild(command, file, context).catch((error) => ({ failure: messageOf(error) }))
+  const ended = await runChild(command, file, cwd, context).catch((error) => ({ failure: messageOf(error) }))
   const seconds = (eventTime() - startedAt) / 1000
-  const seen =
-    planned.kind === 'mpirun' ? undefined : observe(readEvents(readText(file('events'))), startedAt)
-  const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'))
+  const seen = isStock(planned.kind) ? undefined : observe(readEvents(readText(file('events'))), startedAt)
+  const own = 'failure' in ended ? [] : ownMeasurements(planned, file('out'), seconds)
   const failure = 'failure' in ended ? ended.failure : own === undefined ? 'it printed no figures' : undefined
+  const iterations =
+    isProgram && failure === undefined ? iterationsOf(readFileSync(file('out'), 'utf8')) : undefined
   const outer: Measurement[] = [
     { metric: 'job', value: seconds },
     ...('begin' in ended && ended.begin !== undefined
@@ -106,7 +163,7 @@ async function doRun(planned: PlannedRun, number: number, context: RunnerContext
       : []),
   ]
   // A benchmark takes as long as it was told to: its time says nothing.
-  const all = [...outer, ...(seen?.measurements ?? []), ...(own ?? [])].filter(
+  const all = [...outer, ...(seen?.measurements ?? []), ...(own ?? []), ...perIteration(iterations)].filter(
     ({ metric }) => isProgram || (metric !== 'job' && metric !== 'program'),
   )
   return {
@@ -114,10 +171,20 @@ async function doRun(planned: PlannedRun, number: number, context: RunnerContext
     startedAt,
     seconds,
     ...(failure === undefined ? {} : { failure }),
+    ...(iterations === undefined ? {} : { iterations: iterations.count }),
     ...(seen?.accelerator === undefined ? {} : { accelerator: seen.accelerator }),
     measurements: failure === undefined ? all : [],
     timeline: seen?.timeline ?? { job: [{ name: 'run', from: 0, to: seconds }], guests: [] },
   }
+}
+
+function perIteration({ seconds, processorSeconds }: Partial<Iterations> = {}): Measurement[] {
+  return [
+    ...(seconds === undefined ? [] : [{ metric: 'iteration' as const, value: seconds }]),
+    ...(processorSeconds === undefined
+      ? []
+      : [{ metric: 'iteration-processor' as const, value: processorSeconds }]),
+  ]
 }
 
 interface ChildOutcome {
@@ -129,9 +196,14 @@ interface ChildOutcome {
 async function runChild(
   command: [string, ...string[]],
   file: (ending: string) => string,
+  cwd: string | undefined,
   { journal, signal }: RunnerContext,
 ): Promise<ChildOutcome> {
-  const { child } = journal.spawn(command, { what: 'a run of the bench', stdio: ['ignore', 'pipe', 'pipe'] })
+  const { child } = journal.spawn(command, {
+    what: 'a run of the bench',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd === undefined ? {} : { cwd }),
+  })
   let killer: NodeJS.Timeout | undefined
   // A program may take as long as it likes; once it has been asked to end it must.
   const stop = () => {
@@ -165,10 +237,15 @@ async function runChild(
   }
 }
 
-async function prepare(script: string, { journal, signal }: RunnerContext): Promise<void> {
+async function prepare(
+  cwd: string | undefined,
+  { journal, prepare: script, signal }: RunnerContext,
+): Promise<void> {
+  if (script === undefined) return
   const { child } = journal.spawn(['sh', '-c', script], {
     what: 'the preparation of a run',
     stdio: ['ignore', 'ignore', 'inherit'],
+    ...(cwd === undefined ? {} : { cwd }),
   })
   const end = await waitFor(endOf(child), { deadline: Deadline.never, signal }, { what: 'the preparation' })
   if (end.kind === 'exit' && end.status === 0) return
@@ -180,8 +257,13 @@ async function prepare(script: string, { journal, signal }: RunnerContext): Prom
   })
 }
 
-function ownMeasurements({ workload }: PlannedRun, output: string): Measurement[] | undefined {
+function ownMeasurements(
+  { workload }: PlannedRun,
+  output: string,
+  seconds: number,
+): Measurement[] | undefined {
   if (workload === 'program') return []
+  if (workload === 'image') return [{ metric: 'compose', value: seconds }]
   const text = readText(output)
   return workload === 'micro' ? parseMicro(text) : parseOsu(workload.slice('osu-'.length) as CurveName, text)
 }
@@ -196,7 +278,7 @@ function readText(file: string): string {
 
 function lineOf({ number, round, kind, workload, seconds, failure }: Run, all: number): string {
   const which = round < 1 ? 'warm-up' : `round ${round}`
-  const what = workload === 'program' ? 'program' : `MPI (${workload})`
+  const what = workloadName(workload)
   const end = failure === undefined ? `${seconds.toFixed(2)} s` : `failed, ${failure.split('\n')[0]}`
   return `${String(number).padStart(String(all).length)} of ${all}, ${which}: ${what} on ${KIND_NAMES[kind]}: ${end}`
 }

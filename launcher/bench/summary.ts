@@ -1,5 +1,6 @@
 // From runs to answers: for each figure the spread of every kind and how it compares with the baseline, which kind is
 // faster and by how much, and what there is to doubt. Pure.
+import { fieldSentences } from './fields.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
 import {
   type CurveName,
@@ -62,9 +63,10 @@ export function summarise(results: Results): Summary {
   const counted = results.runs.filter(({ round, failure }) => round > 0 && failure === undefined)
   const main = results.program ? 'program' : 'micro'
   const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) => {
-    // One image and one kind of job at a time; the start to MPI_Init only a benchmark can tell.
+    // One image and one kind of job at a time; what no run of the program tells, others do.
     const runs = counted.filter(
-      ({ workload }) => (workload === 'program') === (main === 'program' && metric !== 'start'),
+      ({ workload }) =>
+        (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
     )
     const cells = cellsOf(results, runs, metric, undefined)
     const title = metric === 'program' ? results.program?.[0]?.split('/').at(-1) : undefined
@@ -89,7 +91,10 @@ export function summarise(results: Results): Summary {
     heads,
     headline: heads[0] ? headlineOf(heads[0]) : 'Nothing was measured.',
     versus: heads[0] && versusOf(heads[0], results.baseline),
-    answers: heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+    answers: [
+      ...heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+      ...fieldSentences(results.fields ?? [], results.baseline),
+    ],
     doubts: doubtsOf(results, heads),
   }
 }

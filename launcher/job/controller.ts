@@ -297,8 +297,8 @@ export function createController(context: ControllerContext): Controller {
         return
       }
       case 'resident': {
-        const { now, peak } = event
-        onEvent({ event: 'resident', guest: guestName(event.guest), now, peak })
+        const { kind, guest, ...memory } = event
+        onEvent({ event: kind, guest: guestName(guest), ...memory })
         return
       }
       case 'guest-lost':

@@ -1,7 +1,7 @@
 // What happens in a job, as a stream of typed events: the progress display, `--events FILE`, the timings and `leet bench`
 // read it.
 import { closeSync, openSync, statSync, writeSync } from 'node:fs'
-import { LeetError, messageOf } from '../../common/index.ts'
+import { LeetError, messageOf, type ResidentMemory } from '../../common/index.ts'
 import type { GuestState } from '../node/worker.ts'
 import type { JobPlan } from '../plan/plan.ts'
 
@@ -26,8 +26,8 @@ export type JobEvent =
       readonly cpus: number
       readonly memory: number
     }
-  /** What a guest's hypervisor takes of its node's memory, now and at most so far, in bytes: when ready, and in the end. */
-  | { readonly event: 'resident'; readonly guest: string; readonly now: number; readonly peak: number }
+  /** What a guest's hypervisor takes of its node's memory: when ready, and in the end. */
+  | ({ readonly event: 'resident'; readonly guest: string } & ResidentMemory)
   | { readonly event: 'guest-lost'; readonly guest: string; readonly message: string }
   | {
       readonly event: 'rank'

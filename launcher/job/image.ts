@@ -1,11 +1,12 @@
 // The image of a job: composed from its programs, or found in the store.
 import { existsSync } from 'node:fs'
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { type Log, usageError, type WaitLimits } from '../../common/index.ts'
 import { starterPath } from '../../mpi-bridge/index.ts'
 import type { ImageFile, LinuxImage } from '../images/image.ts'
 import { importOsvBase, type OsvBase, openOsvBase, osvStore } from '../images/osv/base.ts'
 import { composeOsvImage, type OsvImage } from '../images/osv/compose.ts'
+import { ImageStore } from '../images/store.ts'
 
 /** What an image is to be made of, in the user's words. */
 export interface ImageWishes {
@@ -18,11 +19,15 @@ export interface ImageWishes {
   readonly shared: readonly string[]
 }
 
+/** Where images are kept and who is told. */
+export interface ImageContext extends WaitLimits {
+  readonly log: Log
+  /** The user's own when absent. */
+  readonly cacheDir?: string
+}
+
 /** Composes a Linux image, or finds that it is there already. */
-export async function composeForPrograms(
-  wishes: ImageWishes,
-  context: WaitLimits & { readonly log: Log },
-): Promise<LinuxImage> {
+export async function composeForPrograms(wishes: ImageWishes, context: ImageContext): Promise<LinuxImage> {
   const directory = process.cwd()
   if ((wishes.kernel === undefined) !== (wishes.modules === undefined)) {
     throw usageError('a kernel and its modules go together', '--kernel FILE --modules DIR', '--kernel')
@@ -78,7 +83,7 @@ export interface OsvImageWishes {
 /** Composes an OSv image, or finds that it is there already. */
 export async function composeOsvForPrograms(
   wishes: OsvImageWishes,
-  { log }: WaitLimits & { readonly log: Log },
+  { log, cacheDir }: ImageContext,
 ): Promise<OsvImage> {
   const directory = process.cwd()
   return composeOsvImage(
@@ -93,7 +98,7 @@ export async function composeOsvForPrograms(
       workDisk: wishes.workDisk,
       ...(wishes.compat ? {} : { compat: false as const }),
     },
-    { store: osvStore(process.env), log },
+    { store: cacheDir === undefined ? osvStore(process.env) : new ImageStore(join(cacheDir, 'osv')), log },
   )
 }
 

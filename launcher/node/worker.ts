@@ -1,6 +1,6 @@
 // What a node agent does, as an interface: boots its guests, starts and feeds its ranks, and tells what happens.
 // On a one-node job the controller calls it directly; with more nodes the same calls and events cross the agents' links.
-import type { LeetError, ProcessIdentity, Scope } from '../../common/index.ts'
+import type { LeetError, ProcessIdentity, ResidentMemory, Scope } from '../../common/index.ts'
 import type { Exchange, JobLayout, Preput, RankEnd } from '../../mpi-bridge/index.ts'
 import type { StageLink } from '../images/osv/stage-links.ts'
 import type { DiskFormat } from '../machines/spec.ts'
@@ -148,8 +148,8 @@ export type NodeEvent =
   | { readonly kind: 'guest'; readonly guest: number; readonly state: GuestState; readonly detail?: string }
   /** The machine of a guest that is ready; `why` it is emulated, if it is. */
   | { readonly kind: 'machine'; readonly guest: number; readonly accelerator: string; readonly why?: string }
-  /** What the hypervisor of a guest takes of the node's memory, now and at most so far, in bytes. */
-  | { readonly kind: 'resident'; readonly guest: number; readonly now: number; readonly peak: number }
+  /** What the hypervisor of a guest takes of the node's memory. */
+  | ({ readonly kind: 'resident'; readonly guest: number } & ResidentMemory)
   /** A guest is up and can be reached so. */
   | ({ readonly kind: 'held'; readonly guest: number } & HeldGuest)
   | { readonly kind: 'guest-lost'; readonly guest: number; readonly error: LeetError }

@@ -117,7 +117,7 @@ describeLab('the OpenFOAM example in a batch job', () => {
     const words = (/^leet bench .*$/m.exec(readme) as RegExpExecArray)[0]
     const once = words.replace('--guests 2', '-r 1 --warmup 0 --no-micro --out report')
     const script = readFileSync(new URL('slurm.sh', EXAMPLE), 'utf8').replace(/^leet-mpirun.*$/m, once)
-    const cwd = '/srv/project/bench/case'
+    const cwd = '/srv/project/bench'
     await runJob(lab, `sbatch <<'END'\n${script}END`, cwd)
     const read = (file: string) => readFileSync(lab.path(`${cwd}/report/${file}`), 'utf8')
     const results: Results = JSON.parse(read('results.json'))
@@ -125,9 +125,13 @@ describeLab('the OpenFOAM example in a batch job', () => {
       guests: 2,
       environment: { scheduler: 'slurm', nodes: ['node1', 'node2'] },
     })
-    expect(results.runs.map(({ kind, failure }) => [kind, failure])).toEqual(
-      ['linux', 'host', 'mpirun'].map((kind) => [kind, undefined]),
-    )
+    const kinds = ['linux', 'host', 'mpirun']
+    expect(results.runs.map(({ failure }) => failure)).toEqual(Array(4).fill(undefined))
+    const solved = results.runs.filter(({ workload }) => workload === 'program')
+    expect(solved.map(({ kind }) => kind)).toEqual(expect.arrayContaining(kinds))
+    expect(solved.map(({ iterations }) => iterations)).toEqual(Array(3).fill(Number(ITERATIONS)))
+    expect(results.fields).toEqual(kinds.map((kind) => ({ kind, files: results.fields?.[0]?.files })))
+    expect(results.fields?.[0]?.files).toBeGreaterThan(5)
     expect(read('report.html')).toContain('which is faster?')
     await lab.waitClean(undefined, ofJobs)
   })

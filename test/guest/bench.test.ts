@@ -1,10 +1,11 @@
 // leet bench with Linux guests: what it tells of guests is there, in order, and what --timings says.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { GUEST_STAGES } from '../../launcher/bench/observe.ts'
 import type { Results, Run, ScalarName } from '../../launcher/bench/results.ts'
+import type { Summary } from '../../launcher/bench/summary.ts'
 import { type Playground, playground, startLeet } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 
@@ -13,6 +14,8 @@ const MEMORY = 384 * 2 ** 20
 describeWith(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'leet bench with Linux guests', () => {
   let place: Playground
   let runs: readonly Run[]
+  let images: readonly Run[]
+  let results: Results & { readonly summary: Summary }
 
   beforeAll(async () => {
     place = playground()
@@ -28,8 +31,9 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'leet bench 
     )
     const { status, stderr } = await bench.ended
     expect({ status, stderr }).toMatchObject({ status: 0 })
-    const results: Results = JSON.parse(readFileSync(join(place.directory, 'out/results.json'), 'utf8'))
-    runs = results.runs.filter(({ kind }) => kind === 'linux')
+    results = JSON.parse(readFileSync(join(place.directory, 'out/results.json'), 'utf8'))
+    images = results.runs.filter(({ workload }) => workload === 'image')
+    runs = results.runs.filter(({ kind, workload }) => kind === 'linux' && workload !== 'image')
   })
   afterAll(() => place.remove())
 
@@ -44,6 +48,10 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'leet bench 
       expect(figure(run, 'memory-peak')).toBeGreaterThanOrEqual(ready)
       // The guest's memory, and what QEMU needs for itself.
       expect(figure(run, 'memory-peak')).toBeLessThan(MEMORY + 2 ** 30)
+      const share = figure(run, 'memory-share-ready')
+      expect(share).toBeGreaterThan(2 ** 25)
+      expect(figure(run, 'memory-share-end')).toBeGreaterThanOrEqual(share / 2)
+      expect(figure(run, 'memory-share-end')).toBeLessThanOrEqual(figure(run, 'memory-peak'))
       expect(figure(run, 'image')).toBeGreaterThan(2 ** 20)
     }
     const [micro] = runs
@@ -78,6 +86,18 @@ describeWith(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'leet bench 
       expect(figure(run, 'boot')).toBeCloseTo(seconds('boot of the guests, to ready'), 1.9)
       expect(figure(run, 'launch-last')).toBeCloseTo(seconds('launch to last rank in MPI_Init'), 1.9)
     }
+  })
+
+  it('composes the image of the program anew, once and in a store of its own', () => {
+    expect(images.map(({ number, kind, command }) => [number, kind, command.at(-1)])).toEqual([
+      [1, 'linux', './hello'],
+    ])
+    const [composed] = images as [Run]
+    expect(figure(composed, 'compose')).toBe(composed.seconds)
+    const said = readFileSync(join(place.directory, 'out/runs/001-linux-image.out'), 'utf8')
+    expect(said).toMatch(/^[0-9a-f]{64}\n/)
+    expect(existsSync(join(place.directory, 'out/runs/store'))).toBe(false)
+    expect(results.summary.rows.map(({ name }) => name)).toContain('image, composed anew')
   })
 
   it('leaves nothing', () => {

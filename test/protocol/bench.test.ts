@@ -1,6 +1,6 @@
 // leet bench on the bare host and under the stock launcher, with real MPI, and its figures against those that a user gets.
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
@@ -24,18 +24,22 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
   const compile = (mpi: string) =>
     execFileSync(`mpicc.${mpi}`, ['-O2', '-o', join(place.directory, 'hello'), hello])
 
-  it.each(['openmpi', 'mpich'])('measures %s on the host and under its own launcher', async (mpi) => {
+  it.each([
+    ['openmpi', 'mpirun'],
+    ['mpich', 'mpiexec'],
+  ])('measures %s on the host and under its own launcher', async (mpi, stock) => {
     compile(mpi)
-    const words = ['--kinds', 'host,mpirun', '-r', '1', '--warmup', '1', '--sizes', '1,1K,64K']
+    const words = ['--kinds', `host,${stock}`, '-r', '1', '--warmup', '1', '--sizes', '1,1K,64K']
     const { status, stdout, stderr } = await bench([
       ...[...words, '--micro-time', '0.002', '--no-osu', '--mpicc', `mpicc.${mpi}`, '-n', '2', './hello'],
     ]).ended
     expect({ status, stderr }).toMatchObject({ status: 0 })
     expect(stdout).toMatch(/^hello.*\n/)
-    const { runs, environment } = results()
+    const { runs, environment, seed } = results()
+    expect(seed).toBeGreaterThanOrEqual(0)
     expect(environment.mpi).toContain(mpi)
     expect(runs.map(({ failure }) => failure)).toEqual(Array(8).fill(undefined))
-    for (const kind of ['host', 'mpirun']) {
+    for (const kind of ['host', stock]) {
       const metrics = runs
         .filter((run) => run.kind === kind && run.round === 1)
         .flatMap(({ measurements }) => measurements.map(({ metric, size }) => `${metric}${size ?? ''}`))
@@ -87,6 +91,48 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     expect(seen.timeline.job.at(-1)?.to).toBeLessThanOrEqual(took)
   })
 
+  const solver = (text: string) => {
+    mkdirSync(join(place.directory, 'case'))
+    const lines = 'ExecutionTime = 1 s  ClockTime = 1 s\nExecutionTime = 1.5 s  ClockTime = 2 s'
+    // With the results of another run it has nothing to do.
+    const script = `#!/bin/sh\ntest ! -e result || exit 3\necho 1 >result\necho '${lines}'\n${text}\n`
+    writeFileSync(join(place.directory, 'case/solve'), script, { mode: 0o755 })
+    const stock = ['--kinds', 'host,mpirun', '--mpirun', 'mpirun.openmpi', '--no-micro', '-n', '1']
+    return bench(['--case', 'case', '-r', '1', ...stock, './solve']).ended
+  }
+
+  it('runs a solver in a fresh copy of its case, times its iterations and compares its fields', async () => {
+    const { status, stdout, stderr } = await solver('touch empty')
+    expect({ status, stderr }).toMatchObject({ status: 0 })
+    const { runs, fields } = results()
+    expect(fields).toEqual(['host', 'mpirun'].map((kind) => ({ kind, files: 2 })))
+    expect(stdout).toContain('Fields are equal under stock mpirun: all 2 files')
+    for (const { iterations, measurements } of runs) {
+      expect(iterations).toBe(2)
+      expect(measurements).toContainEqual({ metric: 'iteration-processor', value: 0.5 })
+    }
+    const kept = readdirSync(join(place.directory, 'out/runs')).filter((name) => name.endsWith('.sha256'))
+    expect(kept).toHaveLength(runs.length)
+    const sums = readFileSync(join(place.directory, 'out/runs', kept[0] as string), 'utf8')
+    expect(sums).toMatch(/^[0-9a-f]{64} {2}empty\n[0-9a-f]{64} {2}result\n$/)
+    expect(readdirSync(join(place.directory, 'case'))).toEqual(['solve'])
+    expect(existsSync(join(place.directory, 'out/runs/case'))).toBe(false)
+    expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('names the first file that is not the same on another kind', async () => {
+    const { status, stdout } = await solver('cat /proc/$PPID/comm >parent')
+    expect(status).toBe(0)
+    expect(results().fields).toMatchObject([{ kind: 'host' }, { kind: 'mpirun', differs: 'parent' }])
+    expect(stdout).toMatch(/not equal under stock mpirun: .* is parent/)
+  })
+
+  it('refuses a case that is none, or has the results in it', async () => {
+    const refused = (words: readonly string[]) => bench([...words, '--no-micro', 'true']).ended
+    expect(await refused(['--case', 'absent'])).toMatchObject({ status: 2, stderr: /is not a directory/ })
+    expect(await refused(['--case', '.'])).toMatchObject({ status: 2, stderr: /would be in the case/ })
+  })
+
   it('says which runs failed, and why', async () => {
     const script = 'echo no mesh >&2; exit 3'
     const { status, stdout } = await bench([
@@ -127,5 +173,10 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     const refused = await startLeet(other, { cwd: place.directory, env }, 'leet').ended
     expect(refused).toMatchObject({ status: 2 })
     expect(refused.stderr).toContain('osv cannot be measured: there is no OSv base')
+    compile('openmpi')
+    rmSync(join(place.directory, 'out'), { recursive: true })
+    const stock = await bench(['--kinds', 'mpiexec', '--no-micro', './hello']).ended
+    expect(stock).toMatchObject({ status: 2 })
+    expect(stock.stderr).toContain('mpiexec cannot be measured: the launcher of this MPI is mpirun')
   })
 })

@@ -38,7 +38,7 @@ function storeCommands() {
 
 const NEEDS = ['gcc', 'busybox', 'dropbear', 'xz']
 describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'leet image with Linux images', () => {
-  const { image, must, json, remove } = storeCommands()
+  const { folder, image, must, json, remove } = storeCommands()
   afterAll(remove)
 
   it('says how to get one when there is none', async () => {
@@ -72,6 +72,9 @@ describeWith(hasKernel ? NEEDS : ['linux-image-amd64'], 'leet image with Linux i
 
     const absent = await image('remove', 'mine', 'absent')
     expect([absent.status, absent.stderr]).toEqual([2, expect.stringContaining('no image "absent"')])
+    expect(await must('compose', '--store', join(folder, 'other'), TRUE)).toContain(`${folder}/other/linux/`)
+    expect((await image('compose', '--store', 'other', '--name', 'two', TRUE)).status).toBe(2)
+    expect(await json()).toHaveLength(1)
     expect(await must('remove', short, 'mine')).toMatch(
       /^removed linux [0-9a-f]{12} mine\n[\d.]+ MiB freed\n$/,
     )

@@ -4,14 +4,14 @@ import type { Kind, Measurement, Results, Run } from '../../launcher/bench/resul
 /** What may differ from the usual. */
 export interface BenchShape {
   readonly kinds: readonly Kind[]
-  /** Seconds of the program on each kind; linux 2, osv 1.9, host 1 and mpirun 1 unless told. */
+  /** Seconds of the program on each kind; linux 2, osv 1.9, host and the stock launchers 1 unless told. */
   readonly seconds?: Partial<Record<Kind, number>>
   readonly repetitions?: number
   readonly accelerator?: string
   readonly program?: readonly string[] | undefined
 }
 
-const SECONDS: Readonly<Record<Kind, number>> = { linux: 2, osv: 1.9, host: 1, mpirun: 1 }
+const SECONDS: Readonly<Record<Kind, number>> = { linux: 2, osv: 1.9, host: 1, mpirun: 1, mpiexec: 1 }
 const SIZES = Array.from({ length: 21 }, (_, power) => 2 ** power)
 
 /** Makes results. */
@@ -113,6 +113,8 @@ function measurements(
           { metric: 'boot' as const, value: 2.3 * noise },
           { metric: 'memory-ready' as const, value: 1e8 * noise },
           { metric: 'memory-peak' as const, value: 2e8 * noise },
+          { metric: 'memory-share-ready' as const, value: 8e7 * noise },
+          { metric: 'memory-share-end' as const, value: 1.8e8 * noise },
           { metric: 'image' as const, value: 6e7 },
         ]
       : []),

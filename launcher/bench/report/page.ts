@@ -4,7 +4,7 @@ import { formatSize } from '../../../common/index.ts'
 import { shellQuote } from '../../../scheduler-adapters/index.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
 import { GUEST_STAGES } from '../observe.ts'
-import { KIND_NAMES, type Kind, type Results, type Run } from '../results.ts'
+import { KIND_NAMES, type Kind, type Results, type Run, workloadName } from '../results.ts'
 import { CONFIDENCE, spreadOf } from '../statistics.ts'
 import {
   type Cell,
@@ -294,7 +294,7 @@ function methodSection(results: Results, { rows, answers }: Summary): Markup {
       const run = own.find((each) => each.workload === workload)
       return run
         ? [
-            html`<h3>${KIND_NAMES[kind]}, ${workload === 'program' ? 'program' : 'MPI benchmark'}</h3><pre>${run.command.map(shellQuote).join(' ')}</pre>`,
+            html`<h3>${KIND_NAMES[kind]}, ${workloadName(workload)}${workload === 'program' && results.case !== undefined ? `, in a fresh copy of ${results.case}` : ''}</h3><pre>${run.command.map(shellQuote).join(' ')}</pre>`,
           ]
         : []
     })

@@ -21,6 +21,8 @@ function mark(kind: Kind): Markup {
       return html`<circle r="4"/>`
     case 'mpirun':
       return html`<path d="M0-5 5 0 0 5-5 0Z"/>`
+    case 'mpiexec':
+      return html`<path d="M-4.7-3.6 4.7-3.6 0 5Z"/>`
   }
 }
 

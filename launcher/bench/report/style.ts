@@ -5,7 +5,7 @@ export const STYLE = `
 :root {
   color-scheme: light dark;
   --page: #fbfbf9; --card: #ffffff; --ink: #1d2329; --soft: #57606a; --rule: #dfe2e6; --track: #eceef1;
-  --linux: #c2500a; --osv: #00795b; --host: #1f62b5; --mpirun: #7b5aa6;
+  --linux: #c2500a; --osv: #00795b; --host: #1f62b5; --mpirun: #7b5aa6; --mpiexec: #a8336b;
   --good: #0b6b43; --good-back: #e2f3ea; --bad: #a3341f; --bad-back: #fbe9e4; --calm: #4d5761; --calm-back: #eceff2;
   --warn: #7a4b00; --warn-back: #fdf2dc; --warn-rule: #e8c98a;
   --s1: #8d99a8; --s2: #c9a227; --s3: #1f77b4; --s4: #2f9e77; --s5: #b8c2cc; --s6: #6c7a89;
@@ -13,7 +13,7 @@ export const STYLE = `
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #14171b; --card: #1b2026; --ink: #e6e9ec; --soft: #9fa9b4; --rule: #323a43; --track: #2a3139;
-    --linux: #ff9a57; --osv: #4fd1a5; --host: #7db4ff; --mpirun: #c3a5ec;
+    --linux: #ff9a57; --osv: #4fd1a5; --host: #7db4ff; --mpirun: #c3a5ec; --mpiexec: #f29bc1;
     --good: #7fe0b0; --good-back: #173528; --bad: #ffab97; --bad-back: #40221b; --calm: #c0c8d0; --calm-back: #2a3139;
     --warn: #ffd386; --warn-back: #33290f; --warn-rule: #6a5421;
     --s1: #8d99a8; --s2: #d9b84a; --s3: #5aa7e0; --s4: #56c49b; --s5: #55606c; --s6: #a3b0bd;
@@ -23,7 +23,7 @@ export const STYLE = `
   :root {
     color-scheme: light;
     --page: #fff; --card: #fff; --ink: #111; --soft: #444; --rule: #ccc; --track: #eee;
-    --linux: #c2500a; --osv: #00795b; --host: #1f62b5; --mpirun: #7b5aa6;
+    --linux: #c2500a; --osv: #00795b; --host: #1f62b5; --mpirun: #7b5aa6; --mpiexec: #a8336b;
     --good: #0b6b43; --good-back: #e2f3ea; --bad: #a3341f; --bad-back: #fbe9e4; --calm: #4d5761; --calm-back: #eceff2;
     --warn: #7a4b00; --warn-back: #fdf2dc; --warn-rule: #e8c98a;
     --s1: #8d99a8; --s2: #c9a227; --s3: #1f77b4; --s4: #2f9e77; --s5: #b8c2cc; --s6: #6c7a89;
@@ -58,7 +58,7 @@ p { margin: 0.3rem 0; }
 .trust li.grave { color: var(--warn); }
 .kind { display: inline-flex; align-items: center; gap: 0.4rem; white-space: nowrap; }
 .key { width: 0.8rem; height: 0.8rem; fill: var(--k); flex: none; }
-.k-linux { --k: var(--linux); } .k-osv { --k: var(--osv); } .k-host { --k: var(--host); } .k-mpirun { --k: var(--mpirun); }
+.k-linux { --k: var(--linux); } .k-osv { --k: var(--osv); } .k-host { --k: var(--host); } .k-mpirun { --k: var(--mpirun); } .k-mpiexec { --k: var(--mpiexec); }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; font-size: 0.9rem; margin: 0.4rem 0; }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: 0.9rem; width: 100%; font-variant-numeric: tabular-nums; }
@@ -80,7 +80,7 @@ svg.area { display: block; width: 100%; overflow: visible; }
 .x-axis { height: 1.5rem; } .x-axis span { position: absolute; top: 0.3rem; transform: translateX(-50%); white-space: nowrap; }
 .y-axis span { position: absolute; right: 0.5rem; transform: translateY(-50%); white-space: nowrap; }
 .line { fill: none; stroke: var(--k); stroke-width: 2; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
-.k-mpirun .line { stroke-dasharray: 5 3; }
+.k-mpirun .line, .k-mpiexec .line { stroke-dasharray: 5 3; }
 .band { fill: var(--k); opacity: 0.17; } .mark { fill: var(--k); overflow: visible; }
 .strips { margin-top: 0.6rem; }
 .strips .row { display: grid; grid-template-columns: 7.6rem minmax(0, 1fr) 5rem; align-items: stretch; column-gap: 0.6rem; }

@@ -3,12 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { planRuns } from '../../../launcher/bench/plan.ts'
 import type { Kind } from '../../../launcher/bench/results.ts'
 
-const all: readonly Kind[] = ['linux', 'osv', 'host', 'mpirun']
+const all: readonly Kind[] = ['linux', 'osv', 'host', 'mpirun', 'mpiexec']
 const orders = fc.record({
   kinds: fc.subarray([...all], { minLength: 1 }),
   workloads: fc.subarray(['micro', 'program'] as const, { minLength: 1 }),
   repetitions: fc.integer({ min: 1, max: 12 }),
   warmup: fc.integer({ min: 0, max: 3 }),
+  seed: fc.nat(),
 })
 
 describe('the order of runs', () => {
@@ -31,7 +32,7 @@ describe('the order of runs', () => {
 
   it('gives each kind each place equally often over twice as many rounds as kinds', () => {
     const kinds = all.slice(0, 3)
-    const runs = planRuns({ kinds, workloads: ['program'], repetitions: 6, warmup: 0 })
+    const runs = planRuns({ kinds, workloads: ['program'], repetitions: 6, warmup: 0, seed: 7 })
     const places = runs.map(({ kind }, index) => `${kind} ${index % 3}`)
     for (const kind of kinds)
       for (const place of [0, 1, 2])
@@ -42,8 +43,28 @@ describe('the order of runs', () => {
     expect(neighbours.length).toBeLessThan(6)
   })
 
-  it('mirrors the order of two', () => {
-    const runs = planRuns({ kinds: ['linux', 'host'], workloads: ['micro'], repetitions: 4, warmup: 0 })
-    expect(runs.map(({ kind }) => kind[0]).join('')).toBe('lhhlhllh')
+  const drawn = (seed: number) =>
+    planRuns({ kinds: ['linux', 'host'], workloads: ['micro'], repetitions: 8, warmup: 0, seed })
+      .map(({ kind }) => kind[0])
+      .join('')
+
+  it('mirrors the order of two, whichever is drawn to be the first of a block', () => {
+    fc.assert(
+      fc.property(fc.nat(), (seed) => {
+        expect(drawn(seed)).toMatch(/^(lhhlhllh|hllhlhhl){2}$/)
+      }),
+    )
+    const orders = Array.from({ length: 100 }, (_, seed) => drawn(seed))
+    const counts = [...Map.groupBy(orders, (order) => order).values()].map((same) => same.length)
+    expect(counts).toHaveLength(4)
+    expect(Math.min(...counts)).toBeGreaterThan(10)
+  })
+
+  it('is the same with the same seed', () => {
+    fc.assert(
+      fc.property(orders, (order) => {
+        expect(planRuns(order)).toEqual(planRuns(order))
+      }),
+    )
   })
 })

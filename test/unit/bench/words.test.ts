@@ -1,10 +1,11 @@
 // What leet bench reads: its command line, and the lines of benchmarks.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { commandOf, flavourOfVersion } from '../../../launcher/bench/commands.ts'
+import { commandOf, composeCommand, flavourOfVersion } from '../../../launcher/bench/commands.ts'
 import { digits, formatValue } from '../../../launcher/bench/figures.ts'
 import { parseMicro, parseOsu, saysBegin } from '../../../launcher/bench/micro.ts'
 import { parseSizes, readBenchWords } from '../../../launcher/bench/options.ts'
+import type { Kind } from '../../../launcher/bench/results.ts'
 import { OPTIONS } from '../../../launcher/cli/options.ts'
 
 const read = (line: string) => readBenchWords(OPTIONS, line.split(' '))
@@ -16,7 +17,7 @@ const commands = (
   const { options, ranks, program } = read(line)
   const mpirun = { path: `mpirun.${flavour}`, flavour }
   const parts = { leetMpirun: 'leet-mpirun', mpirun, table: OPTIONS, options, ranks, root: false, variables }
-  return (kind: 'linux' | 'osv' | 'host' | 'mpirun') => commandOf(parts, kind, program, 'E').join(' ')
+  return (kind: Kind) => commandOf(parts, kind, program, 'E').join(' ')
 }
 
 describe('the words of leet bench', () => {
@@ -24,6 +25,11 @@ describe('the words of leet bench', () => {
     const wishes = read('-r 7 --kinds osv,host --guests 2 -n 4 simpleFoam -parallel -n 3')
     expect(wishes).toMatchObject({ repetitions: 7, kinds: ['osv', 'host'], ranks: 4, warmup: 1 })
     expect(wishes.program).toEqual(['simpleFoam', '-parallel', '-n', '3'])
+  })
+
+  it('may be longer, and name a seed', () => {
+    const wishes = read('--repeat 7 --guests-of linux,mpiexec --seed 42 ./a.out')
+    expect(wishes).toMatchObject({ repetitions: 7, kinds: ['linux', 'mpiexec'], seed: 42 })
   })
 
   it('become the command of each kind', () => {
@@ -36,9 +42,25 @@ describe('the words of leet bench', () => {
     expect(commands('--mca btl self,tcp -genv D e ./a.out')('mpirun')).toBe(
       'mpirun.openmpi --oversubscribe --bind-to none --mca btl self,tcp -x D=e -n 2 ./a.out',
     )
-    expect(commands('-x A=b -x C -hosts n1,n2 -n 4 ./a.out', 'mpich')('mpirun')).toBe(
+    expect(commands('-x A=b -x C -hosts n1,n2 -n 4 ./a.out', 'mpich')('mpiexec')).toBe(
       'mpirun.mpich -hosts n1,n2 -genv A b -genvlist C -n 4 ./a.out',
     )
+  })
+
+  it('compose the image of each kind of guests with what is for it', () => {
+    const image = {
+      name: undefined,
+      files: ['a:/b'],
+      kernel: 'K',
+      modules: 'M',
+      osvBase: 'B',
+      osvCompat: false,
+    }
+    const of = (kind: Kind) =>
+      composeCommand('leet', { image, profiles: ['none'] }, kind, './a.out', 'S').join(' ')
+    const both = '--store S --profile none --file a:/b'
+    expect(of('linux')).toBe(`leet image compose --guest linux ${both} --kernel K --modules M ./a.out`)
+    expect(of('osv')).toBe(`leet image compose --guest osv ${both} --osv-base B --no-osv-compat ./a.out`)
   })
 
   it('have the variables of profiles where leet-mpirun does not give them itself', () => {
@@ -54,8 +76,11 @@ describe('the words of leet bench', () => {
     ['--guest osv ./a.out', '--guest'],
     ['--events file ./a.out', '--events'],
     ['-r 0 ./a.out', '-r'],
+    ['--seed 4294967296 ./a.out', '--seed'],
     ['--sizes 1:2:3 ./a.out', '--sizes'],
     ['--no-micro', 'leet bench'],
+    ['--case .', '--case'],
+    ['--case . -wdir / ./a.out', '--wdir'],
     ['-n 1 ./a : -n 1 ./b', 'leet bench'],
   ])('are refused when they are %s', (line, where) => {
     expect(() => read(line)).toThrow(

@@ -18,6 +18,7 @@ import {
   pause,
   poll,
   processorUse,
+  residentMemory,
   runCommand,
   setTimer,
   waitFor,
@@ -128,6 +129,14 @@ describe('processes', () => {
     expect(after?.ms).toBeGreaterThanOrEqual(before?.ms as number)
     // Beyond the largest pid of Linux.
     expect(processorUse(2 ** 22 + 1)).toBeUndefined()
+  })
+  it('tell the memory that they have, and their share of it', () => {
+    const memory = residentMemory(process.pid)
+    expect(memory?.now).toBeGreaterThan(2 ** 24)
+    expect(memory?.peak).toBeGreaterThanOrEqual(memory?.now as number)
+    expect(memory?.proportional).toBeGreaterThan(2 ** 23)
+    expect(memory?.proportional).toBeLessThanOrEqual(memory?.peak as number)
+    expect(residentMemory(2 ** 22 + 1)).toBeUndefined()
   })
   it('are not waited for when only what they started has their output', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'leet-test-'))

@@ -1,6 +1,8 @@
 // `leet image compose`: an image from programs and everything that they need.
+import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { Deadline, usageError } from '../../../../common/index.ts'
+import type { ImageContext } from '../../../job/image.ts'
 import { gather, log, print } from '../shared.ts'
 
 const COMPOSE_MS = 600_000
@@ -15,6 +17,7 @@ interface ComposeFlags {
   readonly osvBase?: string
   readonly osvCompat: boolean
   readonly mountPoint: readonly string[]
+  readonly store?: string
 }
 
 /** Adds `leet image compose`. */
@@ -41,8 +44,12 @@ export function addCompose(image: Command): void {
       gather,
       [],
     )
+    .option('--store <dir>', 'where it is kept (default: the user’s cache, where jobs look)')
     .action(async (programs: string[], flags: ComposeFlags) => {
       const name = flags.name === undefined ? undefined : imageName(flags.name)
+      if (name !== undefined && flags.store !== undefined) {
+        throw usageError('only images of the usual store have names', undefined, '--name')
+      }
       const files = [...(await profileFiles(programs, flags.profile)), ...flags.file]
       const compose = flags.guest === 'osv' ? composeOsv : composeLinux
       await compose(programs, { ...flags, file: files }, name)
@@ -52,13 +59,13 @@ export function addCompose(image: Command): void {
 /** Prints the image and its parts. */
 async function composeLinux(
   programs: readonly string[],
-  { file, kernel, modules }: ComposeFlags,
+  { file, kernel, modules, store }: ComposeFlags,
   name: string | undefined,
 ): Promise<void> {
   const { composeForPrograms } = await import('../../../job/image.ts')
   const made = await composeForPrograms(
     { programs, files: file, kernel, modules, shared: [] },
-    { log, deadline: Deadline.after(COMPOSE_MS) },
+    contextOf(store),
   )
   if (name !== undefined) {
     const { nameLinuxImage } = await import('../../../images/find.ts')
@@ -93,7 +100,7 @@ async function composeOsv(
       staged: [],
       workDisk: false,
     },
-    { log, deadline: Deadline.after(COMPOSE_MS) },
+    contextOf(flags.store),
   )
   if (name !== undefined) {
     const { nameOsvImage } = await import('../../../images/osv/remembered.ts')
@@ -103,6 +110,11 @@ async function composeOsv(
   print(`${made.id}${made.composed ? '' : ' (was there already)'}`)
   print(`  kernel ${made.kernel}\n  disk   ${made.disk}`)
   for (const { path } of made.programs) print(`  has    ${path}`)
+}
+
+function contextOf(store: string | undefined): ImageContext {
+  const limits = { log, deadline: Deadline.after(COMPOSE_MS) }
+  return store === undefined ? limits : { ...limits, cacheDir: resolve(store) }
 }
 
 function checkMountPoint(path: string): string {
