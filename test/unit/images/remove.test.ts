@@ -53,7 +53,7 @@ async function putOsv(id: string, base?: string) {
 async function putBase(id: string, seconds: number) {
   mkdirSync(osv.path(BASES, id, 'files'), { recursive: true })
   const base = osv.path(BASES, id, 'base.json')
-  writeFileSync(base, JSON.stringify({ format: 1, version: 'v0.1', entries: [] }))
+  writeFileSync(base, JSON.stringify({ format: 2, version: 'v0.1', entries: [] }))
   writeFileSync(osv.path(BASES, id, 'kernel.elf'), 'kernel')
   utimesSync(base, seconds, seconds)
   await osv.remember('default', 'base', id)
