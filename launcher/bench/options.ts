@@ -51,6 +51,18 @@ const BENCH = {
     default: { found: 'leet-bench-DATE' },
     parse: nonEmpty,
   }),
+  resume: wish({
+    key: 'bench.resume',
+    flags: 'resume',
+    takes: 'DIR',
+    help: 'go on with the bench of this directory, which was interrupted',
+    parse: nonEmpty,
+  }),
+  schema: flag({
+    key: 'bench.schema',
+    flags: 'schema',
+    help: 'print the JSON schema of results.json, and measure nothing',
+  }),
   sizes: value({
     key: 'bench.sizes',
     flags: 'sizes',
@@ -113,6 +125,9 @@ export interface BenchWishes {
   readonly repetitions: number
   readonly warmup: number
   readonly out: string | undefined
+  /** Directory of a bench that goes on: all else is read from there. */
+  readonly resume: string | undefined
+  readonly schema: boolean
   readonly sizes: readonly number[]
   /** Seconds. */
   readonly microTime: number
@@ -151,6 +166,8 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     repetitions: own.get(BENCH.repetitions),
     warmup: own.get(BENCH.warmup),
     out: own.get(BENCH.out),
+    resume: own.get(BENCH.resume),
+    schema: own.get(BENCH.schema),
     sizes: own.get(BENCH.sizes),
     microTime: own.get(BENCH.microTime),
     micro: !own.get(BENCH.noMicro),
@@ -163,6 +180,8 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     program: program?.argv ?? [],
     help: own.get(OUTPUT.help),
   }
+  if (wishes.resume !== undefined && (options.size > 1 || wishes.program.length > 0))
+    throw usageError('reads all else from there', 'nothing beside it', dashed(BENCH.resume))
   if (new Set(wishes.kinds).size !== (wishes.kinds?.length ?? 0))
     throw usageError('names a kind twice', undefined, '--kinds')
   if (!wishes.help && !wishes.micro && wishes.program.length === 0)

@@ -1,5 +1,5 @@
-// In which order the runs of a bench are done. Pure.
-import type { Kind, Workload } from './results.ts'
+// In which order the runs of a bench are done, and which are still to do. Pure.
+import type { Kind, Run, Workload } from './results.ts'
 
 /** A run that is to be done. */
 export interface PlannedRun {
@@ -33,4 +33,27 @@ function orderOf<T>(items: readonly T[], turn: number): T[] {
   const by = turn % items.length
   const turned = [...items.slice(by), ...items.slice(0, by)]
   return Math.floor(turn / items.length) % 2 === 0 ? turned : turned.reverse()
+}
+
+/** After so many failures, and no success, the same run is not done again. */
+const FAILURES = 2
+
+/** Runs of the same program on the same kind. */
+export function sameRuns({ kind, workload }: PlannedRun, done: readonly Run[]): Run[] {
+  return done.filter((run) => run.kind === kind && run.workload === workload)
+}
+
+/** Planned runs with their numbers that were not done, without those that only fail. */
+export function missingRuns(
+  plan: readonly PlannedRun[],
+  done: readonly Run[],
+): { readonly number: number; readonly run: PlannedRun }[] {
+  const numbers = new Set(done.map(({ number }) => number))
+  const isHopeless = (run: PlannedRun) => {
+    const same = sameRuns(run, done)
+    return same.length >= FAILURES && same.every(({ failure }) => failure !== undefined)
+  }
+  return plan
+    .map((run, index) => ({ number: index + 1, run }))
+    .filter(({ number, run }) => !numbers.has(number) && !isHopeless(run))
 }

@@ -1,6 +1,7 @@
 // From runs to answers: for each figure the spread of every kind and how it compares with the baseline, which kind is
 // faster and by how much, and what there is to doubt. Pure.
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
+import { missingRuns } from './plan.ts'
 import {
   type CurveName,
   KIND_NAMES,
@@ -223,8 +224,15 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
 const UNSTEADY = 0.15
 
 function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
-  const { environment, runs, ranks, notes } = results
+  const { environment, plan, runs, ranks, notes } = results
   const doubts: Doubt[] = []
+  const left = missingRuns(plan, runs).length
+  if (left > 0) {
+    doubts.push({
+      weight: 'grave',
+      text: `The bench was ended with ${left} of ${plan.length} runs still to do.`,
+    })
+  }
   const failed = runs.filter(({ failure }) => failure !== undefined)
   if (failed.length > 0) {
     const kinds = [...new Set(failed.map(({ kind }) => KIND_NAMES[kind]))].join(', ')

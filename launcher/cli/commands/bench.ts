@@ -17,14 +17,23 @@ export function addBench(program: Command): void {
     .action(async (words: string[]) => {
       const { OPTIONS } = await import('../options.ts')
       const { BENCH_OPTIONS, readBenchWords } = await import('../../bench/options.ts')
-      const wishes = readBenchWords(OPTIONS, words)
-      if (wishes.help) {
+      const asked = readBenchWords(OPTIONS, words)
+      if (asked.help) {
         const { optionLines } = await import('../help.ts')
         print('Usage: leet bench [OPTIONS] [OPTIONS OF leet-mpirun] [PROGRAM [ARGUMENTS…]]\n')
         print(optionLines(BENCH_OPTIONS, process.stdout.columns))
         print('\nAll options of leet-mpirun are passed on (leet-mpirun --help); -n is 2 unless given.')
         return
       }
+      if (asked.schema) {
+        const { resultsSchema } = await import('../../bench/results-shape.ts')
+        print(JSON.stringify(resultsSchema(), undefined, 2))
+        return
+      }
+      const { readResults } = await import('../../bench/results-file.ts')
+      const kept = asked.resume === undefined ? undefined : readResults(asked.resume)
+      const command = kept?.command ?? ['leet', 'bench', ...words]
+      const wishes = kept ? { ...readBenchWords(OPTIONS, command.slice(2)), out: asked.resume } : asked
       const settings = await settingsHere(wishes.options)
       const { bench } = await import('../../bench/bench.ts')
       const { signal, stop } = untilSignal()
@@ -32,7 +41,8 @@ export function addBench(program: Command): void {
         const status = await bench(wishes, {
           table: OPTIONS,
           settings,
-          command: ['leet', 'bench', ...words],
+          command,
+          kept,
           log,
           print,
           signal,

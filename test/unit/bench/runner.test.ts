@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { lineLog } from '../../../common/index.ts'
-import { planRuns } from '../../../launcher/bench/plan.ts'
-import type { Kind } from '../../../launcher/bench/results.ts'
+import { missingRuns, planRuns } from '../../../launcher/bench/plan.ts'
+import type { Kind, Run } from '../../../launcher/bench/results.ts'
 import { doRuns, restText } from '../../../launcher/bench/runner.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
 
@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-async function run(scripts: Partial<Record<Kind, string>>, repetitions: number) {
+async function run(scripts: Partial<Record<Kind, string>>, repetitions: number, before: readonly Run[] = []) {
   const journal = await Journal.open({ jobId: 'test', root: join(directory, 'root') })
   const said: string[] = []
   const planned = planRuns({
@@ -25,15 +25,17 @@ async function run(scripts: Partial<Record<Kind, string>>, repetitions: number) 
     warmup: 0,
   })
   try {
-    const { runs, left } = await doRuns(planned, {
+    const kept: number[] = []
+    const runs = await doRuns(planned, before, {
       journal,
       log: lineLog((text) => said.push(text), '', false),
       directory,
       commandOf: ({ kind }) => ['sh', '-c', scripts[kind] as string],
       prepare: undefined,
+      keep: ({ length }) => kept.push(length),
       signal: new AbortController().signal,
     })
-    return { runs, left, said: said.join('') }
+    return { runs, left: missingRuns(planned, runs).length, kept, said: said.join('') }
   } finally {
     await journal.close()
   }
@@ -55,6 +57,21 @@ it('leaves out what failed twice and never succeeded, and says once why', async 
 it('tries again what failed after a success', async () => {
   const sometimes = `test ! -e ${directory}/was || exit 1; touch ${directory}/was`
   expect((await run({ host: sometimes }, 4)).runs).toHaveLength(4)
+})
+
+it('keeps what was done after each run, and goes on with what is missing', async () => {
+  const { runs, kept } = await run({ host: 'true', mpirun: 'true' }, 2)
+  expect(kept).toEqual([1, 2, 3, 4])
+  const [first, , third] = runs as [Run, Run, Run, Run]
+  const again = await run({ host: 'exit 1', mpirun: 'true' }, 2, [first, third])
+  expect(again.kept).toEqual([3, 4])
+  expect(again.runs.slice(0, 1)).toEqual([first])
+  expect(again.runs.map(({ number, failure }) => [number, failure])).toEqual([
+    [1, undefined],
+    [2, undefined],
+    [3, undefined],
+    [4, 'status 1'],
+  ])
 })
 
 it('tells how long the rest takes when each kind of run was done', async () => {
