@@ -29,8 +29,8 @@ import {
   text,
   words,
 } from './shape.ts'
-import type { Comparison, Spread } from './statistics.ts'
-import type { Cell, Curve, Doubt, Row, Summary } from './summary.ts'
+import type { Comparison, MedianRatio, Spread } from './statistics.ts'
+import type { Cell, Curve, Doubt, Row, Short, Summary } from './summary.ts'
 
 const kind = words(Object.keys(KIND_NAMES) as Kind[])
 const scalarNames = Object.keys(SCALARS) as ScalarName[]
@@ -99,6 +99,7 @@ const spread = record<Spread>({
   median: number(),
   upperQuartile: number(),
   most: number(),
+  outliers: list(number(), 'values beyond Tukey’s fences; they count'),
 })
 
 const comparison = record<Comparison>({
@@ -106,6 +107,12 @@ const comparison = record<Comparison>({
   interval: optional(pair(number())),
   p: number('of the exact test of Mann and Whitney'),
   verdict: words<Comparison['verdict']>(['more', 'less', 'noise', 'unknown']),
+  needed: optional(number('repetitions that would probably tell a difference that is within noise')),
+})
+
+const medians = record<MedianRatio>({
+  ratio: number('of the medians of this kind and of the baseline'),
+  interval: optional(pair(number(), 'by bootstrap')),
 })
 
 const figure = record<Figure>({
@@ -120,6 +127,7 @@ const cell = record<Cell>({
   values: list(number(), 'of the runs that count'),
   spread,
   comparison: optional(comparison),
+  medians: optional(medians),
 })
 
 const row = record<Row>({ name: text(), figure, cells: list(cell) })
@@ -137,7 +145,10 @@ const summary = record<Summary>(
       }),
     ),
     heads: list(row, 'the figures that answer which is faster'),
-    headline: text(),
+    short: record<Short>(
+      { which: text(), howMuch: text(), trust: text() },
+      'which is faster, by how much, and whether that can be trusted',
+    ),
     versus: optional(text()),
     answers: list(text()),
     doubts: list(record<Doubt>({ weight: words<Doubt['weight']>(['grave', 'note']), text: text() })),

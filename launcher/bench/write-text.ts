@@ -6,7 +6,7 @@ import { type Cell, intervalText, judgement, type Row, type Summary } from './su
 /** Lines for the terminal: the answer, what to doubt, and all figures. */
 export function tableLines(
   results: Results,
-  { rows, curves, headline, versus, answers, doubts }: Summary,
+  { rows, curves, short, versus, answers, doubts }: Summary,
 ): string[] {
   const kinds = results.kinds
   const head = ['', ...kinds.map((kind) => KIND_NAMES[kind])]
@@ -25,7 +25,9 @@ export function tableLines(
   const table = [head, ...[...rows, ...ends].map(lineOf)]
   const widths = head.map((_, column) => Math.max(...table.map((line) => (line[column] as string).length)))
   return [
-    headline,
+    short.which,
+    short.howMuch,
+    short.trust,
     ...[...answers, ...(versus === undefined ? [] : [versus])].map((line) => `  ${line}`),
     ...doubts.map(({ weight, text }) => `${weight === 'grave' ? 'Doubt' : 'Note'}: ${text}`),
     '',

@@ -24,6 +24,11 @@ function mark(kind: Kind): Markup {
   }
 }
 
+/** A figure as text that keeps its exact value. */
+export function valueText(value: number, unit: Unit): Markup {
+  return html`<data class="value" value="${value}">${formatValue(value, unit)}</data>`
+}
+
 /** Name of a kind with its mark. */
 export function kindLabel(kind: Kind): Markup {
   return html`<span class="kind k-${kind}"><svg class="key" viewBox="-6 -6 12 12" aria-hidden="true">${mark(kind)}</svg>${KIND_NAMES[kind]}</span>`
@@ -62,9 +67,9 @@ export function curvePlot({ figure, points }: Curve, kinds: readonly Kind[]): Ma
     ]
     const marks = own.map(
       ({ size, left, spread }) =>
-        html`<svg class="mark" x="${percent(left)}" y="${percent(100 - y.at(spread.median))}">${mark(kind)}<title>${KIND_NAMES[kind]}, ${sizeName(size)}: ${formatValue(spread.median, figure.unit)} (${formatValue(spread.least, figure.unit)} to ${formatValue(spread.most, figure.unit)})</title></svg>`,
+        html`<svg class="mark" data-size="${size}" data-value="${spread.median}" x="${percent(left)}" y="${percent(100 - y.at(spread.median))}">${mark(kind)}<title>${KIND_NAMES[kind]}, ${sizeName(size)}: ${formatValue(spread.median, figure.unit)} (${formatValue(spread.least, figure.unit)} to ${formatValue(spread.most, figure.unit)})</title></svg>`,
     )
-    return html`<g class="k-${kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(own.map(({ left, spread }) => [left, spread.median]))}"/></svg>${marks}</g>`
+    return html`<g class="k-${kind}" data-kind="${kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(own.map(({ left, spread }) => [left, spread.median]))}"/></svg>${marks}</g>`
   })
   return html`<div class="plane curve" role="img" aria-label="${curveWords(figure, points, shown)}">
 ${yAxis(y, figure.unit)}
@@ -92,14 +97,14 @@ export function stripPlot({ name, figure, cells }: Row): Markup {
     figure.unit === 'bytes' ? 'binary' : 'decimal',
   )
   const rows = cells.map(
-    ({ kind, values, spread }) => html`<div class="row k-${kind}">
+    ({ kind, values, spread }) => html`<div class="row k-${kind}" data-kind="${kind}">
 <span class="label">${kindLabel(kind)}</span>
 <svg class="area" aria-hidden="true">${grid(x)}
 <rect class="bar" x="0" y="38%" width="${percent(x.at(spread.median))}" height="24%"/>
 <rect class="box" x="${percent(x.at(spread.lowerQuartile))}" y="20%" width="${percent(x.at(spread.upperQuartile) - x.at(spread.lowerQuartile))}" height="60%"/>
-${values.map((value, index) => html`<circle class="dot" cx="${percent(x.at(value))}" cy="${percent(30 + ((index * 37) % 41))}" r="3"><title>${formatValue(value, figure.unit)}</title></circle>`)}
+${values.map((value, index) => html`<circle class="dot${spread.outliers.includes(value) ? ' outlier' : ''}" data-value="${value}" cx="${percent(x.at(value))}" cy="${percent(30 + ((index * 37) % 41))}" r="3"><title>${formatValue(value, figure.unit)}${spread.outliers.includes(value) ? ', far from the others' : ''}</title></circle>`)}
 <line class="median" x1="${percent(x.at(spread.median))}" x2="${percent(x.at(spread.median))}" y1="10%" y2="90%"/></svg>
-<span class="value">${formatValue(spread.median, figure.unit)}</span>
+${valueText(spread.median, figure.unit)}
 </div>`,
   )
   const words = cells.map(
