@@ -12,7 +12,6 @@ import {
   type ScalarName,
 } from './results.ts'
 import {
-  CONFIDENCE,
   type Comparison,
   compareMedians,
   compareSamples,
@@ -20,6 +19,7 @@ import {
   type Spread,
   spreadOf,
 } from './statistics.ts'
+import { factorText, factorWithInterval, judgement, listOf, neededText } from './wording.ts'
 
 /** The values of one figure on one kind. */
 export interface Cell {
@@ -28,7 +28,7 @@ export interface Cell {
   readonly spread: Spread
   /** With the baseline; undefined of the baseline itself, and where that has no such figure. */
   readonly comparison?: Comparison
-  /** The median over the baseline's, as long as there is a comparison. */
+  /** The median over the baseline's, beside a comparison; not of figures over message size. */
   readonly medians?: MedianRatio
 }
 
@@ -100,7 +100,10 @@ export function summarise(results: Results): Summary {
       .map((size) => ({ size, cells: cellsOf(results, counted, name, size) }))
     return points.length > 0 ? [{ name, figure: CURVES[name], points }] : []
   })
-  const heads = headRows(rows, curves)
+  const all = headRows(rows, curves)
+  const isComparable = ({ cells }: Row) => cells.length > 1
+  // A figure of one kind alone answers nothing.
+  const heads = [...all.filter(isComparable), ...all.filter((row) => !isComparable(row))]
   const doubts = doubtsOf(results, heads)
   return {
     rows,
@@ -129,17 +132,12 @@ function cellsOf(
   return kinds.flatMap((kind): Cell[] => {
     const values = valuesOf(kind)
     if (values.length === 0) return []
-    const compared = kind !== baseline && reference.length > 0
-    return [
-      {
-        kind,
-        values,
-        spread: spreadOf(values),
-        ...(compared
-          ? { comparison: compareSamples(values, reference), medians: compareMedians(values, reference) }
-          : {}),
-      },
-    ]
+    const cell = { kind, values, spread: spreadOf(values) }
+    if (kind === baseline || reference.length === 0) return [cell]
+    const comparison = compareSamples(values, reference)
+    // Nobody looks at it for each message size, and it takes its time.
+    const medians = size === undefined ? { medians: compareMedians(values, reference) } : {}
+    return [{ ...cell, comparison, ...medians }]
   })
 }
 
@@ -154,29 +152,6 @@ function headRows(rows: readonly Row[], curves: readonly Curve[]): Row[] {
   return [...ends, ...rows.filter(({ figure }) => figure === SCALARS.start)]
 }
 
-/** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
-function factorText(ratio: number, { unit, better }: Figure): string {
-  const [longer, shorter] = unit === 'seconds' ? ['longer', 'less time'] : ['more', 'less']
-  if (ratio >= 1.995)
-    return `${digits(ratio)} times as ${unit === 'seconds' ? 'long' : better === 'more' ? 'fast' : 'much'}`
-  const percent = Math.abs(ratio - 1) * 100
-  return `${percent.toFixed(percent < 10 ? 1 : 0)} % ${ratio >= 1 ? longer : shorter}`
-}
-
-/** Whether a comparison is for the better. */
-export function judgement(
-  { verdict }: Comparison,
-  { better }: Figure,
-): 'better' | 'worse' | 'noise' | 'unknown' {
-  if (verdict === 'noise' || verdict === 'unknown') return verdict
-  return verdict === better ? 'better' : 'worse'
-}
-
-/** An interval as `0.98 to 1.04`. */
-export function intervalText(interval: readonly [number, number]): string {
-  return `${digits(interval[0])} to ${digits(interval[1])}`
-}
-
 // The kind with the best median, those that are as good within noise, and by how much each of the others is behind.
 function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const sign = row?.figure.better === 'more' ? -1 : 1
@@ -187,8 +162,6 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   if (others.length === 0)
     return { which: `${name} was measured only ${KIND_PLACES[best.kind]}.`, howMuch: `There ${median}.` }
   const compared = others.map(({ kind, values }) => ({ kind, ...compareSamples(values, best.values) }))
-  const factor = ({ ratio, interval }: Comparison) =>
-    interval ? `${digits(ratio)}, ${CONFIDENCE * 100} % interval ${intervalText(interval)}` : digits(ratio)
   if (compared.some(({ verdict }) => verdict === 'unknown')) {
     const ratios = compared.map(({ kind, ratio }) => `${digits(ratio)} ${KIND_PLACES[kind]}`)
     return {
@@ -200,7 +173,7 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const behind = compared.filter((each) => judgement(each, figure) === 'worse')
   const first = [best, ...equal].map(({ kind }) => kind)
   if (behind.length === 0) {
-    const told = equal.map((each) => `${KIND_PLACES[each.kind]} (${factor(each)})`)
+    const told = equal.map((each) => `${KIND_PLACES[each.kind]} (${factorWithInterval(each)})`)
     return {
       which: `${name}: no difference beyond noise between ${listOf(first.map((kind) => KIND_NAMES[kind]))}.`,
       howMuch: `The factor against ${KIND_NAMES[best.kind]} is next to 1 ${listOf(told)}${neededText(equal)}.`,
@@ -209,20 +182,13 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
   const told = behind.map(
     (each) =>
-      `${KIND_PLACES[each.kind]} it ${verb} ${factorText(each.ratio, figure)} (factor ${factor(each)})`,
+      `${KIND_PLACES[each.kind]} it ${verb} ${factorText(each.ratio, figure)} (factor ${factorWithInterval(each)})`,
   )
   const [head, ...tail] = told.join('; ')
   return {
     which: `${name} is fastest ${listOf(first.map((kind) => KIND_PLACES[kind]))}${equal.length > 0 ? ', without a difference beyond noise' : ''}.`,
     howMuch: `${head?.toUpperCase()}${tail.join('')}.`,
   }
-}
-
-/** Rounds by which the differences that are within noise would probably be told, as the end of a sentence. */
-function neededText(within: readonly Comparison[]): string {
-  const needed = within.flatMap((each) => each.needed ?? [])
-  if (needed.length === 0) return ''
-  return `; if that is no chance, about ${Math.max(...needed)} rounds would tell it`
 }
 
 // What weighs most is said first; the list of doubts has the rest.
@@ -234,10 +200,6 @@ function trustOf(doubts: readonly Doubt[], head: Row | undefined): string {
     return `Trust it only with care: there ${grave === 1 ? 'is a grave doubt' : `are ${grave} grave doubts`}, after ${runs}.`
   if (doubts.length > 0) return `It can be trusted within the limits that are told, after ${runs}.`
   return `It can be trusted: ${runs} were measured in turn, and nothing speaks against them.`
-}
-
-function listOf(words: readonly string[]): string {
-  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
 }
 
 function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
@@ -256,11 +218,10 @@ function versusOf({ name, figure, cells }: Row, baseline: Kind): string | undefi
 
 function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, comparison: Comparison): string {
   const [here, there] = [KIND_PLACES[cell.kind], KIND_PLACES[reference.kind]]
-  const { ratio, interval } = comparison
-  if (!interval) {
+  if (!comparison.interval) {
     return `${name} ${here} against ${there}: too few repetitions to tell a difference from noise.`
   }
-  const how = `factor ${digits(ratio)}, ${CONFIDENCE * 100} % interval ${intervalText(interval)}`
+  const how = `factor ${factorWithInterval(comparison)}`
   const verdict = judgement(comparison, figure)
   if (verdict === 'noise')
     return `${name} is as fast ${here} as ${there}, within noise (${how})${neededText([comparison])}.`
@@ -268,7 +229,7 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
   return (
     `${name} is ${verdict === 'better' ? 'faster' : 'slower'} ${here} than ${there}: ` +
-    `it ${verb} ${factorText(ratio, figure)} (${how}; median ${value} against ${other}).`
+    `it ${verb} ${factorText(comparison.ratio, figure)} (${how}; median ${value} against ${other}).`
   )
 }
 

@@ -159,6 +159,22 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     expect(JSON.parse(stdout)).toEqual(resultsSchema())
   })
 
+  it('puts two benches side by side', async () => {
+    const words = ['--kinds', 'host', '-r', '4', '--warmup', '0', '--no-micro', '-n', '1']
+    const leet = (argv: readonly string[]) =>
+      startLeet(['bench', ...argv], { cwd: place.directory, env: place.env }, 'leet').ended
+    await leet(['--out', 'a', ...words, 'true'])
+    await leet(['--out', 'b', ...words, 'sleep', '3'])
+    const { status, stdout } = await leet(['compare', 'a', 'b/results.json', '--out', 'c.html'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^true is slower in B than in A on the bare host\./)
+    expect(stdout).toContain('Doubt: Not the same was run: true in A, sleep 3 in B.')
+    expect(readFileSync(join(place.directory, 'c.html'), 'utf8')).toContain('B against A')
+    const { figures } = JSON.parse((await leet(['compare', 'a', 'b', '--json'])).stdout)
+    expect(figures[0]).toMatchObject({ name: 'true', kind: 'host', comparison: { verdict: 'more' } })
+    expect(await leet(['compare', 'a', 'nowhere'])).toMatchObject({ status: 2 })
+  })
+
   it('refuses to write over other results, and kinds that cannot be had', async () => {
     const words = ['--kinds', 'host', '-r', '1', '--warmup', '0', '--no-micro', '-n', '1', 'true']
     expect((await bench(words).ended).status).toBe(0)

@@ -2,20 +2,13 @@
 // how much, and whether that can be trusted.
 import { formatSize } from '../../../common/index.ts'
 import { shellQuote } from '../../../scheduler-adapters/index.ts'
-import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
+import { CURVES, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
 import { GUEST_STAGES } from '../observe.ts'
 import { KIND_NAMES, type Kind, type Results, type Run } from '../results.ts'
-import { CONFIDENCE, type Comparison, spreadOf } from '../statistics.ts'
-import {
-  type Cell,
-  type Curve,
-  type Doubt,
-  intervalText,
-  judgement,
-  type Row,
-  type Summary,
-} from '../summary.ts'
-import { html, Markup } from './markup.ts'
+import { CONFIDENCE, spreadOf } from '../statistics.ts'
+import type { Cell, Curve, Row, Summary } from '../summary.ts'
+import { html, type Markup } from './markup.ts'
+import { documentPage, factorCell, factorChip, tableOf, trustPart } from './parts.ts'
 import {
   barOf,
   curvePlot,
@@ -26,24 +19,13 @@ import {
   timelinePlot,
   valueText,
 } from './plots.ts'
-import { STYLE } from './style.ts'
 
 /** The whole page. */
 export function reportPage(results: Results, summary: Summary): string {
   const title = `leet bench: ${subjectOf(results)}`
-  const page = html`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<main>
-<header>
+  return documentPage(
+    title,
+    html`<header>
 <h1>${subjectOf(results)}: which is faster?</h1>
 <ul class="facts">${factsOf(results).map((fact) => html`<li>${fact}</li>`)}</ul>
 </header>
@@ -55,12 +37,8 @@ ${figuresSection(results, summary)}
 ${runsSection(summary)}
 ${timelineSection(results)}
 ${curvesSection(results, summary)}
-${methodSection(results, summary)}
-</main>
-</body>
-</html>
-`
-  return page.text
+${methodSection(results, summary)}`,
+  )
 }
 
 function subjectOf({ program, ranks }: Results): string {
@@ -108,35 +86,22 @@ function contest({ name, figure, cells }: Row, baseline: Kind): Markup {
   return html`<h3>${name}${figure.better === 'more' ? ' (more is better)' : ''}</h3>${lines}`
 }
 
-const VERDICTS = { better: 'better', worse: 'worse', noise: 'within noise', unknown: 'too few runs' } as const
-
 function chip({ kind, comparison }: Cell, figure: Figure, baseline: Kind): Markup {
-  if (!comparison) return kind === baseline ? html`<span class="chip base">baseline</span>` : html``
-  const verdict = judgement(comparison, figure)
-  const interval = comparison.interval ? ` (${intervalText(comparison.interval)})` : ''
-  const word = verdict === 'better' || verdict === 'worse' ? '' : `, ${VERDICTS[verdict]}`
-  return html`<data class="chip ${verdict}" value="${comparison.ratio}">×${digits(comparison.ratio)}${interval}${word}</data>`
-}
-
-function trustOf(doubts: readonly Doubt[]): string {
-  if (doubts.some(({ weight }) => weight === 'grave')) return 'Only with care.'
-  return doubts.length > 0 ? 'Yes, within limits.' : 'Yes.'
+  if (comparison) return factorChip(comparison, figure)
+  return kind === baseline ? html`<span class="chip base">baseline</span>` : html``
 }
 
 function trustCard(results: Results, { doubts, heads }: Summary): Markup {
-  const grave = doubts.some(({ weight }) => weight === 'grave')
   const counts = (heads[0]?.cells ?? []).map(({ spread }) => spread.count)
   const least = Math.min(...counts)
   const runs =
     counts.length > 0 ? `${least} counted run${least === 1 ? '' : 's'} of each kind` : 'no counted runs'
   const { warmup } = results
   const warmUp = warmup === 0 ? 'without warm-up' : `after ${warmup} warm-up round${warmup === 1 ? '' : 's'}`
-  return html`<section class="card trust${grave ? ' grave' : ''}" id="trust" aria-label="Can this be trusted">
-<h2>Can I trust it?</h2>
-<p class="verdict">${trustOf(doubts)}</p>
-<p class="soft">${runs}, in turn, ${warmUp}. A difference counts when its ${CONFIDENCE * 100} % interval leaves ×1 out.</p>
-<ul>${doubts.map(({ weight, text }) => html`<li class="${weight}">${text}</li>`)}</ul>
-</section>`
+  return trustPart(
+    doubts,
+    `${runs}, in turn, ${warmUp}. A difference counts when its ${CONFIDENCE * 100} % interval leaves ×1 out.`,
+  )
 }
 
 function figuresSection(results: Results, { rows }: Summary): Markup {
@@ -215,18 +180,6 @@ function spreadTable({ figure, cells }: Row): Markup {
           ]),
         )
   }`
-}
-
-function factorCell({ ratio, interval }: Pick<Comparison, 'ratio' | 'interval'>): Markup {
-  const around = interval ? ` (${intervalText(interval)})` : ''
-  return html`<data value="${ratio}">×${digits(ratio)}</data>${around}`
-}
-
-/** A table of numbers; the first column says of what. */
-function tableOf(head: readonly string[], rows: readonly (readonly (string | Markup)[])[]): Markup {
-  const column = (index: number) => new Markup(index > 0 ? ' class="number"' : '')
-  return html`<div class="scroll"><table><thead><tr>${head.map((text, index) => html`<th scope="col"${column(index)}>${text}</th>`)}</tr></thead>
-<tbody>${rows.map(([first, ...cells]) => html`<tr><th scope="row">${first}</th>${cells.map((cell) => html`<td class="number">${cell}</td>`)}</tr>`)}</tbody></table></div>`
 }
 
 /** The run of a kind whose boot took as long as the median's: what is typical is shown, not the best. */

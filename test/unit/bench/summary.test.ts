@@ -42,6 +42,12 @@ describe('the answer', () => {
     expect(doubtsOf(results)).toContainEqual(expect.stringMatching(/too few repetitions/))
   })
 
+  it('is about a figure that more than one kind has', () => {
+    const { short, heads } = summarise(benchResults({ kinds: ['host', 'mpirun'] }))
+    expect(heads.map(({ name }) => name)).toEqual(['whole job', 'solver'])
+    expect(short.which).toMatch(/^whole job/)
+  })
+
   it('is about MPI when there was no program', () => {
     const { short, heads } = summarise(benchResults({ kinds: ['linux', 'host'], program: undefined }))
     expect(short.which).toBe('latency of 1 B is fastest on the bare host.')
