@@ -2,7 +2,7 @@
 // how much, and whether that can be trusted.
 import { formatSize } from '../../../common/index.ts'
 import { shellQuote } from '../../../scheduler-adapters/index.ts'
-import { CURVES, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
+import { CURVES, type Figure, SCALARS, sizeName } from '../figures.ts'
 import { GUEST_STAGES } from '../observe.ts'
 import { KIND_NAMES, type Kind, type Results, type Run } from '../results.ts'
 import { CONFIDENCE, spreadOf } from '../statistics.ts'
@@ -165,7 +165,9 @@ function spreadTable({ figure, cells }: Row): Markup {
       ...[spread.least, spread.lowerQuartile, spread.median, spread.upperQuartile, spread.most].map((value) =>
         valueText(value, figure.unit),
       ),
-      spread.outliers.map((value) => formatValue(value, figure.unit)).join(', ') || '–',
+      spread.outliers.length > 0
+        ? html`${spread.outliers.map((value) => html`${valueText(value, figure.unit)} `)}`
+        : '–',
     ]),
   )}${
     compared.length === 0
@@ -233,8 +235,8 @@ function timelineSection(results: Results): Markup {
         ({ stages }, index) =>
           html`<tr><th scope="row">${KIND_NAMES[kind]}, guest ${index}</th>${GUEST_STAGES.map((name) => {
             const span = stages.find((each) => each.name === name)
-            return html`<td class="number">${span ? formatValue(span.to - span.from, 'seconds') : '–'}</td>`
-          })}<td class="number">${formatValue(stages.at(-1)?.to ?? 0, 'seconds')}</td></tr>`,
+            return html`<td class="number">${span ? valueText(span.to - span.from, 'seconds') : '–'}</td>`
+          })}<td class="number">${valueText(stages.at(-1)?.to ?? 0, 'seconds')}</td></tr>`,
       ),
   )}</tbody></table></div>`
   return html`<section><h2>Boot of each guest</h2>

@@ -244,7 +244,7 @@ export function timelinePlot(rows: readonly TimelineRow[], end: number): Markup 
       .filter(({ from }) => from < last)
       .map(({ name, from, to }) => {
         const right = Math.min(to, last)
-        return html`<rect class="stage s-${name}" x="${percent(x.at(from))}" width="${percent(x.at(right) - x.at(from))}" y="18%" height="64%"><title>${name}: ${formatValueOrZero(to - from, 'seconds')}</title></rect>`
+        return html`<rect class="stage s-${name}" data-from="${from}" data-to="${to}" x="${percent(x.at(from))}" width="${percent(x.at(right) - x.at(from))}" y="18%" height="64%"><title>${name}: ${formatValueOrZero(to - from, 'seconds')}</title></rect>`
       })}</svg>
 </div>`,
   )
