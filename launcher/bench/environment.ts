@@ -61,7 +61,7 @@ export interface Difference {
 }
 
 /** How people call the parts of an environment, in the order of reports. */
-export const PART_NAMES: Readonly<Record<keyof Omit<Environment, 'load'>, string>> = {
+const PART_NAMES: Readonly<Record<keyof Omit<Environment, 'load'>, string>> = {
   host: 'host',
   processor: 'processor',
   cpus: 'number of processors',

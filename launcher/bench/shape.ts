@@ -41,12 +41,6 @@ export function number(description?: string): Shape<number> {
   return simple(withDescription({ type: 'number' }, description), 'a number', Number.isFinite)
 }
 
-/** True or false. */
-export function flag(description?: string): Shape<boolean> {
-  const schema = withDescription({ type: 'boolean' }, description)
-  return simple(schema, 'true or false', (value) => typeof value === 'boolean')
-}
-
 /** One value and no other. */
 export function constant<const T extends string | number>(only: T, description?: string): Shape<T> {
   return simple(withDescription({ const: only }, description), String(only), (value) => value === only)
