@@ -5,7 +5,8 @@ import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts'
 import { dashed, type OptionSpec } from '../../mpi-bridge/index.ts'
-import { inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { shellQuote } from '../../scheduler-adapters/index.ts'
+import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
 import { findQemu } from '../machines/qemu-program.ts'
@@ -26,10 +27,22 @@ import { environmentHere, loadNow, versionOf } from './environment.ts'
 import { compareFields, readWritten } from './fields.ts'
 import { compileMicro, findOsu } from './micro.ts'
 import { type BenchWishes, MOST_SEED } from './options.ts'
-import { type PlannedRun, planImages, planRuns } from './plan.ts'
+import { missingRuns, planImages, planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
-import { type CurveName, KIND_NAMES, type Kind, type Results, type Run, type Workload } from './results.ts'
-import { doRuns, storeOf, writtenFile } from './runner.ts'
+import {
+  type CurveName,
+  FORMAT,
+  isStock,
+  KIND_NAMES,
+  type Kind,
+  type PlannedRun,
+  type Results,
+  type Run,
+  type Workload,
+} from './results.ts'
+import { RESULTS_NAME, writeResults } from './results-file.ts'
+import { digestsOf, refuseElsewhere, refuseOthers } from './resume.ts'
+import { doRuns, eventsOf, storeOf, writtenFile } from './runner.ts'
 import { summarise } from './summary.ts'
 import { csvText, tableLines } from './write-text.ts'
 
@@ -41,6 +54,8 @@ export interface BenchContext {
   readonly settings: Settings
   /** As typed, for the report. */
   readonly command: readonly string[]
+  /** What an earlier bench of the same command has left, which goes on. */
+  readonly kept: Results | undefined
   readonly log: Log
   readonly print: (line: string) => void
   readonly signal: AbortSignal
@@ -48,31 +63,31 @@ export interface BenchContext {
 
 const COMPILE_MS = 120_000
 
-/** Measures and writes; resolves to the exit status: 1 when a run failed. */
+/** Measures and writes; resolves to the exit status: 1 when a run failed or is still to do. */
 export async function bench(wishes: BenchWishes, context: BenchContext): Promise<number> {
-  const { settings, log, print, signal } = context
-  const notes: string[] = []
+  const { settings, log, print, signal, kept } = context
+  if (kept) refuseElsewhere(kept, process.cwd())
+  const notes: string[] = [...(kept?.notes ?? [])]
   const note = (text: string) => {
-    notes.push(text)
+    if (!notes.includes(text)) notes.push(text)
     log.note(text)
   }
-  const begun = new Date()
-  const directory = resolve(
-    wishes.out ?? `leet-bench-${begun.toISOString().slice(0, 19).replaceAll(':', '')}`,
-  )
+  const begun = kept?.begun ?? new Date().toISOString()
+  const directory = resolve(wishes.out ?? `leet-bench-${begun.slice(0, 19).replaceAll(':', '')}`)
   const runsDirectory = join(directory, 'runs')
-  if (existsSync(join(directory, 'results.json')))
-    throw usageError('has the results of another bench', 'another --out', directory)
+  if (!kept && existsSync(join(directory, RESULTS_NAME)))
+    throw usageError('has the results of another bench', 'another --out, or --resume', directory)
   const caseDirectory = wishes.case === undefined ? undefined : findCase(wishes.case, directory)
   const home = caseDirectory ?? process.cwd()
   const facts = wishes.program.length > 0 ? await programFacts(wishes, home) : undefined
   mkdirSync(runsDirectory, { recursive: true })
 
   const micro = join(directory, 'micro')
-  if (wishes.micro) await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
+  if (wishes.micro && !kept)
+    await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
   const mpi = (wishes.micro ? await inspectProgram(micro, process.env) : facts)?.mpi
   const mpirun = await findStock(wishes.mpirun, mpi?.flavour ?? 'none')
-  const kinds = await chooseKinds(wishes, settings.image.osvBase, mpirun, note)
+  const kinds = kept?.kinds ?? (await chooseKinds(wishes, settings.image.osvBase, mpirun, note))
   const baseline =
     wishes.baseline ?? (['host', 'mpirun', 'mpiexec', ...kinds] as const).find((kind) => kinds.includes(kind))
   if (baseline === undefined || !kinds.includes(baseline))
@@ -100,36 +115,37 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     scheduler: allocation.scheduler,
   })
 
-  const seed = wishes.seed ?? randomInt(MOST_SEED + 1)
-  const planned = [
-    // An image that is given is not composed.
-    ...(settings.image.name === undefined ? planImages(kinds) : []),
-    ...planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] }),
-  ]
   const leet = ownPath('leet')
   const runCommandOf = ({ kind, workload }: PlannedRun, events: string) =>
     workload === 'image'
       ? composeCommand(leet, settings, kind, wishes.program[0] ?? micro, storeOf(runsDirectory))
       : commandOf(parts, kind, programs.get(workload) as readonly string[], events)
+  const programFiles = digestsOf([
+    ...(facts ? [facts.path] : []),
+    ...[...programs].flatMap(([workload, [file]]) => (workload !== 'program' && file ? [file] : [])),
+    ...(mpirun && kinds.some(isStock) ? [findProgram(mpirun.path, process.env, process.cwd())] : []),
+  ])
+  if (kept) {
+    const now = { environment, programs: programFiles }
+    refuseOthers(kept, now, (run) => runCommandOf(run, eventsOf(runsDirectory, run)))
+    note(`Resumed at ${new Date().toISOString()} with ${kept.runs.length} of ${kept.plan.length} runs done.`)
+  }
+
+  const seed = kept?.seed ?? wishes.seed ?? randomInt(MOST_SEED + 1)
+  const planned = kept?.plan ?? [
+    // An image that is given is not composed.
+    ...(settings.image.name === undefined ? planImages(kinds) : []),
+    ...planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] }),
+  ]
   log.note(`${planned.length} runs; results go to ${directory}`)
+  const loadBefore = kept?.environment.load[0] ?? loadNow()
   const writtenOf = (run: Run) => readWritten(readFileSync(writtenFile(runsDirectory, run), 'utf8'))
-  const loadBefore = loadNow()
-  const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
-  const { runs, left } = await doRuns(planned, {
-    journal,
-    log,
-    directory: runsDirectory,
-    commandOf: runCommandOf,
-    case: caseDirectory,
-    prepare: wishes.prepare,
-    signal,
-  }).finally(() => journal.close())
-  if (left > 0) note(`The bench was ended with ${left} of ${planned.length} runs still to do.`)
-  const results: Results = {
-    format: 1,
-    begun: begun.toISOString(),
+  const resultsOf = (runs: readonly Run[]): Results => ({
+    format: FORMAT,
+    begun,
     ended: new Date().toISOString(),
     command: context.command,
+    directory: process.cwd(),
     ...(wishes.program.length > 0 ? { program: wishes.program } : {}),
     ...(caseDirectory === undefined
       ? {}
@@ -143,16 +159,35 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     seed,
     notes,
     environment: { ...environment, load: [loadBefore, loadNow()] },
+    programs: programFiles,
+    plan: planned,
     runs,
-  }
+  })
+  const before = kept?.runs ?? []
+  const keep = (runs: readonly Run[]) => writeResults(directory, resultsOf(runs))
+  // Killed before the first run has ended, it can go on, too.
+  keep(before)
+  const journal = await Journal.open({ jobId: `bench-${randomBytes(4).toString('hex')}` })
+  const runs = await doRuns(planned, before, {
+    journal,
+    log,
+    directory: runsDirectory,
+    commandOf: runCommandOf,
+    case: caseDirectory,
+    prepare: wishes.prepare,
+    keep,
+    signal,
+  }).finally(() => journal.close())
+  const results = resultsOf(runs)
   const summary = summarise(results)
-  const write = (name: string, text: string) => writeFileSync(join(directory, name), text)
-  write('results.json', `${JSON.stringify({ ...results, summary }, undefined, 1)}\n`)
-  write('results.csv', csvText(results))
-  write('report.html', reportPage(results, summary))
+  writeResults(directory, { ...results, summary })
+  writeFileSync(join(directory, 'results.csv'), csvText(results))
+  writeFileSync(join(directory, 'report.html'), reportPage(results, summary))
   for (const line of tableLines(results, summary)) print(line)
   print(`Report: ${join(directory, 'report.html')}`)
-  return left > 0 || runs.some(({ failure }) => failure !== undefined) ? 1 : 0
+  const isWhole = missingRuns(planned, runs).length === 0
+  if (!isWhole) print(`The rest: leet bench --resume ${shellQuote(directory)}`)
+  return isWhole && runs.every(({ failure }) => failure === undefined) ? 0 : 1
 }
 
 // Found before anything is compiled or booted.

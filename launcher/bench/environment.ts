@@ -1,7 +1,7 @@
 // Where a bench runs: what must be known before its figures are compared with others.
 import { readFileSync } from 'node:fs'
 import { cpus, hostname, loadavg, release, totalmem } from 'node:os'
-import { Deadline, runCommand } from '../../common/index.ts'
+import { Deadline, formatSize, runCommand } from '../../common/index.ts'
 import { version } from '../plan/version.ts'
 import type { Environment } from './results.ts'
 
@@ -51,4 +51,42 @@ function systemName(): string {
   } catch {
     return 'Linux'
   }
+}
+
+/** Something of two environments that is not the same. */
+export interface Difference {
+  readonly name: string
+  readonly a: string
+  readonly b: string
+}
+
+/** How people call the parts of an environment, in the order of reports. */
+const PART_NAMES: Readonly<Record<keyof Omit<Environment, 'load'>, string>> = {
+  host: 'host',
+  processor: 'processor',
+  cpus: 'number of processors',
+  memory: 'memory',
+  system: 'system',
+  kernel: 'kernel',
+  qemu: 'hypervisor',
+  mpi: 'MPI',
+  nodes: 'nodes',
+  scheduler: 'scheduler',
+  leet: 'version of LEET',
+}
+
+/** What differs between two environments; the load always does. */
+export function differencesOf(a: Omit<Environment, 'load'>, b: Omit<Environment, 'load'>): Difference[] {
+  const parts = Object.keys(PART_NAMES) as (keyof typeof PART_NAMES)[]
+  return parts.flatMap((part) => {
+    const [was, is] = [textOf(part, a), textOf(part, b)]
+    return was === is ? [] : [{ name: PART_NAMES[part], a: was, b: is }]
+  })
+}
+
+function textOf(part: keyof typeof PART_NAMES, environment: Omit<Environment, 'load'>): string {
+  // Kernels of one build may leave a little more or less of it.
+  if (part === 'memory') return formatSize(environment.memory)
+  const value = environment[part]
+  return typeof value === 'object' ? value.join(', ') : String(value ?? 'none')
 }

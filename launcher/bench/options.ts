@@ -63,6 +63,18 @@ const BENCH = {
     default: { found: 'leet-bench-DATE' },
     parse: nonEmpty,
   }),
+  resume: wish({
+    key: 'bench.resume',
+    flags: 'resume',
+    takes: 'DIR',
+    help: 'go on with the bench of this directory, which was interrupted',
+    parse: nonEmpty,
+  }),
+  schema: flag({
+    key: 'bench.schema',
+    flags: 'schema',
+    help: 'print the JSON schema of results.json, and measure nothing',
+  }),
   sizes: value({
     key: 'bench.sizes',
     flags: 'sizes',
@@ -134,6 +146,9 @@ export interface BenchWishes {
   /** undefined: any. */
   readonly seed: number | undefined
   readonly out: string | undefined
+  /** Directory of a bench that goes on: all else is read from there. */
+  readonly resume: string | undefined
+  readonly schema: boolean
   readonly sizes: readonly number[]
   /** Seconds. */
   readonly microTime: number
@@ -174,6 +189,8 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     warmup: own.get(BENCH.warmup),
     seed: own.get(BENCH.seed),
     out: own.get(BENCH.out),
+    resume: own.get(BENCH.resume),
+    schema: own.get(BENCH.schema),
     sizes: own.get(BENCH.sizes),
     microTime: own.get(BENCH.microTime),
     micro: !own.get(BENCH.noMicro),
@@ -191,6 +208,8 @@ export function readBenchWords(table: readonly OptionSpec[], argv: readonly stri
     throw usageError('is for a program', 'leet bench --case DIR PROGRAM ARGS…', dashed(BENCH.case))
   if (wishes.case !== undefined && options.has(RANKS.workDir.key))
     throw usageError('is set by --case', undefined, dashed(RANKS.workDir))
+  if (wishes.resume !== undefined && (options.size > 1 || wishes.program.length > 0))
+    throw usageError('reads all else from there', 'nothing beside it', dashed(BENCH.resume))
   if (new Set(wishes.kinds).size !== (wishes.kinds?.length ?? 0))
     throw usageError('names a kind twice', undefined, '--kinds')
   if (!wishes.help && !wishes.micro && wishes.program.length === 0)

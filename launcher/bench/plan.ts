@@ -1,13 +1,6 @@
-// In which order the runs of a bench are done. Pure.
-import type { Kind, Workload } from './results.ts'
-
-/** A run that is to be done. */
-export interface PlannedRun {
-  /** From 1; warm-up rounds are 0 and below. */
-  readonly round: number
-  readonly kind: Kind
-  readonly workload: Workload
-}
+// In which order the runs of a bench are done, and which are still to do. Pure.
+import type { Kind, PlannedRun, Run, Workload } from './results.ts'
+import { seededRandom } from './statistics.ts'
 
 /**
  * All runs, in rounds: each round has every kind once with every workload, so that whatever changes on the machine over
@@ -24,7 +17,7 @@ export function planRuns(order: {
   readonly seed: number
 }): PlannedRun[] {
   const { kinds, workloads, repetitions, warmup, seed } = order
-  const random = randomFrom(seed)
+  const random = seededRandom(seed)
   const rounds = Array.from({ length: warmup + repetitions }, (_, index) => index + 1 - warmup)
   let drawn = kinds
   return rounds.flatMap((round, turn) => {
@@ -51,13 +44,25 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return items.flatMap(() => left.splice(Math.floor(random() * left.length), 1))
 }
 
-/** Numbers from 0 to below 1 that a seed of 32 bits determines (mulberry32, of Tommy Ettinger). */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+/** After so many failures, and no success, the same run is not done again. */
+const FAILURES = 2
+
+/** Runs of the same program on the same kind. */
+export function sameRuns({ kind, workload }: PlannedRun, done: readonly Run[]): Run[] {
+  return done.filter((run) => run.kind === kind && run.workload === workload)
+}
+
+/** Planned runs with their numbers that were not done, without those that only fail. */
+export function missingRuns(
+  plan: readonly PlannedRun[],
+  done: readonly Run[],
+): { readonly number: number; readonly run: PlannedRun }[] {
+  const numbers = new Set(done.map(({ number }) => number))
+  const isHopeless = (run: PlannedRun) => {
+    const same = sameRuns(run, done)
+    return same.length >= FAILURES && same.every(({ failure }) => failure !== undefined)
   }
+  return plan
+    .map((run, index) => ({ number: index + 1, run }))
+    .filter(({ number, run }) => !numbers.has(number) && !isHopeless(run))
 }

@@ -1,4 +1,5 @@
-// What leet bench found out, as one plain value: all writers read it, and it is results.json as it is.
+// What leet bench found out, as one plain value: all writers read it, and it is results.json as it is. Its fields as a
+// JSON schema are in results-shape.ts.
 
 /** What a run runs on: guests of a kind, the bare host under leet-mpirun, or under a stock launcher. */
 export type Kind = 'linux' | 'osv' | 'host' | StockKind
@@ -79,6 +80,14 @@ export interface Timeline {
   readonly guests: readonly { readonly guest: string; readonly stages: readonly Span[] }[]
 }
 
+/** A run that is to be done. */
+export interface PlannedRun {
+  /** From 1; warm-up rounds are 0 and below. */
+  readonly round: number
+  readonly kind: Kind
+  readonly workload: Workload
+}
+
 /** One run of one command. */
 export interface Run {
   /** From 1, in the order in which they ran. */
@@ -128,14 +137,25 @@ export interface Environment {
   readonly scheduler: string
 }
 
-/** One bench. */
+/** A file that was run, by what is in it. */
+export interface ProgramFile {
+  readonly file: string
+  readonly sha256: string
+}
+
+/** Which results are read and written: another number when a field has changed its meaning. */
+export const FORMAT = 1
+
+/** One bench. It is written after each run, so that one that was interrupted can go on. */
 export interface Results {
-  readonly format: 1
-  /** ISO 8601. */
+  readonly format: typeof FORMAT
+  /** ISO 8601; `ended` is when it was written last. */
   readonly begun: string
   readonly ended: string
   /** As typed. */
   readonly command: readonly string[]
+  /** Where it was typed. */
+  readonly directory: string
   /** The user's program with its arguments; undefined when only MPI was measured. */
   readonly program?: readonly string[]
   /** The directory of which each run of the program had a fresh copy. */
@@ -154,5 +174,8 @@ export interface Results {
   /** Said while it ran, such as a kind that could not be had. */
   readonly notes: readonly string[]
   readonly environment: Environment
+  readonly programs: readonly ProgramFile[]
+  /** All runs in their order, done or not: number 1 is the first. */
+  readonly plan: readonly PlannedRun[]
   readonly runs: readonly Run[]
 }

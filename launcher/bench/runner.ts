@@ -12,8 +12,16 @@ import { copyCase, digestsBelow } from './case.ts'
 import { writtenText } from './fields.ts'
 import { parseMicro, parseOsu, saysBegin } from './micro.ts'
 import { observe, readEvents } from './observe.ts'
-import type { PlannedRun } from './plan.ts'
-import { type CurveName, isStock, KIND_NAMES, type Measurement, type Run, workloadName } from './results.ts'
+import { missingRuns, sameRuns } from './plan.ts'
+import {
+  type CurveName,
+  isStock,
+  KIND_NAMES,
+  type Measurement,
+  type PlannedRun,
+  type Run,
+  workloadName,
+} from './results.ts'
 import { type Iterations, iterationsOf } from './solver-log.ts'
 
 /** What the runner needs. */
@@ -27,6 +35,8 @@ export interface RunnerContext {
   readonly case: string | undefined
   /** For the shell, before each run of the user's program, where that runs. */
   readonly prepare: string | undefined
+  /** Hears all runs after each. */
+  readonly keep: (runs: readonly Run[]) => void
   readonly signal: AbortSignal
 }
 
@@ -37,42 +47,30 @@ const OUTPUT_SHOWN = 1 << 20
 /** How many of the last lines of stderr tell why a run failed. */
 const LINES_SHOWN = 12
 
-/** What became of the planned runs. */
-export interface RunsDone {
-  readonly runs: readonly Run[]
-  /** How many were not done because the bench was ended. */
-  readonly left: number
-}
-
-/** Does all runs; what was done before the signal is not lost. What only fails is not tried for ever. */
-export async function doRuns(planned: readonly PlannedRun[], context: RunnerContext): Promise<RunsDone> {
+/**
+ * Does the runs that are missing, and hands over all after each: what was done before a signal is not lost. What only
+ * fails is not tried for ever. Returns all runs, in the order of their numbers.
+ */
+export async function doRuns(
+  planned: readonly PlannedRun[],
+  before: readonly Run[],
+  context: RunnerContext,
+): Promise<readonly Run[]> {
   const { log, signal } = context
-  const done: Run[] = []
-  for (const [index, run] of planned.entries()) {
-    if (isHopeless(run, done)) continue
-    const result = signal.aborted ? undefined : await doRun(run, index + 1, context)
-    if (result === undefined || signal.aborted) return { runs: done, left: planned.length - index }
-    done.push(result)
-    const rest = planned.slice(index + 1).filter((each) => !isHopeless(each, done))
+  let done = before
+  for (;;) {
+    const [next] = missingRuns(planned, done)
+    const result = !next || signal.aborted ? undefined : await doRun(next.run, next.number, context)
+    if (result === undefined || signal.aborted) return done
+    done = [...done, result].sort((a, b) => a.number - b.number)
+    context.keep(done)
+    const rest = missingRuns(planned, done).map(({ run }) => run)
     log.note(lineOf(result, planned.length) + restText(rest, done))
     const { failure } = result
     if (failure === undefined || sameRuns(result, done).length > 1) continue
     for (const line of failure.split('\n').slice(1)) log.note(`  ${line}`)
     log.note(`  all it said: ${join(context.directory, nameOf(result))}.err`)
   }
-  return { runs: done, left: 0 }
-}
-
-/** After so many failures, and no success, the same run is not done again. */
-const FAILURES = 2
-
-function sameRuns({ kind, workload }: PlannedRun, done: readonly Run[]): Run[] {
-  return done.filter((run) => run.kind === kind && run.workload === workload)
-}
-
-function isHopeless(run: PlannedRun, done: readonly Run[]): boolean {
-  const same = sameRuns(run, done)
-  return same.length >= FAILURES && same.every(({ failure }) => failure !== undefined)
 }
 
 /** How long the rest will take, when each of its runs was done once. */
@@ -88,6 +86,11 @@ export function restText(rest: readonly PlannedRun[], done: readonly Run[]): str
 
 function nameOf({ number, kind, workload }: PlannedRun & { readonly number: number }): string {
   return `${String(number).padStart(3, '0')}-${kind}-${workload}`
+}
+
+/** Where the events of a run go. */
+export function eventsOf(directory: string, run: PlannedRun & { readonly number: number }): string {
+  return join(directory, `${nameOf(run)}.events`)
 }
 
 async function doRun(planned: PlannedRun, number: number, context: RunnerContext): Promise<Run> {
@@ -148,6 +151,8 @@ async function measure(
   const command = context.commandOf(planned, file('events'))
   const isProgram = planned.workload === 'program'
   const base = { number, ...planned, command }
+  // Of a run that was interrupted.
+  rmSync(file('events'), { force: true })
   const startedAt = eventTime()
   const ended = await runChild(command, file, cwd, context).catch((error) => ({ failure: messageOf(error) }))
   const seconds = (eventTime() - startedAt) / 1000

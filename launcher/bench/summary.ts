@@ -2,6 +2,7 @@
 // faster and by how much, and what there is to doubt. Pure.
 import { fieldSentences } from './fields.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
+import { missingRuns } from './plan.ts'
 import {
   type CurveName,
   KIND_NAMES,
@@ -11,7 +12,15 @@ import {
   type Run,
   type ScalarName,
 } from './results.ts'
-import { CONFIDENCE, type Comparison, compareSamples, type Spread, spreadOf } from './statistics.ts'
+import {
+  type Comparison,
+  compareMedians,
+  compareSamples,
+  type MedianRatio,
+  type Spread,
+  spreadOf,
+} from './statistics.ts'
+import { factorText, factorWithInterval, judgement, listOf, neededText } from './wording.ts'
 
 /** The values of one figure on one kind. */
 export interface Cell {
@@ -20,6 +29,8 @@ export interface Cell {
   readonly spread: Spread
   /** With the baseline; undefined of the baseline itself, and where that has no such figure. */
   readonly comparison?: Comparison
+  /** The median over the baseline's, beside a comparison; not of figures over message size. */
+  readonly medians?: MedianRatio
 }
 
 /** One figure on all kinds that have it. */
@@ -43,14 +54,21 @@ export interface Doubt {
   readonly text: string
 }
 
+/** The answer in three sentences. */
+export interface Short {
+  readonly which: string
+  readonly howMuch: string
+  readonly trust: string
+}
+
 /** What a report says. */
 export interface Summary {
   readonly rows: readonly Row[]
   readonly curves: readonly Curve[]
   /** The figures that answer which is faster, the first of them foremost. */
   readonly heads: readonly Row[]
-  /** Which is faster and by how much, in a sentence or two. */
-  readonly headline: string
+  /** Which is faster, by how much, and whether that can be trusted: a sentence each. */
+  readonly short: Short
   /** OSv guests against Linux guests, where neither is the baseline. */
   readonly versus: string | undefined
   /** Each kind against the baseline in words, with figures. */
@@ -84,18 +102,22 @@ export function summarise(results: Results): Summary {
       .map((size) => ({ size, cells: cellsOf(results, counted, name, size) }))
     return points.length > 0 ? [{ name, figure: CURVES[name], points }] : []
   })
-  const heads = headRows(rows, curves)
+  const all = headRows(rows, curves)
+  const isComparable = ({ cells }: Row) => cells.length > 1
+  // A figure of one kind alone answers nothing.
+  const heads = [...all.filter(isComparable), ...all.filter((row) => !isComparable(row))]
+  const doubts = doubtsOf(results, heads)
   return {
     rows,
     curves,
     heads,
-    headline: heads[0] ? headlineOf(heads[0]) : 'Nothing was measured.',
+    short: { ...standingOf(heads[0]), trust: trustOf(doubts, heads[0]) },
     versus: heads[0] && versusOf(heads[0], results.baseline),
     answers: [
       ...heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
       ...fieldSentences(results.fields ?? [], results.baseline),
     ],
-    doubts: doubtsOf(results, heads),
+    doubts,
   }
 }
 
@@ -115,15 +137,12 @@ function cellsOf(
   return kinds.flatMap((kind): Cell[] => {
     const values = valuesOf(kind)
     if (values.length === 0) return []
-    const compared = kind !== baseline && reference.length > 0
-    return [
-      {
-        kind,
-        values,
-        spread: spreadOf(values),
-        ...(compared ? { comparison: compareSamples(values, reference) } : {}),
-      },
-    ]
+    const cell = { kind, values, spread: spreadOf(values) }
+    if (kind === baseline || reference.length === 0) return [cell]
+    const comparison = compareSamples(values, reference)
+    // Nobody looks at it for each message size, and it takes its time.
+    const medians = size === undefined ? { medians: compareMedians(values, reference) } : {}
+    return [{ ...cell, comparison, ...medians }]
   })
 }
 
@@ -138,59 +157,54 @@ function headRows(rows: readonly Row[], curves: readonly Curve[]): Row[] {
   return [...ends, ...rows.filter(({ figure }) => figure === SCALARS.start)]
 }
 
-/** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
-function factorText(ratio: number, { unit, better }: Figure): string {
-  const [longer, shorter] = unit === 'seconds' ? ['longer', 'less time'] : ['more', 'less']
-  if (ratio >= 1.995)
-    return `${digits(ratio)} times as ${unit === 'seconds' ? 'long' : better === 'more' ? 'fast' : 'much'}`
-  const percent = Math.abs(ratio - 1) * 100
-  return `${percent.toFixed(percent < 10 ? 1 : 0)} % ${ratio >= 1 ? longer : shorter}`
-}
-
-/** Whether a comparison is for the better. */
-export function judgement(
-  { verdict }: Comparison,
-  { better }: Figure,
-): 'better' | 'worse' | 'noise' | 'unknown' {
-  if (verdict === 'noise' || verdict === 'unknown') return verdict
-  return verdict === better ? 'better' : 'worse'
-}
-
-/** An interval as `0.98 to 1.04`. */
-export function intervalText(interval: readonly [number, number]): string {
-  return `${digits(interval[0])} to ${digits(interval[1])}`
-}
-
 // The kind with the best median, those that are as good within noise, and by how much each of the others is behind.
-function headlineOf({ name, figure, cells }: Row): string {
-  const sign = figure.better === 'less' ? 1 : -1
-  const [best, ...others] = [...cells].sort((a, b) => sign * (a.spread.median - b.spread.median))
-  if (!best) return 'Nothing was measured.'
-  if (others.length === 0) return `${name} was measured only ${KIND_PLACES[best.kind]}.`
+function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
+  const sign = row?.figure.better === 'more' ? -1 : 1
+  const [best, ...others] = [...(row?.cells ?? [])].sort((a, b) => sign * (a.spread.median - b.spread.median))
+  if (!row || !best) return { which: 'Nothing was measured.', howMuch: 'There are no figures to compare.' }
+  const { name, figure } = row
+  const median = `its median is ${formatValue(best.spread.median, figure.unit)}`
+  if (others.length === 0)
+    return { which: `${name} was measured only ${KIND_PLACES[best.kind]}.`, howMuch: `There ${median}.` }
   const compared = others.map(({ kind, values }) => ({ kind, ...compareSamples(values, best.values) }))
   if (compared.some(({ verdict }) => verdict === 'unknown')) {
-    return `${name}: there are too few repetitions to say which is faster.`
+    const ratios = compared.map(({ kind, ratio }) => `${digits(ratio)} ${KIND_PLACES[kind]}`)
+    return {
+      which: `${name}: there are too few repetitions to say which is faster.`,
+      howMuch: `The median is best ${KIND_PLACES[best.kind]}, with factors of ${listOf(ratios)} that may be chance.`,
+    }
   }
-  const equal = compared.filter((each) => judgement(each, figure) !== 'worse').map(({ kind }) => kind)
-  const behind = compared
-    .filter((each) => judgement(each, figure) === 'worse')
-    .map(
-      ({ kind, ratio, interval }) =>
-        `${KIND_PLACES[kind]} it ${figure.unit === 'seconds' ? 'takes' : 'has'} ${factorText(ratio, figure)}` +
-        (interval ? ` (×${intervalText(interval)})` : ''),
-    )
+  const equal = compared.filter((each) => judgement(each, figure) !== 'worse')
+  const behind = compared.filter((each) => judgement(each, figure) === 'worse')
+  const first = [best, ...equal].map(({ kind }) => kind)
   if (behind.length === 0) {
-    return `${name}: no difference beyond noise between ${listOf([best.kind, ...equal].map((kind) => KIND_NAMES[kind]))}.`
+    const told = equal.map((each) => `${KIND_PLACES[each.kind]} (${factorWithInterval(each)})`)
+    return {
+      which: `${name}: no difference beyond noise between ${listOf(first.map((kind) => KIND_NAMES[kind]))}.`,
+      howMuch: `The factor against ${KIND_NAMES[best.kind]} is next to 1 ${listOf(told)}${neededText(equal)}.`,
+    }
   }
-  const first =
-    equal.length === 0
-      ? `${name} is fastest ${KIND_PLACES[best.kind]}`
-      : `${name} is fastest ${listOf([best.kind, ...equal].map((kind) => KIND_PLACES[kind]))}, without a difference beyond noise`
-  return `${first}; ${listOf(behind)}.`
+  const verb = figure.unit === 'seconds' ? 'takes' : 'has'
+  const told = behind.map(
+    (each) =>
+      `${KIND_PLACES[each.kind]} it ${verb} ${factorText(each.ratio, figure)} (factor ${factorWithInterval(each)})`,
+  )
+  const [head, ...tail] = told.join('; ')
+  return {
+    which: `${name} is fastest ${listOf(first.map((kind) => KIND_PLACES[kind]))}${equal.length > 0 ? ', without a difference beyond noise' : ''}.`,
+    howMuch: `${head?.toUpperCase()}${tail.join('')}.`,
+  }
 }
 
-function listOf(words: readonly string[]): string {
-  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+// What weighs most is said first; the list of doubts has the rest.
+function trustOf(doubts: readonly Doubt[], head: Row | undefined): string {
+  const grave = doubts.filter(({ weight }) => weight === 'grave').length
+  const least = Math.min(...(head?.cells ?? []).map(({ spread }) => spread.count))
+  const runs = Number.isFinite(least) ? `${least} run${least === 1 ? '' : 's'} of each` : 'no runs that count'
+  if (grave > 0)
+    return `Trust it only with care: there ${grave === 1 ? 'is a grave doubt' : `are ${grave} grave doubts`}, after ${runs}.`
+  if (doubts.length > 0) return `It can be trusted within the limits that are told, after ${runs}.`
+  return `It can be trusted: ${runs} were measured in turn, and nothing speaks against them.`
 }
 
 function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
@@ -209,18 +223,18 @@ function versusOf({ name, figure, cells }: Row, baseline: Kind): string | undefi
 
 function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, comparison: Comparison): string {
   const [here, there] = [KIND_PLACES[cell.kind], KIND_PLACES[reference.kind]]
-  const { ratio, interval } = comparison
-  if (!interval) {
+  if (!comparison.interval) {
     return `${name} ${here} against ${there}: too few repetitions to tell a difference from noise.`
   }
-  const how = `factor ${digits(ratio)}, ${CONFIDENCE * 100} % interval ${intervalText(interval)}`
+  const how = `factor ${factorWithInterval(comparison)}`
   const verdict = judgement(comparison, figure)
-  if (verdict === 'noise') return `${name} is as fast ${here} as ${there}, within noise (${how}).`
+  if (verdict === 'noise')
+    return `${name} is as fast ${here} as ${there}, within noise (${how})${neededText([comparison])}.`
   const [value, other] = [cell, reference].map(({ spread }) => formatValue(spread.median, figure.unit))
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
   return (
     `${name} is ${verdict === 'better' ? 'faster' : 'slower'} ${here} than ${there}: ` +
-    `it ${verb} ${factorText(ratio, figure)} (${how}; median ${value} against ${other}).`
+    `it ${verb} ${factorText(comparison.ratio, figure)} (${how}; median ${value} against ${other}).`
   )
 }
 
@@ -228,8 +242,15 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
 const UNSTEADY = 0.15
 
 function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
-  const { environment, runs, ranks, notes } = results
+  const { environment, plan, runs, ranks, notes } = results
   const doubts: Doubt[] = []
+  const left = missingRuns(plan, runs).length
+  if (left > 0) {
+    doubts.push({
+      weight: 'grave',
+      text: `The bench was ended with ${left} of ${plan.length} runs still to do.`,
+    })
+  }
   const failed = runs.filter(({ failure }) => failure !== undefined)
   if (failed.length > 0) {
     const kinds = [...new Set(failed.map(({ kind }) => KIND_NAMES[kind]))].join(', ')
@@ -266,6 +287,14 @@ function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
       weight: 'note',
       text: `Unsteady, with half of the runs spread over so much of the median: ${listOf(unsteady)}.`,
     })
+  }
+  const far = heads.flatMap(({ name, cells }) =>
+    cells.flatMap(({ kind, spread: { outliers } }) =>
+      outliers.length > 0 ? [`${outliers.length} of ${name} ${KIND_PLACES[kind]}`] : [],
+    ),
+  )
+  if (far.length > 0) {
+    doubts.push({ weight: 'note', text: `Runs far from the others, which count like any: ${listOf(far)}.` })
   }
   const busy = Math.max(...environment.load)
   if (busy > environment.cpus / 2 + ranks) {

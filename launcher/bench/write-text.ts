@@ -1,12 +1,15 @@
 // Results as a table for the terminal and as CSV. Pure.
-import { digits, formatValue, sizeName } from './figures.ts'
-import { KIND_NAMES, type Results } from './results.ts'
-import { type Cell, intervalText, judgement, type Row, type Summary } from './summary.ts'
+import type { BenchComparison } from './compare.ts'
+import { digits, type Figure, formatValue, sizeName } from './figures.ts'
+import { KIND_NAMES, KIND_PLACES, type Results } from './results.ts'
+import type { Comparison } from './statistics.ts'
+import type { Cell, Doubt, Row, Summary } from './summary.ts'
+import { intervalText, judgement } from './wording.ts'
 
 /** Lines for the terminal: the answer, what to doubt, and all figures. */
 export function tableLines(
   results: Results,
-  { rows, curves, headline, versus, answers, doubts }: Summary,
+  { rows, curves, short, versus, answers, doubts }: Summary,
 ): string[] {
   const kinds = results.kinds
   const head = ['', ...kinds.map((kind) => KIND_NAMES[kind])]
@@ -22,32 +25,86 @@ export function tableLines(
       point ? [{ name: `${figure.title}, ${sizeName(point.size)}`, figure, cells: point.cells }] : [],
     ),
   )
-  const table = [head, ...[...rows, ...ends].map(lineOf)]
-  const widths = head.map((_, column) => Math.max(...table.map((line) => (line[column] as string).length)))
   return [
-    headline,
+    short.which,
+    short.howMuch,
+    short.trust,
     ...[...answers, ...(versus === undefined ? [] : [versus])].map((line) => `  ${line}`),
-    ...doubts.map(({ weight, text }) => `${weight === 'grave' ? 'Doubt' : 'Note'}: ${text}`),
+    ...doubtLines(doubts),
     '',
-    ...table.map((line) =>
-      line
-        .map((text, column) => text.padEnd(widths[column] as number))
-        .join('  ')
-        .trimEnd(),
-    ),
+    ...columnsOf([head, ...[...rows, ...ends].map(lineOf)]),
     '',
     `Medians of the runs that count; factors against ${KIND_NAMES[results.baseline]} with their 95 % intervals.`,
   ]
 }
 
-function cellText(cell: Cell, { figure }: Row): string {
-  const value = formatValue(cell.spread.median, figure.unit)
-  if (!cell.comparison) return value
-  const { ratio, interval } = cell.comparison
-  const factor = `×${digits(ratio)}`
-  if (!interval) return `${value} (${factor}?)`
-  const word = judgement(cell.comparison, figure) === 'noise' ? ', within noise' : ''
-  return `${value} (${factor}, ${intervalText(interval)}${word})`
+// Lines of a table whose columns are as wide as what is in them.
+function columnsOf(table: readonly (readonly string[])[]): string[] {
+  const width = (column: number) => Math.max(...table.map((line) => (line[column] ?? '').length))
+  const widths = (table[0] ?? []).map((_, column) => width(column))
+  return table.map((line) =>
+    line
+      .map((text, column) => text.padEnd(widths[column] as number))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+function cellText({ spread, comparison }: Cell, { figure }: Row): string {
+  const value = formatValue(spread.median, figure.unit)
+  return comparison ? `${value} (${comparisonText(comparison, figure)})` : value
+}
+
+function comparisonText(comparison: Comparison, figure: Figure): string {
+  const factor = `×${digits(comparison.ratio)}`
+  if (!comparison.interval) return `${factor}?`
+  const word = judgement(comparison, figure) === 'noise' ? ', within noise' : ''
+  return `${factor}, ${intervalText(comparison.interval)}${word}`
+}
+
+/** Lines for the terminal of two benches side by side. */
+export function comparisonLines({
+  a,
+  b,
+  environment,
+  figures,
+  only,
+  short,
+  doubts,
+}: BenchComparison): string[] {
+  // Of the figures over message size the first, the middle and the last tell enough here.
+  const ends = figures.filter(({ isEnd }) => isEnd)
+  return [
+    short.which,
+    short.howMuch,
+    short.trust,
+    ...doubtLines(doubts),
+    '',
+    ...columnsOf([
+      ['', 'A', 'B'],
+      ['results', a.path, b.path],
+      ['measured', a.results.begun, b.results.begun],
+      ...environment.map((part) => [part.name, part.a, part.b]),
+    ]),
+    '',
+    ...columnsOf([
+      ['', '', 'A', 'B', 'B over A'],
+      ...ends.map(({ name, figure, kind, a: was, b: is, comparison }) => [
+        name,
+        KIND_NAMES[kind],
+        formatValue(was.spread.median, figure.unit),
+        formatValue(is.spread.median, figure.unit),
+        comparisonText(comparison, figure),
+      ]),
+    ]),
+    ...only.map(({ side, name, kind }) => `Only in ${side}: ${name} ${KIND_PLACES[kind]}.`),
+    '',
+    'Medians of the runs that count; factors with their 95 % intervals.',
+  ]
+}
+
+function doubtLines(doubts: readonly Doubt[]): string[] {
+  return doubts.map(({ weight, text }) => `${weight === 'grave' ? 'Doubt' : 'Note'}: ${text}`)
 }
 
 /** Every measured number in one line; seconds, bytes and bytes per second. RFC 4180. */

@@ -6,12 +6,29 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parseSize } from '../../common/index.ts'
+import { type BenchComparison, compareBenches, comparisonJson } from '../../launcher/bench/compare.ts'
+import { CURVES, formatValue, SCALARS, type Unit } from '../../launcher/bench/figures.ts'
+import { comparePage } from '../../launcher/bench/report/compare-page.ts'
 import { reportPage } from '../../launcher/bench/report/page.ts'
+import {
+  KIND_NAMES,
+  type Kind,
+  type Results,
+  type Run,
+  type ScalarName,
+} from '../../launcher/bench/results.ts'
+import { readResults, writeResults } from '../../launcher/bench/results-file.ts'
+import { medianOf, spreadOf } from '../../launcher/bench/statistics.ts'
 import { summarise } from '../../launcher/bench/summary.ts'
 import { benchResults } from '../support/bench-results.ts'
 import { describeWith } from '../support/needs.ts'
 
-const results = benchResults({ kinds: ['linux', 'osv', 'host', 'mpirun'], accelerator: 'tcg' })
+/** Far from all other runs of the program. */
+const FAR = 2.75
+const kinds = ['linux', 'osv', 'host', 'mpirun'] as const
+const results = spoilt(benchResults({ kinds, accelerator: 'tcg', repetitions: 6 }))
+const other = benchResults({ kinds, seconds: { linux: 1.5, host: 1.001 } })
 const SCREEN = { width: 1280, height: 800 }
 const PHONE = { width: 390, height: 844 }
 
@@ -19,11 +36,16 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
   let browser: Browser
   let folder: string
   let file: string
+  let compared: string
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leet-report-'))
     file = join(folder, 'report.html')
-    writeFileSync(file, reportPage(results, summarise(results)))
+    compared = join(folder, 'compare.html')
+    const summary = summarise(results)
+    writeResults(folder, { ...results, summary })
+    writeFileSync(file, reportPage(results, summary))
+    writeFileSync(compared, comparePage(comparison()))
     browser = await chromium.launch({
       executablePath: execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim(),
       args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'],
@@ -36,14 +58,14 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
   })
 
   /** Opens the report; whatever the page complains of or asks for is collected. */
-  async function open(options: BrowserContextOptions) {
+  async function open(options: BrowserContextOptions, shown = file) {
     const page = await (await browser.newContext(options)).newPage()
     const said: string[] = []
     const asked: string[] = []
     page.on('console', (message) => said.push(message.text()))
     page.on('pageerror', (error) => said.push(String(error)))
     page.on('request', (request) => asked.push(request.url()))
-    await page.goto(pathToFileURL(file).href)
+    await page.goto(pathToFileURL(shown).href)
     return { page, said, asked }
   }
 
@@ -55,11 +77,13 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
   ] as const)(
     'is whole %s: nothing is asked for, nothing complained of, nothing sticks out',
     async (_, how) => {
-      const { page, said, asked } = await open(how)
-      expect({ said, asked }).toEqual({ said: [], asked: [pathToFileURL(file).href] })
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(how.viewport.width)
-      expect(await faintTexts(page)).toEqual([])
-      await page.context().close()
+      for (const shown of [file, compared]) {
+        const { page, said, asked } = await open(how, shown)
+        expect({ said, asked }).toEqual({ said: [], asked: [pathToFileURL(shown).href] })
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(how.viewport.width)
+        expect(await faintTexts(page)).toEqual([])
+        await page.context().close()
+      }
     },
   )
 
@@ -67,6 +91,8 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     const { page } = await open({ viewport: SCREEN })
     for (const [selector, text] of [
       ['.headline', 'solver is fastest on the bare host'],
+      ['.how-much', 'in Linux guests it takes 2.'],
+      ['.how-much', 'Trust it only with care'],
       ['.contest .chip.worse', '×2.'],
       ['.trust .verdict', 'Only with care.'],
       ['.trust li.grave', 'emulated (TCG)'],
@@ -90,6 +116,144 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     await page.context().close()
   })
 
+  it('has the figures of results.json in its tables', async () => {
+    const { page } = await open({ viewport: SCREEN })
+    const { runs } = readResults(folder)
+    const seen = (await page.evaluate(`(() => {
+      const valueOf = (element) => element && [Number(element.value), element.textContent]
+      const rows = (table) => [...table.tBodies[0].rows].map(({ cells }) =>
+        [...cells].map((cell) => [cell.textContent, valueOf(cell.querySelector('data'))]))
+      const plots = [...document.querySelectorAll('figure')].map((figure) =>
+        [figure.querySelector('h3')?.textContent, rows(figure.querySelector('table'))])
+      return { all: rows(document.querySelector('[aria-label="All figures"] table')), plots }
+    })()`)) as { all: Cell[][]; plots: [string | undefined, Cell[][]][] }
+
+    const metrics = new Map(Object.entries(SCALARS).map(([metric, { title }]) => [title, metric]))
+    metrics.set('solver', 'program')
+    const unitOf = (metric: string) => ({ ...SCALARS, ...CURVES })[metric as ScalarName]?.unit as Unit
+    const shown = (metric: string, value: number): Cell[1] => [value, formatValue(value, unitOf(metric))]
+    let checked = 0
+    for (const [[title], ...cells] of seen.all as [Cell, ...Cell[]][]) {
+      const metric = metrics.get(title) as string
+      for (const [index, [, value]] of cells.entries()) {
+        const values = valuesOf(runs, kinds[index] as Kind, metric)
+        expect(value, `${title} ${kinds[index]}`).toEqual(
+          values.length > 0 ? shown(metric, medianOf(values)) : null,
+        )
+        checked++
+      }
+    }
+    expect(checked).toBe(kinds.length * 7)
+
+    const names = new Map<string, Kind>(
+      Object.entries(KIND_NAMES).map(([kind, name]) => [name, kind as Kind]),
+    )
+    for (const [title = '', rows] of seen.plots) {
+      const metric = metrics.get(title)
+      const curve = Object.keys(CURVES).find((name) => title.startsWith(name))
+      for (const [[head], ...cells] of rows as [Cell, ...Cell[]][]) {
+        const numbers = cells.map(([, value]) => value)
+        if (metric) {
+          const spread = spreadOf(valuesOf(runs, names.get(head) as Kind, metric))
+          const { count, least, lowerQuartile, median, upperQuartile, most, outliers } = spread
+          const parts = [least, lowerQuartile, median, upperQuartile, most, ...outliers]
+          expect(numbers.filter(Boolean)).toEqual([
+            [count, String(count)],
+            ...parts.map((value) => shown(metric, value)),
+          ])
+        } else if (curve) {
+          const size = parseSize(head.replace(/ |iB|B/g, ''), 'a table')
+          const medians = kinds.map((kind) => shown(curve, medianOf(valuesOf(runs, kind, curve, size))))
+          expect(numbers).toEqual(medians)
+        }
+        checked++
+      }
+    }
+    expect(seen.plots.filter(([title = '']) => metrics.has(title))).toHaveLength(5)
+    expect(checked).toBeGreaterThan(28 + 3 * 19)
+    await page.context().close()
+  })
+
+  it('draws what results.json has, each mark where its value is', async () => {
+    const { page } = await open({ viewport: SCREEN })
+    const { runs } = readResults(folder)
+    const plots = (await page.evaluate(`[...document.querySelectorAll('figure')].map((figure) => ({
+      title: figure.querySelector('h3')?.textContent ?? '',
+      dots: [...figure.querySelectorAll('.dot')].map((dot) => {
+        const [own, area] = [dot, dot.closest('.area')].map((element) => element.getBoundingClientRect())
+        return { kind: dot.closest('[data-kind]').dataset.kind, value: Number(dot.dataset.value),
+          at: (own.x + own.width / 2 - area.x) / area.width, isFar: dot.classList.contains('outlier') }
+      }),
+      marks: [...figure.querySelectorAll('.plane .mark')].map((mark) => ({
+        kind: mark.closest('[data-kind]').dataset.kind, size: Number(mark.dataset.size),
+        value: Number(mark.dataset.value), x: mark.x.baseVal.value, y: mark.y.baseVal.value })),
+      bars: [...figure.querySelectorAll('.stage')].map((bar) => ({ from: Number(bar.dataset.from),
+        to: Number(bar.dataset.to), x: bar.x.baseVal.value, width: bar.width.baseVal.value })),
+    }))`)) as Drawn[]
+
+    const strips = plots.filter(({ dots }) => dots.length > 0)
+    expect(strips).toHaveLength(5)
+    for (const { title, dots } of strips) {
+      const metric = title === 'solver' ? 'program' : metricOf(title)
+      for (const kind of kinds) {
+        const drawn = dots.filter((dot) => dot.kind === kind).map(({ value }) => value)
+        expect(drawn, `${title} ${kind}`).toEqual(valuesOf(runs, kind, metric))
+      }
+      // A linear axis from 0.
+      const scale = (dots[0] as (typeof dots)[0]).at / (dots[0] as (typeof dots)[0]).value
+      for (const { value, at } of dots) expect(at / (value * scale)).toBeCloseTo(1, 2)
+    }
+    expect(
+      strips
+        .flatMap(({ dots }) => dots)
+        .filter(({ isFar }) => isFar)
+        .map(({ value }) => value),
+    ).toContain(FAR)
+
+    const curves = plots.filter(({ marks }) => marks.length > 0)
+    expect(curves).toHaveLength(3)
+    for (const { title, marks } of curves) {
+      for (const { kind, size, value } of marks)
+        expect(value).toBe(medianOf(valuesOf(runs, kind, title.split(' ')[0] as string, size)))
+      const [xs, ys] = [marks.map(({ size, x }) => [size, x]), marks.map(({ value, y }) => [value, y])]
+      expect(offTheLine(xs as [number, number][])).toBeLessThan(0.5)
+      expect(offTheLine(ys as [number, number][])).toBeLessThan(0.5)
+    }
+
+    const timeline = plots.find(({ bars }) => bars.length > 0) as Drawn
+    const spans = runs.flatMap(({ timeline: { job, guests } }) => [
+      ...job,
+      ...guests.flatMap(({ stages }) => stages),
+    ])
+    const { from, to, width } = timeline.bars[0] as Drawn['bars'][0]
+    for (const bar of timeline.bars) {
+      expect(spans.some((span) => span.from === bar.from && span.to === bar.to)).toBe(true)
+      expect(bar.x).toBeCloseTo((bar.from * width) / (to - from), 1)
+    }
+    await page.context().close()
+  })
+
+  it('has two benches side by side with the figures of both', async () => {
+    const { page } = await open({ viewport: SCREEN }, compared)
+    const { figures } = JSON.parse(JSON.stringify(comparisonJson(comparison()))) as Pick<
+      BenchComparison,
+      'figures'
+    >
+    const rows = (await page.evaluate(`[...document.querySelectorAll('figure table tbody tr')].map((row) =>
+      [...row.querySelectorAll('data')].slice(0, 3).map(({ value }) => Number(value)))`)) as number[][]
+    expect(rows).toEqual(
+      figures.map(({ a, b, comparison: { ratio } }) => [a.spread.median, b.spread.median, ratio]),
+    )
+    const marks = (await page.evaluate(
+      `[...document.querySelectorAll('figure .mark')].map(({ dataset }) => Number(dataset.value)).sort()`,
+    )) as number[]
+    expect(marks).toEqual(figures.map(({ comparison: { ratio } }) => ratio).sort())
+    expect(await page.locator('.headline').textContent()).toContain(
+      'solver is faster in B than in A in Linux guests',
+    )
+    await page.context().close()
+  })
+
   it('has all tables and light colours on paper', async () => {
     const { page } = await open({ viewport: SCREEN, colorScheme: 'dark' })
     await page.emulateMedia({ media: 'print' })
@@ -108,6 +272,67 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     await page.context().close()
   })
 })
+
+/** Of a table: its text, and the value and text of its first figure. */
+type Cell = [string, [number, string] | null]
+
+interface Drawn {
+  readonly title: string
+  readonly dots: readonly {
+    readonly kind: Kind
+    readonly value: number
+    readonly at: number
+    readonly isFar: boolean
+  }[]
+  readonly marks: readonly {
+    readonly kind: Kind
+    readonly size: number
+    readonly value: number
+    readonly x: number
+    readonly y: number
+  }[]
+  readonly bars: readonly {
+    readonly from: number
+    readonly to: number
+    readonly x: number
+    readonly width: number
+  }[]
+}
+
+/** With one run that is far from the others. */
+function spoilt(usual: Results): Results {
+  const run = usual.runs.findLast(({ kind, workload }) => kind === 'linux' && workload === 'program')
+  const measurements = (run?.measurements ?? []).map((each) =>
+    each.metric === 'program' ? { ...each, value: FAR } : each,
+  )
+  return { ...usual, runs: usual.runs.map((each) => (each === run ? { ...each, measurements } : each)) }
+}
+
+function comparison(): BenchComparison {
+  return compareBenches({ path: 'old', results }, { path: 'new', results: other })
+}
+
+function metricOf(title: string): string {
+  return Object.entries(SCALARS).find(([, figure]) => figure.title === title)?.[0] as string
+}
+
+/** What was measured in the runs that count. */
+function valuesOf(runs: readonly Run[], kind: Kind, metric: string, size?: number): number[] {
+  return runs
+    .filter((run) => run.kind === kind && run.round > 0 && run.failure === undefined)
+    .flatMap(({ measurements }) => measurements)
+    .filter((each) => each.metric === metric && each.size === size)
+    .map(({ value }) => value)
+}
+
+/** How far, in pixels, marks are at most from where a logarithmic axis through its two ends has them. */
+function offTheLine(marks: readonly [number, number][]): number {
+  const sorted = marks.map(([value, at]) => [Math.log(value), at] as const).sort(([a], [b]) => a - b)
+  const [[from, first], [to, last]] = [sorted[0], sorted.at(-1)] as [[number, number], [number, number]]
+  return Math.max(
+    ...sorted.map(([log, at]) => Math.abs(at - first - ((last - first) * (log - from)) / (to - from))),
+  )
+}
 
 /** Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3). */
 function faintTexts(page: Page): Promise<string[]> {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { observe, readEvents } from '../../launcher/bench/observe.ts'
 import type { Results } from '../../launcher/bench/results.ts'
+import { resultsSchema } from '../../launcher/bench/results-shape.ts'
 import { type Playground, playground, startLeet } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 
@@ -159,8 +160,65 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     await poll(began, 20, { deadline: Deadline.after(60_000) }, { what: 'the first run' })
     running.child.kill('SIGTERM')
     expect((await running.ended).status).toBe(143)
-    expect(results().notes).toEqual(['The bench was ended with 6 of 6 runs still to do.'])
+    expect(results().runs).toEqual([])
+    expect(readFileSync(join(place.directory, 'out/report.html'), 'utf8')).toContain(
+      'The bench was ended with 6 of 6 runs still to do.',
+    )
     expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('goes on where it was killed, on the same machine with the same program', async () => {
+    const program = join(place.directory, 'program')
+    const write = (script: string) => writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+    // The third run waits for ever, until the bench has been killed.
+    write('echo x >> began; test "$(wc -l < began)" != 3 || sleep 600')
+    const words = ['--kinds', 'host', '-r', '4', '--warmup', '1', '--no-micro', '-n', '1', './program']
+    const running = bench(words)
+    const began = () => readTextOr(join(place.directory, 'began')).length === 6 || undefined
+    await poll(began, 20, { deadline: Deadline.after(60_000) }, { what: 'the third run' })
+    running.child.kill('SIGKILL')
+    await running.ended
+    const kept = results()
+    expect(kept.runs.map(({ number }) => number)).toEqual([1, 2])
+
+    const resume = (argv: readonly string[], cwd = place.directory) =>
+      startLeet(['bench', '--resume', ...argv], { cwd, env: place.env }, 'leet').ended
+    expect(await resume(['out', '-r', '3'])).toMatchObject({ status: 2 })
+    expect((await resume([join(place.directory, 'out')], '/')).stderr).toContain(
+      'was begun in another directory',
+    )
+    const saved = readFileSync(program, 'utf8')
+    write('true')
+    expect((await resume(['out'])).stderr).toContain('the program has changed')
+    writeFileSync(program, saved)
+    expect(await resume(['out'])).toMatchObject({ status: 0 })
+    const { runs, notes } = results()
+    expect(runs.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5])
+    expect(runs.slice(0, 2)).toEqual(kept.runs)
+    expect(notes.join()).toContain('with 2 of 5 runs done')
+    expect(await resume(['elsewhere'])).toMatchObject({ status: 2 })
+  })
+
+  it('prints the schema of its results', async () => {
+    const { status, stdout } = await bench(['--schema']).ended
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toEqual(resultsSchema())
+  })
+
+  it('puts two benches side by side', async () => {
+    const words = ['--kinds', 'host', '-r', '4', '--warmup', '0', '--no-micro', '-n', '1']
+    const leet = (argv: readonly string[]) =>
+      startLeet(['bench', ...argv], { cwd: place.directory, env: place.env }, 'leet').ended
+    await leet(['--out', 'a', ...words, 'true'])
+    await leet(['--out', 'b', ...words, 'sleep', '3'])
+    const { status, stdout } = await leet(['compare', 'a', 'b/results.json', '--out', 'c.html'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^true is slower in B than in A on the bare host\./)
+    expect(stdout).toContain('Doubt: Not the same was run: true in A, sleep 3 in B.')
+    expect(readFileSync(join(place.directory, 'c.html'), 'utf8')).toContain('B against A')
+    const { figures } = JSON.parse((await leet(['compare', 'a', 'b', '--json'])).stdout)
+    expect(figures[0]).toMatchObject({ name: 'true', kind: 'host', comparison: { verdict: 'more' } })
+    expect(await leet(['compare', 'a', 'nowhere'])).toMatchObject({ status: 2 })
   })
 
   it('refuses to write over other results, and kinds that cannot be had', async () => {
@@ -180,3 +238,7 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     expect(stock.stderr).toContain('mpiexec cannot be measured: the launcher of this MPI is mpirun')
   })
 })
+
+function readTextOr(file: string): string {
+  return existsSync(file) ? readFileSync(file, 'utf8') : ''
+}

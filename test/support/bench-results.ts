@@ -55,6 +55,7 @@ export function benchResults(shape: BenchShape): Results {
     begun: '2026-01-02T03:04:05.000Z',
     ended: '2026-01-02T03:14:05.000Z',
     command: ['leet', 'bench', '-n', '2', ...(program ?? [])],
+    directory: '/home/user/case',
     ...(program ? { program } : {}),
     ranks: 2,
     guests: 2,
@@ -77,6 +78,8 @@ export function benchResults(shape: BenchShape): Results {
       nodes: ['node1'],
       scheduler: 'local',
     },
+    programs: [{ file: '/home/user/case/solver', sha256: '0'.repeat(64) }],
+    plan: runs.map(({ round, kind, workload }) => ({ round, kind, workload })),
     runs,
   }
 }

@@ -2,39 +2,30 @@
 // how much, and whether that can be trusted.
 import { formatSize } from '../../../common/index.ts'
 import { shellQuote } from '../../../scheduler-adapters/index.ts'
-import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from '../figures.ts'
+import { CURVES, type Figure, SCALARS, sizeName } from '../figures.ts'
 import { GUEST_STAGES } from '../observe.ts'
 import { KIND_NAMES, type Kind, type Results, type Run, workloadName } from '../results.ts'
 import { CONFIDENCE, spreadOf } from '../statistics.ts'
+import type { Cell, Curve, Row, Summary } from '../summary.ts'
+import { html, type Markup } from './markup.ts'
+import { documentPage, factorCell, factorChip, tableOf, trustPart } from './parts.ts'
 import {
-  type Cell,
-  type Curve,
-  type Doubt,
-  intervalText,
-  judgement,
-  type Row,
-  type Summary,
-} from '../summary.ts'
-import { html, Markup } from './markup.ts'
-import { barOf, curvePlot, kindLabel, legend, stripPlot, type TimelineRow, timelinePlot } from './plots.ts'
-import { STYLE } from './style.ts'
+  barOf,
+  curvePlot,
+  kindLabel,
+  legend,
+  stripPlot,
+  type TimelineRow,
+  timelinePlot,
+  valueText,
+} from './plots.ts'
 
 /** The whole page. */
 export function reportPage(results: Results, summary: Summary): string {
   const title = `leet bench: ${subjectOf(results)}`
-  const page = html`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<main>
-<header>
+  return documentPage(
+    title,
+    html`<header>
 <h1>${subjectOf(results)}: which is faster?</h1>
 <ul class="facts">${factsOf(results).map((fact) => html`<li>${fact}</li>`)}</ul>
 </header>
@@ -46,12 +37,8 @@ ${figuresSection(results, summary)}
 ${runsSection(summary)}
 ${timelineSection(results)}
 ${curvesSection(results, summary)}
-${methodSection(results, summary)}
-</main>
-</body>
-</html>
-`
-  return page.text
+${methodSection(results, summary)}`,
+  )
 }
 
 function subjectOf({ program, ranks }: Results): string {
@@ -80,10 +67,10 @@ function acceleratorsOf({ runs }: Results): string {
 
 const ACCELERATORS: Readonly<Record<string, string>> = { kvm: 'KVM', tcg: 'TCG (emulation)' }
 
-function answerCard(results: Results, { headline, versus, heads, doubts }: Summary): Markup {
+function answerCard(results: Results, { short, versus, heads }: Summary): Markup {
   return html`<section class="card" aria-label="Which is faster">
-<p class="headline">${headline}</p>
-<p class="glance"><a href="#trust">Can I trust it?</a> ${trustOf(doubts)}</p>
+<p class="headline">${short.which}</p>
+<p class="how-much">${short.howMuch} <a href="#trust">${short.trust}</a></p>
 ${versus === undefined ? undefined : html`<p>${versus}</p>`}
 <div class="contest">${heads.slice(0, 3).map((row) => contest(row, results.baseline))}</div>
 <p class="soft">Medians; factors are against ${KIND_NAMES[results.baseline]}, with ${CONFIDENCE * 100} % intervals.</p>
@@ -94,40 +81,27 @@ function contest({ name, figure, cells }: Row, baseline: Kind): Markup {
   const most = Math.max(...cells.map(({ spread }) => spread.median))
   const lines = cells.map(
     (cell) =>
-      html`<div>${kindLabel(cell.kind)}${barOf(cell, most)}<span class="value">${formatValue(cell.spread.median, figure.unit)}</span><span class="said">${chip(cell, figure, baseline)}</span></div>`,
+      html`<div>${kindLabel(cell.kind)}${barOf(cell, most)}${valueText(cell.spread.median, figure.unit)}<span class="said">${chip(cell, figure, baseline)}</span></div>`,
   )
   return html`<h3>${name}${figure.better === 'more' ? ' (more is better)' : ''}</h3>${lines}`
 }
 
-const VERDICTS = { better: 'better', worse: 'worse', noise: 'within noise', unknown: 'too few runs' } as const
-
 function chip({ kind, comparison }: Cell, figure: Figure, baseline: Kind): Markup {
-  if (!comparison) return kind === baseline ? html`<span class="chip base">baseline</span>` : html``
-  const verdict = judgement(comparison, figure)
-  const interval = comparison.interval ? ` (${intervalText(comparison.interval)})` : ''
-  const word = verdict === 'better' || verdict === 'worse' ? '' : `, ${VERDICTS[verdict]}`
-  return html`<span class="chip ${verdict}">×${digits(comparison.ratio)}${interval}${word}</span>`
-}
-
-function trustOf(doubts: readonly Doubt[]): string {
-  if (doubts.some(({ weight }) => weight === 'grave')) return 'Only with care.'
-  return doubts.length > 0 ? 'Yes, within limits.' : 'Yes.'
+  if (comparison) return factorChip(comparison, figure)
+  return kind === baseline ? html`<span class="chip base">baseline</span>` : html``
 }
 
 function trustCard(results: Results, { doubts, heads }: Summary): Markup {
-  const grave = doubts.some(({ weight }) => weight === 'grave')
   const counts = (heads[0]?.cells ?? []).map(({ spread }) => spread.count)
   const least = Math.min(...counts)
   const runs =
     counts.length > 0 ? `${least} counted run${least === 1 ? '' : 's'} of each kind` : 'no counted runs'
   const { warmup } = results
   const warmUp = warmup === 0 ? 'without warm-up' : `after ${warmup} warm-up round${warmup === 1 ? '' : 's'}`
-  return html`<section class="card trust${grave ? ' grave' : ''}" id="trust" aria-label="Can this be trusted">
-<h2>Can I trust it?</h2>
-<p class="verdict">${trustOf(doubts)}</p>
-<p class="soft">${runs}, in turn, ${warmUp}. A difference counts when its ${CONFIDENCE * 100} % interval leaves ×1 out.</p>
-<ul>${doubts.map(({ weight, text }) => html`<li class="${weight}">${text}</li>`)}</ul>
-</section>`
+  return trustPart(
+    doubts,
+    `${runs}, in turn, ${warmUp}. A difference counts when its ${CONFIDENCE * 100} % interval leaves ×1 out.`,
+  )
 }
 
 function figuresSection(results: Results, { rows }: Summary): Markup {
@@ -138,7 +112,7 @@ function figuresSection(results: Results, { rows }: Summary): Markup {
       html`<tr><th scope="row">${name}</th>${results.kinds.map((kind) => {
         const cell = cells.find((each) => each.kind === kind)
         return cell
-          ? html`<td><span class="value">${formatValue(cell.spread.median, figure.unit)}</span> ${chip(cell, figure, results.baseline)}</td>`
+          ? html`<td>${valueText(cell.spread.median, figure.unit)} ${chip(cell, figure, results.baseline)}</td>`
           : html`<td>–</td>`
       })}</tr>`,
   )
@@ -160,7 +134,7 @@ function runsSection({ rows }: Summary): Markup {
   const shown = rows.filter(({ figure }) => SHOWN_AS_RUNS.includes(figure))
   if (shown.length === 0) return html``
   return html`<section><h2>Every run</h2>
-<p class="soft">A dot is a run, the box holds the middle half of them, the line is the median.</p>
+<p class="soft">A dot is a run, the box holds the middle half of them, the line is the median. A hollow dot is far from the others; it counts like any.</p>
 <div class="plots">${shown.map(
     (
       row,
@@ -170,10 +144,44 @@ function runsSection({ rows }: Summary): Markup {
 }
 
 function spreadTable({ figure, cells }: Row): Markup {
-  const say = (value: number) => html`<td class="number">${formatValue(value, figure.unit)}</td>`
-  const head = ['', 'runs', 'least', 'lower quartile', 'median', 'upper quartile', 'most']
-  return html`<div class="scroll"><table><thead><tr>${head.map((text, index) => html`<th scope="col"${new Markup(index > 0 ? ' class="number"' : '')}>${text}</th>`)}</tr></thead>
-<tbody>${cells.map(({ kind, spread }) => html`<tr><th scope="row">${KIND_NAMES[kind]}</th><td class="number">${spread.count}</td>${[spread.least, spread.lowerQuartile, spread.median, spread.upperQuartile, spread.most].map(say)}</tr>`)}</tbody></table></div>`
+  const head = [
+    '',
+    'runs',
+    'least',
+    'lower quartile',
+    'median',
+    'upper quartile',
+    'most',
+    'far from the others',
+  ]
+  const compared = cells.flatMap(({ kind, comparison, medians }) =>
+    comparison && medians ? [{ kind, comparison, medians }] : [],
+  )
+  return html`${tableOf(
+    head,
+    cells.map(({ kind, spread }) => [
+      KIND_NAMES[kind],
+      html`<data value="${spread.count}">${spread.count}</data>`,
+      ...[spread.least, spread.lowerQuartile, spread.median, spread.upperQuartile, spread.most].map((value) =>
+        valueText(value, figure.unit),
+      ),
+      spread.outliers.length > 0
+        ? html`${spread.outliers.map((value) => html`${valueText(value, figure.unit)} `)}`
+        : '–',
+    ]),
+  )}${
+    compared.length === 0
+      ? undefined
+      : tableOf(
+          ['against the baseline', 'factor', 'ratio of medians', 'runs to tell it'],
+          compared.map(({ kind, comparison, medians }) => [
+            KIND_NAMES[kind],
+            factorCell(comparison),
+            factorCell(medians),
+            comparison.needed === undefined ? '–' : String(comparison.needed),
+          ]),
+        )
+  }`
 }
 
 /** The run of a kind whose boot took as long as the median's: what is typical is shown, not the best. */
@@ -227,8 +235,8 @@ function timelineSection(results: Results): Markup {
         ({ stages }, index) =>
           html`<tr><th scope="row">${KIND_NAMES[kind]}, guest ${index}</th>${GUEST_STAGES.map((name) => {
             const span = stages.find((each) => each.name === name)
-            return html`<td class="number">${span ? formatValue(span.to - span.from, 'seconds') : '–'}</td>`
-          })}<td class="number">${formatValue(stages.at(-1)?.to ?? 0, 'seconds')}</td></tr>`,
+            return html`<td class="number">${span ? valueText(span.to - span.from, 'seconds') : '–'}</td>`
+          })}<td class="number">${valueText(stages.at(-1)?.to ?? 0, 'seconds')}</td></tr>`,
       ),
   )}</tbody></table></div>`
   return html`<section><h2>Boot of each guest</h2>
@@ -269,7 +277,7 @@ function curveTable({ figure, points }: Curve, kinds: readonly Kind[], baseline:
       html`<tr><th scope="row">${sizeName(size)}</th>${kinds.map((kind) => {
         const cell = cells.find((each) => each.kind === kind)
         return cell
-          ? html`<td><span class="value">${formatValue(cell.spread.median, figure.unit)}</span> ${cell.kind === baseline ? undefined : chip(cell, figure, baseline)}</td>`
+          ? html`<td>${valueText(cell.spread.median, figure.unit)} ${cell.kind === baseline ? undefined : chip(cell, figure, baseline)}</td>`
           : html`<td>–</td>`
       })}</tr>`,
   )}</tbody></table></div>`
@@ -307,7 +315,7 @@ function methodSection(results: Results, { rows, answers }: Summary): Markup {
   return html`<section class="long"><h2>How it was measured</h2>
 <div class="card">
 <p>${repetitions} round${repetitions === 1 ? '' : 's'} that count after ${warmup} of warm-up. Each round has every kind once with every program, in an order that turns and is mirrored from round to round, so that what changes on the machine over time changes for all kinds alike.</p>
-<p>Whether a difference is more than noise is decided by the exact test of Mann and Whitney; the factor is the median of all quotients of two runs, and its interval the one that belongs to the test (Hodges and Lehmann). It takes at least 4 runs of each kind to tell any difference at ${CONFIDENCE * 100} %.</p>
+<p>Whether a difference is more than noise is decided by the exact test of Mann and Whitney; the factor is the median of all quotients of two runs, and its interval the one that belongs to the test (Hodges and Lehmann). It takes at least 4 runs of each kind to tell any difference at ${CONFIDENCE * 100} %. The tables below the plots also have the ratio of the medians, with its bootstrap interval (percentiles of 2,000 resamples, always the same), which decides nothing; and, for what is within noise, how many runs of each would tell a difference as large as the one measured in four of five benches.</p>
 <ul>${answers.map((answer) => html`<li>${answer}</li>`)}</ul>
 </div>
 <h2>What the figures mean</h2>

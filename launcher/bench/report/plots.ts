@@ -1,11 +1,13 @@
 // Plots as SVG without a script. Positions are per cents, so that a plot takes the width that there is while its text, which
 // is HTML, keeps its size: the same page serves a phone, a screen and paper. Each plot has its figures in words for those
 // who do not see it; the caller puts a table below.
-import { type Figure, formatValue, sizeName, type Unit } from '../figures.ts'
+import { digits, type Figure, formatValue, sizeName, type Unit } from '../figures.ts'
 import { KIND_NAMES, type Kind, type Span } from '../results.ts'
+import type { Comparison } from '../statistics.ts'
 import type { Cell, Curve, Row } from '../summary.ts'
+import { intervalText } from '../wording.ts'
 import { html, type Markup } from './markup.ts'
-import { linearScale, logScale, type Scale } from './scale.ts'
+import { factorScale, linearScale, logScale, type Scale } from './scale.ts'
 
 const percent = (value: number) => `${Number(value.toFixed(3))}%`
 const point = (value: number) => Number(value.toFixed(3))
@@ -24,6 +26,11 @@ function mark(kind: Kind): Markup {
     case 'mpiexec':
       return html`<path d="M-4.7-3.6 4.7-3.6 0 5Z"/>`
   }
+}
+
+/** A figure as text that keeps its exact value. */
+export function valueText(value: number, unit: Unit): Markup {
+  return html`<data class="value" value="${value}">${formatValue(value, unit)}</data>`
 }
 
 /** Name of a kind with its mark. */
@@ -50,26 +57,62 @@ export function curvePlot({ figure, points }: Curve, kinds: readonly Kind[]): Ma
     7,
   )
   const shown = kinds.filter((kind) => cells.some((cell) => cell.kind === kind))
-  const lines = shown.map((kind) => {
-    const own = points.flatMap(({ size, cells: all }) => {
+  const series = shown.map((kind) => ({
+    kind,
+    points: points.flatMap(({ size, cells: all }) => {
       const cell = all.find((each) => each.kind === kind)
-      return cell ? [{ size, left: x.at(size), spread: cell.spread }] : []
-    })
-    const top = (value: number) => point(100 - y.at(value))
-    const path = (values: readonly (readonly [number, number])[]) =>
-      values.map(([left, value], index) => `${index === 0 ? 'M' : 'L'}${point(left)} ${top(value)}`).join('')
+      if (!cell) return []
+      const { least, median, most } = cell.spread
+      const [said, from, to] = [median, least, most].map((value) => formatValue(value, figure.unit))
+      return [{ size, low: least, middle: median, high: most, words: `${said} (${from} to ${to})` }]
+    }),
+  }))
+  return plane(
+    { x, y, series, say: (value) => roundValue(value, figure.unit) },
+    curveWords(figure, points, shown),
+  )
+}
+
+/** What a plot over message size shows of a kind: lines with a band around. */
+interface Series {
+  readonly kind: Kind
+  readonly points: readonly {
+    readonly size: number
+    readonly low: number
+    readonly middle: number
+    readonly high: number
+    readonly words: string
+  }[]
+}
+
+interface Plane {
+  readonly x: Scale
+  readonly y: Scale
+  readonly series: readonly Series[]
+  /** Labels of the upright axis. */
+  readonly say: (value: number) => string
+}
+
+function plane({ x, y, series, say }: Plane, words: string): Markup {
+  const top = (value: number) => point(100 - y.at(value))
+  const path = (values: readonly (readonly [number, number])[]) =>
+    values
+      .map(([size, value], index) => `${index === 0 ? 'M' : 'L'}${point(x.at(size))} ${top(value)}`)
+      .join('')
+  const lines = series.map(({ kind, points }) => {
     const band = [
-      ...own.map(({ left, spread }) => [left, spread.most] as const),
-      ...own.map(({ left, spread }) => [left, spread.least] as const).reverse(),
+      ...points.map(({ size, high }) => [size, high] as const),
+      ...points.map(({ size, low }) => [size, low] as const).reverse(),
     ]
-    const marks = own.map(
-      ({ size, left, spread }) =>
-        html`<svg class="mark" x="${percent(left)}" y="${percent(100 - y.at(spread.median))}">${mark(kind)}<title>${KIND_NAMES[kind]}, ${sizeName(size)}: ${formatValue(spread.median, figure.unit)} (${formatValue(spread.least, figure.unit)} to ${formatValue(spread.most, figure.unit)})</title></svg>`,
+    const line = points.map(({ size, middle }) => [size, middle] as const)
+    const marks = points.map(
+      ({ size, middle, words: own }) =>
+        html`<svg class="mark" data-size="${size}" data-value="${middle}" x="${percent(x.at(size))}" y="${percent(top(middle))}">${mark(kind)}<title>${KIND_NAMES[kind]}, ${sizeName(size)}: ${own}</title></svg>`,
     )
-    return html`<g class="k-${kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(own.map(({ left, spread }) => [left, spread.median]))}"/></svg>${marks}</g>`
+    return html`<g class="k-${kind}" data-kind="${kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(line)}"/></svg>${marks}</g>`
   })
-  return html`<div class="plane curve" role="img" aria-label="${curveWords(figure, points, shown)}">
-${yAxis(y, figure.unit)}
+  return html`<div class="plane curve" role="img" aria-label="${words}">
+${yAxis(y, say)}
 <svg class="area" aria-hidden="true">${grid(x, y)}${lines}</svg>
 ${xAxis(x, sizeName)}
 </div>`
@@ -94,14 +137,14 @@ export function stripPlot({ name, figure, cells }: Row): Markup {
     figure.unit === 'bytes' ? 'binary' : 'decimal',
   )
   const rows = cells.map(
-    ({ kind, values, spread }) => html`<div class="row k-${kind}">
+    ({ kind, values, spread }) => html`<div class="row k-${kind}" data-kind="${kind}">
 <span class="label">${kindLabel(kind)}</span>
 <svg class="area" aria-hidden="true">${grid(x)}
 <rect class="bar" x="0" y="38%" width="${percent(x.at(spread.median))}" height="24%"/>
 <rect class="box" x="${percent(x.at(spread.lowerQuartile))}" y="20%" width="${percent(x.at(spread.upperQuartile) - x.at(spread.lowerQuartile))}" height="60%"/>
-${values.map((value, index) => html`<circle class="dot" cx="${percent(x.at(value))}" cy="${percent(30 + ((index * 37) % 41))}" r="3"><title>${formatValue(value, figure.unit)}</title></circle>`)}
+${values.map((value, index) => html`<circle class="dot${spread.outliers.includes(value) ? ' outlier' : ''}" data-value="${value}" cx="${percent(x.at(value))}" cy="${percent(30 + ((index * 37) % 41))}" r="3"><title>${formatValue(value, figure.unit)}${spread.outliers.includes(value) ? ', far from the others' : ''}</title></circle>`)}
 <line class="median" x1="${percent(x.at(spread.median))}" x2="${percent(x.at(spread.median))}" y1="10%" y2="90%"/></svg>
-<span class="value">${formatValue(spread.median, figure.unit)}</span>
+${valueText(spread.median, figure.unit)}
 </div>`,
   )
   const words = cells.map(
@@ -110,6 +153,78 @@ ${values.map((value, index) => html`<circle class="dot" cx="${percent(x.at(value
   )
   return html`<div class="strips" role="img" aria-label="Runs of ${name}: ${words.join('; ')}.">${rows}
 <div class="row"><span></span>${xAxis(x, (value) => formatValueOrZero(value, figure.unit))}<span></span></div></div>`
+}
+
+/** A factor with its interval, for a row of `factorPlot`. */
+export interface FactorRow {
+  readonly name: string
+  readonly kind: Kind
+  readonly comparison: Comparison
+}
+
+/** Factors with their intervals around 1, a row each, on one logarithmic axis. */
+export function factorPlot(rows: readonly FactorRow[]): Markup {
+  const x = factorScale(rows.flatMap(({ comparison }) => endsOf(comparison)))
+  const lines = rows.map(({ name, kind, comparison }) => {
+    const [low, high] = endsOf(comparison)
+    const at = percent(x.at(comparison.ratio))
+    const interval = comparison.interval
+      ? html`<line class="whisker" x1="${percent(x.at(low))}" x2="${percent(x.at(high))}" y1="50%" y2="50%"/>`
+      : undefined
+    return html`<div class="row k-${kind}" data-kind="${kind}"><span class="label">${name}<br>${kindLabel(kind)}</span>
+<svg class="area" aria-hidden="true">${grid(x)}${unity(x)}${interval}<svg class="mark" data-value="${comparison.ratio}" x="${at}" y="50%">${mark(kind)}<title>${factorWords(comparison)}</title></svg></svg></div>`
+  })
+  const words = rows.map(
+    ({ name, kind, comparison }) => `${name}, ${KIND_NAMES[kind]} ${factorWords(comparison)}`,
+  )
+  return html`<div class="strips factors" role="img" aria-label="Factors of B over A: ${words.join('; ')}.">${lines}
+<div class="row"><span></span>${xAxis(x, sayFactor)}</div></div>`
+}
+
+/** Factors over message size with their intervals; the points of each kind by ascending size. */
+export function factorCurve(
+  name: string,
+  kinds: readonly { readonly kind: Kind; readonly points: readonly SizedFactor[] }[],
+): Markup {
+  const all = kinds.flatMap(({ points }) => points)
+  const x = logScale(
+    all.map(({ size }) => size),
+    2,
+    5,
+  )
+  const y = factorScale(all.flatMap(({ comparison }) => endsOf(comparison)))
+  const series = kinds.map(({ kind, points }) => ({
+    kind,
+    points: points.map(({ size, comparison }) => {
+      const [low, high] = endsOf(comparison)
+      return { size, low, middle: comparison.ratio, high, words: factorWords(comparison) }
+    }),
+  }))
+  const words = kinds.map(
+    ({ kind, points }) =>
+      `${KIND_NAMES[kind]} ${points.map(({ size, comparison }) => `${sizeName(size)} ${factorWords(comparison)}`).join(', ')}`,
+  )
+  return plane({ x, y, series, say: sayFactor }, `Factors of B over A of ${name}: ${words.join('; ')}.`)
+}
+
+/** A factor at a message size. */
+export interface SizedFactor {
+  readonly size: number
+  readonly comparison: Comparison
+}
+
+function endsOf({ ratio, interval }: Comparison): readonly [number, number] {
+  return interval ?? [ratio, ratio]
+}
+
+function factorWords({ ratio, interval }: Comparison): string {
+  return `×${digits(ratio)}${interval ? ` (${intervalText(interval)})` : ''}`
+}
+
+const sayFactor = (value: number) => `×${Number(value.toPrecision(2))}`
+
+function unity(x: Scale): Markup {
+  return html`<line class="unity" x1="${percent(x.at(1))}" x2="${percent(x.at(1))}" y1="0" y2="100%"/>`
 }
 
 /** One bar of spans in a timeline. */
@@ -131,7 +246,7 @@ export function timelinePlot(rows: readonly TimelineRow[], end: number): Markup 
       .filter(({ from }) => from < last)
       .map(({ name, from, to }) => {
         const right = Math.min(to, last)
-        return html`<rect class="stage s-${name}" x="${percent(x.at(from))}" width="${percent(x.at(right) - x.at(from))}" y="18%" height="64%"><title>${name}: ${formatValueOrZero(to - from, 'seconds')}</title></rect>`
+        return html`<rect class="stage s-${name}" data-from="${from}" data-to="${to}" x="${percent(x.at(from))}" width="${percent(x.at(right) - x.at(from))}" y="18%" height="64%"><title>${name}: ${formatValueOrZero(to - from, 'seconds')}</title></rect>`
       })}</svg>
 </div>`,
   )
@@ -163,8 +278,8 @@ function xAxis(x: Scale, say: (value: number) => string): Markup {
   return html`<div class="x-axis" aria-hidden="true">${x.ticks.map((tick) => html`<span style="left:${percent(x.at(tick))}">${say(tick)}</span>`)}</div>`
 }
 
-function yAxis(y: Scale, unit: Unit): Markup {
-  return html`<div class="y-axis" aria-hidden="true">${y.ticks.map((tick) => html`<span style="top:${percent(100 - y.at(tick))}">${roundValue(tick, unit)}</span>`)}</div>`
+function yAxis(y: Scale, say: (value: number) => string): Markup {
+  return html`<div class="y-axis" aria-hidden="true">${y.ticks.map((tick) => html`<span style="top:${percent(100 - y.at(tick))}">${say(tick)}</span>`)}</div>`
 }
 
 function formatValueOrZero(value: number, unit: Unit): string {

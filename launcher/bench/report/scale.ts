@@ -35,3 +35,16 @@ export function logScale(values: readonly number[], base: 2 | 10, labels: number
   for (let power = first; power <= last; power += step) ticks.push(base ** power)
   return { at: (value) => (100 * (log(value) - first)) / (last - first), ticks }
 }
+
+const FACTORS = [1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1e3, 1e4, 1e5, 1e6]
+
+/** A logarithmic axis of factors that holds all of them, with 1 in its middle. All are positive. */
+export function factorScale(factors: readonly number[]): Scale {
+  const most = Math.max(...factors.map((factor) => Math.max(factor, 1 / factor)))
+  const end = FACTORS.find((factor) => factor >= most * (1 - 1e-9)) ?? most
+  // Far enough from the end for the labels of both.
+  const between = FACTORS.findLast((factor) => factor ** 1.6 <= end)
+  const above = between === undefined ? [end] : [between, end]
+  const ticks = [...above.map((factor) => 1 / factor).reverse(), 1, ...above]
+  return { at: (value) => 50 + (50 * Math.log(value)) / Math.log(end), ticks }
+}

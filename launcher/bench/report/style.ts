@@ -42,8 +42,8 @@ p { margin: 0.3rem 0; }
 .soft { color: var(--soft); font-size: 0.9rem; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 1rem 1.1rem; min-width: 0; }
 .first { display: grid; grid-template-columns: minmax(0, 1.75fr) minmax(0, 1fr); gap: 1rem; align-items: start; }
-.glance { display: none; }
-.headline { font-size: clamp(1.1rem, 0.95rem + 0.9vw, 1.45rem); line-height: 1.35; font-weight: 650; margin: 0 0 0.8rem; text-wrap: pretty; }
+.how-much { margin: 0 0 0.8rem; } .how-much a { color: inherit; text-decoration-color: var(--rule); text-underline-offset: 0.2em; }
+.headline { font-size: clamp(1.1rem, 0.95rem + 0.9vw, 1.45rem); line-height: 1.35; font-weight: 650; margin: 0 0 0.4rem; text-wrap: pretty; }
 .contest { display: grid; grid-template-columns: max-content minmax(3rem, 1fr) max-content max-content; gap: 0.45rem 0.8rem; align-items: center; }
 .contest > div { display: contents; } .contest h3 { grid-column: 1 / -1; color: var(--soft); font-size: 0.9rem; margin-top: 0.5rem; }
 .contest .value { font-variant-numeric: tabular-nums; font-weight: 600; text-align: right; }
@@ -65,6 +65,7 @@ table { border-collapse: collapse; font-size: 0.9rem; width: 100%; font-variant-
 th, td { text-align: left; padding: 0.38rem 0.7rem 0.38rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
 td .value { font-weight: 600; white-space: nowrap; } td .chip { margin-top: 0.1rem; }
+.environment td { overflow-wrap: anywhere; width: 40%; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1rem; align-items: start; }
 .plots.three { grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
@@ -90,6 +91,10 @@ svg.area { display: block; width: 100%; overflow: visible; }
 .timeline .row { grid-template-columns: 7.6rem minmax(0, 1fr); margin-right: 1.2rem; } .timeline svg.area { height: 1.7rem; overflow: hidden; }
 .timeline .group { padding-top: 0.2rem; }
 .bar { fill: var(--k); opacity: 0.16; } .box { fill: var(--k); opacity: 0.28; } .dot { fill: var(--k); opacity: 0.75; }
+.factors .row { grid-template-columns: 15rem minmax(0, 1fr); margin-right: 1.2rem; } .factors svg.area { height: 2.9rem; }
+.factors .label { line-height: 1.25; white-space: normal; }
+.whisker { stroke: var(--k); stroke-width: 3; } .unity { stroke: var(--soft); stroke-width: 1.5; }
+.dot.outlier { fill: var(--card); stroke: var(--k); stroke-width: 1.8; opacity: 1; }
 .median { stroke: var(--k); stroke-width: 2.5; }
 .stage, .swatch { fill: var(--s); } .swatch { width: 0.8rem; height: 0.8rem; }
 .s-start, .s-hypervisor { --s: var(--s1); } .s-image, .s-kernel { --s: var(--s2); } .s-boot, .s-set-up { --s: var(--s3); }
@@ -98,7 +103,6 @@ pre { overflow-x: auto; background: var(--calm-back); border-radius: 8px; paddin
   white-space: pre-wrap; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.25rem 1.2rem; font-size: 0.92rem; margin: 0.4rem 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-@media screen and (max-width: 56rem) { .glance { display: block; } .glance a { color: var(--host); } }
 @media (max-width: 56rem) { .first { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 34rem) {
   .contest { grid-template-columns: minmax(0, 1fr) max-content; gap: 0.2rem 0.6rem; }
@@ -108,6 +112,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .contest .said { grid-row: 3; grid-column: 1 / -1; }
   .card { padding: 0.8rem 0.8rem; }
   .strips .row { grid-template-columns: 6.6rem minmax(0, 1fr) 4.4rem; column-gap: 0.4rem; } .timeline .row { grid-template-columns: 6.6rem minmax(0, 1fr); }
+  .factors .row { grid-template-columns: 8.6rem minmax(0, 1fr); }
   .strips .x-axis span:nth-child(even) { display: none; }
   .strips .label, .strips .value { font-size: 0.8rem; }
   .plane { grid-template-columns: 3.4rem minmax(0, 1fr); margin-right: 0.9rem; }

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { lineLog } from '../../../common/index.ts'
-import { planRuns } from '../../../launcher/bench/plan.ts'
-import type { Kind } from '../../../launcher/bench/results.ts'
+import { missingRuns, planRuns } from '../../../launcher/bench/plan.ts'
+import type { Kind, Run } from '../../../launcher/bench/results.ts'
 import { doRuns, restText } from '../../../launcher/bench/runner.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
 
@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-async function run(scripts: Partial<Record<Kind, string>>, repetitions: number) {
+async function run(scripts: Partial<Record<Kind, string>>, repetitions: number, before: readonly Run[] = []) {
   const journal = await Journal.open({ jobId: 'test', root: join(directory, 'root') })
   const said: string[] = []
   const planned = planRuns({
@@ -26,16 +26,18 @@ async function run(scripts: Partial<Record<Kind, string>>, repetitions: number) 
     seed: 1,
   })
   try {
-    const { runs, left } = await doRuns(planned, {
+    const kept: number[] = []
+    const runs = await doRuns(planned, before, {
       journal,
       log: lineLog((text) => said.push(text), '', false),
       directory,
       commandOf: ({ kind }) => ['sh', '-c', scripts[kind] as string],
       case: undefined,
       prepare: undefined,
+      keep: ({ length }) => kept.push(length),
       signal: new AbortController().signal,
     })
-    return { runs, left, said: said.join('') }
+    return { runs, left: missingRuns(planned, runs).length, kept, said: said.join('') }
   } finally {
     await journal.close()
   }
@@ -58,6 +60,20 @@ it('leaves out what failed twice and never succeeded, and says once why', async 
 it('tries again what failed after a success', async () => {
   const sometimes = `test ! -e ${directory}/was || exit 1; touch ${directory}/was`
   expect((await run({ host: sometimes }, 4)).runs).toHaveLength(4)
+})
+
+it('keeps what was done after each run, and goes on with what is missing', async () => {
+  const { runs, kept } = await run({ host: 'true', mpirun: 'true' }, 2)
+  expect(kept).toEqual([1, 2, 3, 4])
+  const [first, , third] = runs as [Run, Run, Run, Run]
+  const again = await run({ host: 'exit 1', mpirun: 'true' }, 2, [first, third])
+  expect(again.kept).toEqual([3, 4])
+  expect(again.runs.slice(0, 1)).toEqual([first])
+  // Which kind comes first is drawn: what was missing now failed on the host, and what was kept is as it was.
+  expect(again.runs.map(({ number, failure }) => [number, failure])).toEqual(
+    runs.map(({ number, kind }) => [number, number % 2 === 0 && kind === 'host' ? 'status 1' : undefined]),
+  )
+  expect(again.runs.some(({ failure }) => failure !== undefined)).toBe(true)
 })
 
 it('tells how long the rest takes when each kind of run was done', async () => {

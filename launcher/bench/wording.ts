@@ -1,0 +1,44 @@
+// How comparisons are said. Pure.
+import { digits, type Figure } from './figures.ts'
+import { CONFIDENCE, type Comparison } from './statistics.ts'
+
+/** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
+export function factorText(ratio: number, { unit, better }: Figure): string {
+  const [longer, shorter] = unit === 'seconds' ? ['longer', 'less time'] : ['more', 'less']
+  if (ratio >= 1.995)
+    return `${digits(ratio)} times as ${unit === 'seconds' ? 'long' : better === 'more' ? 'fast' : 'much'}`
+  const percent = Math.abs(ratio - 1) * 100
+  return `${percent.toFixed(percent < 10 ? 1 : 0)} % ${ratio >= 1 ? longer : shorter}`
+}
+
+/** Whether a comparison is for the better. */
+export function judgement(
+  { verdict }: Comparison,
+  { better }: Figure,
+): 'better' | 'worse' | 'noise' | 'unknown' {
+  if (verdict === 'noise' || verdict === 'unknown') return verdict
+  return verdict === better ? 'better' : 'worse'
+}
+
+/** An interval as `0.98 to 1.04`. */
+export function intervalText(interval: readonly [number, number]): string {
+  return `${digits(interval[0])} to ${digits(interval[1])}`
+}
+
+/** A factor with its interval: `1.02, 95 % interval 0.98 to 1.04`. */
+export function factorWithInterval({ ratio, interval }: Pick<Comparison, 'ratio' | 'interval'>): string {
+  const around = interval ? `, ${CONFIDENCE * 100} % interval ${intervalText(interval)}` : ''
+  return `${digits(ratio)}${around}`
+}
+
+/** Rounds by which the differences that are within noise would probably be told, as the end of a sentence. */
+export function neededText(within: readonly Comparison[]): string {
+  const needed = within.flatMap((each) => each.needed ?? [])
+  if (needed.length === 0) return ''
+  return `; if that is no chance, about ${Math.max(...needed)} rounds would tell it`
+}
+
+/** `a, b and c`. */
+export function listOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+}
