@@ -209,7 +209,7 @@ export function createLocalWorker({ exchange, emit, journal, log, scope }: Local
     },
 
     async start(job, orders) {
-      mirror?.inUse()
+      if (mirror) await mirror.inUse()
       const limits = { deadline: Deadline.after(CHANNEL_MS), signal: ending.signal }
       const byGuest = new Map<number, RankOrder[]>()
       for (const order of orders) {

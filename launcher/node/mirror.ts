@@ -51,21 +51,15 @@ export class Mirror {
   readonly #folder: WorkFolder
   readonly #exchange: Exchange
   readonly #node: string
-  readonly #directories: readonly string[]
-  /** How each file was when it had come, by its path on this node. */
-  readonly #before: ReadonlyMap<string, string>
+  readonly #parcel: Parcel
+  /** How each file was when the first rank began, by its path on this node. */
+  #before: Promise<ReadonlyMap<string, string>> | undefined
 
-  private constructor(
-    folder: WorkFolder,
-    { exchange, node }: MirrorContext,
-    directories: readonly string[],
-    before: ReadonlyMap<string, string>,
-  ) {
+  private constructor(folder: WorkFolder, { exchange, node }: MirrorContext, parcel: Parcel) {
     this.#folder = folder
     this.#exchange = exchange
     this.#node = node
-    this.#directories = directories
-    this.#before = before
+    this.#parcel = parcel
   }
 
   /** Has the controller send the directories. */
@@ -77,17 +71,7 @@ export class Mirror {
     const at = placeIn(folder)
     await checkRoom(parcel, node, folder.path)
     await receiveParcel(parcel, at, ask(MIRROR_TOPICS.piece), limits)
-    const before = new Map<string, string>()
-    for (const { directory, files } of parcel) {
-      for (const { path } of files)
-        before.set(join(at(directory), path), await stateOf(join(at(directory), path)))
-    }
-    return new Mirror(
-      folder,
-      context,
-      parcel.map(({ directory }) => directory),
-      before,
-    )
+    return new Mirror(folder, context, parcel)
   }
 
   /** Where the node has what the user has at `path`. */
@@ -95,7 +79,7 @@ export class Mirror {
 
   /** What guests that share no directory are given: all of it, and all comes back from them. */
   get roots(): readonly StageRoot[] {
-    return this.#directories.map((directory) => ({
+    return this.#parcel.map(({ directory }) => ({
       directory,
       place: this.at(directory),
       added: false,
@@ -104,17 +88,20 @@ export class Mirror {
     }))
   }
 
-  /** Ranks write from now on: what they write is kept until the controller has it. */
-  inUse(): void {
+  /** Ranks write from now on: what they write is kept until the controller has it. May be called again. */
+  async inUse(): Promise<void> {
     this.#folder.hold()
+    this.#before ??= this.#states()
+    await this.#before
   }
 
-  /** Has the controller merge what ranks changed. A failure names where all of it is. */
+  /** Has the controller merge what ranks changed, if any began. A failure names where all of it is. */
   async bringBack(limits: WaitLimits): Promise<void> {
+    if (!this.#before) return
     const exchange = this.#exchange
     let kept: string
     try {
-      const results = await this.#results()
+      const results = await this.#results(await this.#before)
       const reader = new ParcelReader(results.changed, (directory) => this.at(directory))
       exchange.answer(RESULTS_PIECE, (question) => reader.answer(question))
       const taken = await exchange.ask(CONTROLLER, MIRROR_TOPICS.take, encodeWords(results), limits)
@@ -129,16 +116,26 @@ export class Mirror {
     })
   }
 
-  async #results(): Promise<MirrorResults> {
+  // Not when they came: what makes disks for guests gives files second names for a while, which leaves its mark.
+  async #states(): Promise<ReadonlyMap<string, string>> {
+    const states = new Map<string, string>()
+    for (const { directory, files } of this.#parcel) {
+      const place = this.at(directory)
+      for (const { path } of files) states.set(join(place, path), await stateOf(join(place, path)))
+    }
+    return states
+  }
+
+  async #results(before: ReadonlyMap<string, string>): Promise<MirrorResults> {
     const changed: ParcelDirectory[] = []
     const same: (readonly string[])[] = []
-    for (const directory of this.#directories) {
+    for (const { directory } of this.#parcel) {
       const place = this.at(directory)
       const all = await listDirectory(directory, place)
       const unchanged = new Set<string>()
       for (const { path } of all.files) {
         const file = join(place, path)
-        if (this.#before.get(file) === (await stateOf(file))) unchanged.add(path)
+        if (before.get(file) === (await stateOf(file))) unchanged.add(path)
       }
       changed.push({ ...all, files: all.files.filter(({ path }) => !unchanged.has(path)) })
       same.push([...unchanged])
