@@ -168,10 +168,10 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
     return { which: `${name} was measured only ${KIND_PLACES[best.kind]}.`, howMuch: `There ${median}.` }
   const compared = others.map(({ kind, values }) => ({ kind, ...compareSamples(values, best.values) }))
   if (compared.some(({ verdict }) => verdict === 'unknown')) {
-    const ratios = compared.map(({ kind, ratio }) => `${digits(ratio)} ${KIND_PLACES[kind]}`)
+    const ratios = compared.map(({ kind, ratio }) => `×${digits(ratio)} ${KIND_PLACES[kind]}`)
     return {
       which: `${name}: there are too few repetitions to say which is faster.`,
-      howMuch: `The median is best ${KIND_PLACES[best.kind]}, with factors of ${listOf(ratios)} that may be chance.`,
+      howMuch: `The median is best ${KIND_PLACES[best.kind]} (${listOf(ratios)}), which may be chance.`,
     }
   }
   const equal = compared.filter((each) => judgement(each, figure) !== 'worse')

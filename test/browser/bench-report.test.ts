@@ -143,7 +143,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
         checked++
       }
     }
-    expect(checked).toBe(kinds.length * 7)
+    expect(checked).toBe(kinds.length * 9)
 
     const names = new Map<string, Kind>(
       Object.entries(KIND_NAMES).map(([kind, name]) => [name, kind as Kind]),
