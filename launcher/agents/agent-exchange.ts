@@ -71,7 +71,7 @@ export class AgentExchange implements Exchange {
         this.#fences.contribute(message.id, contributionOf(message, body, this.#tree))
         return true
       case 'met':
-        this.#fences.release(message.id, message.sizes, body)
+        this.#fences.release(message.id, { ...message, body })
         return true
       case 'unmet':
         this.#break(message.id, fromWire(message.error))

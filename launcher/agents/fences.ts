@@ -1,9 +1,11 @@
 // Fences where many links meet, at the controller and at each agent: what comes from below is gathered and passed on in
-// one piece, what comes from above is spread. Data crosses each link once in each direction: nobody gets back what came
-// from below it.
+// one piece, what comes from above is spread. Data crosses each link once in each direction. What all gave is compressed
+// once, by the controller, and passed on as it is: the addresses of ranks are much alike, and what a fence of many nodes
+// costs is their bytes over TLS. So everybody also gets back what came from below it, which is little of the whole.
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { LeetError } from '../../common/index.ts'
 import { CONTROLLER } from '../../mpi-bridge/index.ts'
-import type { Link } from './link.ts'
+import { type Link, MOST_MESSAGE } from './link.ts'
 import { decodeNodes, encodeNodes, type Message, malformed } from './messages.ts'
 import { branchOf, type Tree } from './tree.ts'
 
@@ -26,6 +28,12 @@ export interface FenceWays {
   /** The fence cannot be: all of its participants must hear of it. */
   readonly broken: (id: string, error: LeetError) => void
 }
+
+/** Less than that is not worth compressing. */
+const PACKED_FROM = 4 * 1024
+
+/** What all gave, as it goes down: in ascending order of the participants, in one piece, compressed if `packed`. */
+type Together = Pick<Message & { kind: 'met' }, 'sizes' | 'packed'> & { readonly body: Uint8Array }
 
 interface Fence {
   readonly agents: string
@@ -70,25 +78,19 @@ export class Fences {
       const sizes = gathered.map((part) => part.length)
       this.#ways.up({ kind: 'fence', id, agents, nodes: encodeNodes(known), sizes }, gathered)
     } else {
-      this.#release(id, fence, gathered)
+      this.#spread(id, fence, together(gathered))
+      this.#ways.met(id, gathered)
     }
   }
 
-  /** All have met, says the one above: `body` is what was given by those who are neither here nor below. */
-  release(id: string, sizes: readonly number[], body: Uint8Array): void {
+  /** All have met, says the one above. `LEET_E_LINK` when that cannot be what they gave. */
+  release(id: string, all: Together): void {
     const fence = this.#fences.get(id)
     if (!fence) return
-    if (fence.participants.length !== sizes.length)
+    if (fence.participants.length !== all.sizes.length)
       throw malformed('a fence has met with others than expected')
-    let offset = 0
-    const data = fence.participants.map((node, i) => {
-      const known = fence.data.get(node)
-      if (known) return known
-      const begin = offset
-      offset += sizes[i] as number
-      return body.subarray(begin, offset)
-    })
-    this.#release(id, fence, data)
+    this.#spread(id, fence, all)
+    this.#ways.met(id, apart(all))
   }
 
   /** A fence is over without having met. */
@@ -109,20 +111,13 @@ export class Fences {
     return { agents, participants, members: new Set(participants), expected, data: new Map() }
   }
 
-  #release(id: string, { participants }: Fence, data: readonly Uint8Array[]): void {
+  // The fence is over here.
+  #spread(id: string, { participants }: Fence, { sizes, packed, body }: Together): void {
     this.forget(id)
     const branches = participants.map((node) => branchOf(node, this.#self, this.#tree))
-    const children = new Set(branches.filter((branch) => branch !== undefined))
-    if (children.size > 0) {
-      const sizes = data.map((part) => part.length)
-      // One piece of memory, of which all children get parts.
-      const all = Buffer.concat(data)
-      for (const child of children) {
-        const body = cut(all, sizes, (i) => branches[i] === child)
-        this.#ways.down(child)?.send({ kind: 'met', id, sizes }, body)
-      }
+    for (const child of new Set(branches)) {
+      if (child !== undefined) this.#ways.down(child)?.send({ kind: 'met', id, sizes, packed }, [body])
     }
-    this.#ways.met(id, data)
   }
 }
 
@@ -133,29 +128,41 @@ export function contributionOf(
   { count }: Tree,
 ): Contribution {
   const from = decodeNodes(nodes, count)
-  let offset = 0
-  const data = sizes.map((size) => {
-    const begin = offset
-    offset += size
-    return body.subarray(begin, offset)
-  })
-  if (sizes.length !== from.length || offset !== body.length) throw malformed('its sizes are wrong')
-  return { agents, nodes: from, data }
+  if (sizes.length !== from.length) throw malformed('its sizes are wrong')
+  return { agents, nodes: from, data: cut(body, sizes) }
 }
 
-/** The stretches of `all` that are left when the parts for which `without` holds are taken out. */
-function cut(all: Buffer, sizes: readonly number[], without: (part: number) => boolean): Buffer[] {
-  const stretches: Buffer[] = []
-  let [begin, end] = [0, 0]
-  sizes.forEach((size, i) => {
-    if (without(i)) {
-      if (end > begin) stretches.push(all.subarray(begin, end))
-      begin = end + size
-    }
-    end += size
+function together(data: readonly Uint8Array[]): Together {
+  const all = Buffer.concat(data)
+  const packed = all.length >= PACKED_FROM
+  return { sizes: data.map((part) => part.length), packed, body: packed ? zstdCompressSync(all) : all }
+}
+
+function apart({ sizes, packed, body }: Together): Uint8Array[] {
+  return cut(packed ? unpack(body, sizes) : body, sizes)
+}
+
+function unpack(body: Uint8Array, sizes: readonly number[]): Uint8Array {
+  const size = sizes.reduce((sum, one) => sum + one, 0)
+  if (size < PACKED_FROM || size > MOST_MESSAGE) throw malformed('its sizes are wrong')
+  try {
+    // One piece of memory for all of it, with room to see that nothing follows.
+    return zstdDecompressSync(body, { chunkSize: size + 1, maxOutputLength: size })
+  } catch {
+    throw malformed('it is not compressed, or longer than it says')
+  }
+}
+
+/** The parts of which `all` is made. They share its memory. */
+function cut(all: Uint8Array, sizes: readonly number[]): Uint8Array[] {
+  let offset = 0
+  const parts = sizes.map((size) => {
+    const begin = offset
+    offset += size
+    return all.subarray(begin, offset)
   })
-  if (end > begin) stretches.push(all.subarray(begin, end))
-  return stretches
+  if (offset !== all.length) throw malformed('its sizes are wrong')
+  return parts
 }
 
 function disagreement(id: string): LeetError {

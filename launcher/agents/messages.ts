@@ -45,7 +45,7 @@ export type Message =
   // The exchange. `fence` up and `met` down, along the tree; `unmet` up and then down to all; `gone` down to all;
   // `ask` up and `answer` down; `question` down and `reply` up; `broadcast` both ways; `report` up.
   | { kind: 'fence'; id: string; agents: string; nodes: string; sizes: number[] }
-  | { kind: 'met'; id: string; sizes: number[] }
+  | { kind: 'met'; id: string; sizes: number[]; packed: boolean }
   | { kind: 'unmet'; id: string; error: WireError }
   | { kind: 'gone'; node: number; error: WireError }
   | { kind: 'ask'; id: number; to: number; topic: string }
@@ -79,7 +79,7 @@ const FIELDS: { readonly [K in Message['kind']]: Readonly<Record<string, Field>>
   event: { event: 'object' },
   signalled: { signal: 'text' },
   fence: { id: 'text', agents: 'text', nodes: 'text', sizes: 'wholes' },
-  met: { id: 'text', sizes: 'wholes' },
+  met: { id: 'text', sizes: 'wholes', packed: 'flag' },
   unmet: { id: 'text', error: 'object' },
   gone: { node: 'whole', error: 'object' },
   ask: { id: 'whole', to: 'index', topic: 'text' },

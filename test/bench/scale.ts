@@ -9,9 +9,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Phase, RANKS_PER_NODE, type ScaleResult } from './scale/job.ts'
 
-const SIZES = [125, 250, 500, 1000]
+const SIZES = [128, 256, 512, 1000]
 const PROCESSES = 2
 const CONNECT_MS = 5_000
+/** A fence at the least and at the largest size. */
+const FENCE_MS = [500, 6_000] as const
 const MEMORY = 300 * 2 ** 20
 const EXPONENT = 1.1
 const PHASES: readonly Phase[] = ['connect', 'boot', 'launch', 'fence', 'output', 'teardown']
@@ -65,13 +67,17 @@ for (const agents of SIZES) {
   )
 }
 
-const last = results.at(-1) as ScaleResult
+const [least, last] = [results[0], results.at(-1)] as [ScaleResult, ScaleResult]
 const line = (name: string, value: number, target: number, unit: string) =>
   console.log(
     `${name.padEnd(58)} ${value.toFixed(2)}${unit}, target at most ${target.toFixed(2)}${unit}` +
       (value > target ? '  MISSED' : ''),
   )
 line(`${last.agents} agents connected`, last.wall.connect / 1000, CONNECT_MS / 1000, ' s')
+for (const [i, { agents, wall }] of [least, last].entries()) {
+  const name = `fence of ${agents * RANKS_PER_NODE} ranks over ${agents} agents`
+  line(name, wall.fence / 1000, (FENCE_MS[i] as number) / 1000, ' s')
+}
 line(`controller's largest memory, ${last.agents} agents`, last.memory / 2 ** 20, MEMORY / 2 ** 20, ' MB')
 line("exponent of the controller's CPU time against agents", exponent(results, allCpu), EXPONENT, '')
 line(

@@ -6,7 +6,7 @@ import { startAgent } from '../../../launcher/agents/agent.ts'
 import { decodeInvitation } from '../../../launcher/agents/invitation.ts'
 import type { NodeWorker, RankOrder, WorkerContext } from '../../../launcher/node/worker.ts'
 import { CONTROLLER, type JobLayout } from '../../../mpi-bridge/index.ts'
-import { CARD_BYTES, LINE_BYTES, LINES, RANKS_PER_NODE, STEP_TOPIC, type Step, VERSION } from './job.ts'
+import { cardOf, LINE_BYTES, LINES, RANKS_PER_NODE, STEP_TOPIC, type Step, VERSION } from './job.ts'
 
 const LIMIT_MS = 600_000
 
@@ -23,9 +23,14 @@ function makeWorker({ exchange, emit }: WorkerContext): NodeWorker {
   }
   const steps: Record<Step, () => Promise<void>> = {
     async fence() {
-      const cards = Buffer.alloc(RANKS_PER_NODE * CARD_BYTES, exchange.agent)
+      const ranks = Array.from({ length: RANKS_PER_NODE }, (_, i) => exchange.agent * RANKS_PER_NODE + i)
+      const cards = Buffer.from(ranks.map(cardOf).join(''))
       const all = await exchange.fence('cards', everybody(layout as JobLayout), cards, limits())
-      if (!all.every((part, agent) => part[0] === agent % 256)) throw new Error('the fence mixed up its data')
+      const isOf = (part: Uint8Array, agent: number) =>
+        Buffer.from(part.buffer, part.byteOffset, 24)
+          .toString()
+          .startsWith(`P${agent * RANKS_PER_NODE}-`)
+      if (!all.every(isOf)) throw new Error('the fence mixed up its data')
     },
     async output() {
       for (let i = 0; i < LINES; i++) {

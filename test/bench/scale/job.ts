@@ -2,8 +2,14 @@
 
 /** Ranks on each node. */
 export const RANKS_PER_NODE = 8
-/** Bytes that a rank puts into a fence: a business card, about as long as MPICH's for TCP. */
-export const CARD_BYTES = 128
+/** What a rank puts into a fence: its key and business card, as MPICH writes them for TCP, with a port as the kernel gives. */
+export function cardOf(rank: number): string {
+  const node = Math.floor(rank / RANKS_PER_NODE)
+  const port = 32_768 + Math.floor(Math.random() * 28_232)
+  const host = `node${String(node).padStart(4, '0')}.cluster`
+  const address = `10.77.${node >> 8}.${node % 256}`
+  return `P${rank}-businesscard\0description#${host}$port#${port}$ifname#${address}$\0`
+}
 /** Lines that each rank writes, and bytes of each. */
 export const LINES = 10
 export const LINE_BYTES = 80

@@ -1,3 +1,4 @@
+import { zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { contributionOf, Fences } from '../../../launcher/agents/fences.ts'
@@ -24,7 +25,7 @@ function network(tree: Tree) {
     }
     const send = (child: number) => (message: Message & { kind: 'met' }, body: readonly Uint8Array[]) => {
       count(bytes.down, child, body)
-      mail.push(() => places.get(child)?.release(message.id, message.sizes, Buffer.concat(body)))
+      mail.push(() => places.get(child)?.release(message.id, { ...message, body: Buffer.concat(body) }))
     }
     const fences = new Fences(node, tree, {
       up: node === CONTROLLER ? undefined : up,
@@ -68,14 +69,40 @@ describe('fences over a tree', () => {
               expect(told.filter((one) => one.node === node)).toEqual([{ node, id, data }])
             }
           }
-          // What came up a link does not go down again.
-          for (const [node, down] of bytes.down)
-            expect(down + (bytes.up.get(node) ?? 0)).toBeLessThanOrEqual(total)
-          for (const [node, up] of bytes.up)
-            expect(up).toBeLessThanOrEqual(total - (bytes.down.get(node) ?? 0))
+          for (const way of [bytes.up, bytes.down]) {
+            for (const crossed of way.values()) expect(crossed).toBeLessThanOrEqual(total)
+          }
         },
       ),
     )
+  })
+
+  it('compress what is much, once, and refuse what was not compressed so', () => {
+    const { places, mail, met, bytes } = network({ count: 2, width: 1 })
+    const given = ['a', 'b'].map((letter) => letter.repeat(10_000))
+    given.forEach((text, node) => {
+      const contribution = { agents: '0-1', nodes: [node], data: [Buffer.from(text)] }
+      mail.push(() => places.get(node)?.contribute('f', contribution))
+    })
+    while (mail.length > 0) mail.shift()?.()
+    expect(met.map(({ node, data }) => [node, data])).toEqual([-1, 0, 1].map((node) => [node, given]))
+    expect(Math.max(...bytes.down.values())).toBeLessThan(500)
+    expect(bytes.down.get(0)).toBe(bytes.down.get(1))
+
+    const contribution = { agents: '0-1', nodes: [0, 1], data: [Buffer.from('x'), Buffer.from('y')] }
+    const wrong = [
+      { sizes: [1, 1], packed: true, body: Buffer.from('xy') },
+      { sizes: [5000, 5000], packed: true, body: Buffer.from('xy') },
+      { sizes: [5000, 5000], packed: true, body: zstdCompressSync(Buffer.alloc(10_001)) },
+      { sizes: [5000, 5000], packed: true, body: zstdCompressSync(Buffer.alloc(9_999)) },
+      { sizes: [1, 2], packed: false, body: Buffer.from('xy') },
+      { sizes: [2], packed: false, body: Buffer.from('xy') },
+    ]
+    for (const all of wrong) {
+      const { places } = network({ count: 2, width: 2 })
+      places.get(0)?.contribute('g', { ...contribution, nodes: [0], data: contribution.data.slice(0, 1) })
+      expect(() => places.get(0)?.release('g', all)).toThrow(/fence|compressed|sizes/)
+    }
   })
 
   it('are broken by participants that do not agree, or come twice', () => {

@@ -23,7 +23,7 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('signal'), signal: text, tasks: fc.array(whole), all: fc.boolean() }),
   fc.record({ kind: fc.constant('done'), id: whole, error }, { requiredKeys: ['kind', 'id'] }),
-  fc.record({ kind: fc.constant('met'), id: text, sizes: fc.array(whole) }),
+  fc.record({ kind: fc.constant('met'), id: text, sizes: fc.array(whole), packed: fc.boolean() }),
   fc.record({ kind: fc.constant('output'), task: whole, stream: text }),
 )
 
