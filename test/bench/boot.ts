@@ -1,5 +1,5 @@
-// Boot of two Linux guests: leet-mpirun, from its start until both are ready, against the same QEMU command lines
-// started by hand, from their start until both consoles say so.
+// Boot of two Linux guests: leet-mpirun, from its start until both are ready, and until their starters have answered over
+// SSH, against the same QEMU command lines started by hand, from their start until both consoles say that they are ready.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -29,20 +29,23 @@ const PAIRS = 7
 const LIMIT_MS = 120_000
 
 /** Measures pairs; `work` is a directory of the caller's. */
-export async function benchBoot(work: string): Promise<Ratio> {
+export async function benchBoot(work: string): Promise<{ ready: Ratio; answering: Ratio }> {
   const byHand = await prepareByHand(work)
-  const pair = async (index: number) => [await bootByLeet(work, index), await byHand(index)] as const
+  const pair = async (index: number) => ({ ...(await bootByLeet(work, index)), hand: await byHand(index) })
   await pair(-1)
   const times = []
   for (let index = 0; index < PAIRS; index++) times.push(await pair(index))
-  return ratioOf(times)
+  return {
+    ready: ratioOf(times.map(({ ready, hand }) => [ready, hand])),
+    answering: ratioOf(times.map(({ answering, hand }) => [answering, hand])),
+  }
 }
 
 /**
- * Milliseconds from the start of leet-mpirun to the event that says of the last guest what its console says: ready. The
- * SSH connection to the starter, which has no counterpart by hand, comes after that.
+ * Milliseconds from the start of leet-mpirun to the event that says of the last guest what its console says, ready; and to the
+ * end of the boot, when all starters have answered, which has no counterpart by hand.
  */
-async function bootByLeet(work: string, index: number): Promise<number> {
+async function bootByLeet(work: string, index: number): Promise<{ ready: number; answering: number }> {
   const events = join(work, `events.${index}`)
   const begin = Date.now()
   const child = spawn(
@@ -55,12 +58,13 @@ async function bootByLeet(work: string, index: number): Promise<number> {
   )
   const status = await new Promise((resolve) => child.once('close', resolve))
   if (status !== 0) throw new Error(`leet-mpirun ended with status ${status}`)
-  const ready = readFileSync(events, 'utf8')
+  const told = readFileSync(events, 'utf8')
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line))
-    .findLast(({ event, state }) => event === 'guest' && state === 'ready')
-  return ready.time * 1000 - begin
+  const ready = told.findLast(({ event, state }) => event === 'guest' && state === 'ready')
+  const booted = told.find(({ phase, state }) => phase === 'boot' && state === 'end')
+  return { ready: ready.time * 1000 - begin, answering: booted.time * 1000 - begin }
 }
 
 async function prepareByHand(work: string): Promise<(index: number) => Promise<number>> {
