@@ -102,6 +102,10 @@ async function holdIn(scope: Scope, order: HoldOrder): Promise<void> {
       },
       limits,
     )
+    if (plan.nodes.length > 1) {
+      const { serveImage } = await import('../job/serve-image.ts')
+      serveImage(image, { plan, exchange: nodes.exchange, log })
+    }
     onEvent({ event: 'phase', phase: 'boot', state: 'begin' })
     const orderOf = (node: number) => ({
       ...{ plan, node, image, addresses: guests.addresses, secrets },

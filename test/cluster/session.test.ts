@@ -11,6 +11,8 @@ import { type Lab, startLab } from './lab/lab.ts'
 /** How long agents and guests may run on without their controller, on a busy machine. */
 const GONE_MS = 20_000
 const BIN = '/srv/leet/launcher/bin'
+/** A directory for images that each host has for itself. */
+const OWN = '/tmp/images-of-alice'
 /** By which mpirun would take the nodes of the job for its hosts. */
 const SLURM = ['SLURM_JOB_ID', 'SLURM_JOBID', 'SLURM_NODELIST', 'SLURM_JOB_NODELIST']
 
@@ -27,14 +29,15 @@ describeLab('a session in a job of Slurm', () => {
 
   const start = (...lines: string[]) => startWith(GUESTS, './share.openmpi', ...lines)
   const startWith = (guests: readonly string[], program: string, ...lines: string[]) =>
-    submitScript(
-      lab,
-      [
-        ...['#!/bin/sh', `PATH=${BIN}:$PATH`],
-        ...[`leet up ${guests.join(' ')} ${program} || exit 9`, ...lines, ''],
-      ].join('\n'),
-      { user: lab.users.alice, directory, options: ['-N3', '--ntasks-per-node=2'] },
-    )
+    submit(upWith(guests, program), ...lines)
+  const upWith = (guests: readonly string[], program: string) =>
+    `leet up ${guests.join(' ')} ${program} || exit 9`
+  const submit = (...lines: string[]) =>
+    submitScript(lab, ['#!/bin/sh', `PATH=${BIN}:$PATH`, ...lines, ''].join('\n'), {
+      user: lab.users.alice,
+      directory,
+      options: ['-N3', '--ntasks-per-node=2'],
+    })
   const hosts = () =>
     new Set(
       [0, 1, 2, 3, 4, 5].map((rank) => {
@@ -43,8 +46,10 @@ describeLab('a session in a job of Slurm', () => {
       }),
     )
 
-  it('runs leet-mpirun and mpirun in the same guests of all nodes', async () => {
-    const job = await start(
+  it('sends the image to nodes whose store lacks it, and runs leet-mpirun and mpirun in the same guests of all', async () => {
+    const job = await submit(
+      `export XDG_CACHE_HOME=${OWN}`,
+      upWith(GUESTS, './share.openmpi'),
       'leet-mpirun -n 6 ./share.openmpi && mkdir first && cp output.* first || exit 8',
       'leet-mpirun -n 6 ./share.openmpi 0 3',
       '[ $? = 3 ] || exit 7',
@@ -58,6 +63,8 @@ describeLab('a session in a job of Slurm', () => {
     expect(hosts()).toEqual(new Set([0, 1, 2].map((index) => `leet-${guests}-g${index}`)))
     const first = readFileSync(join(lab.path(directory), 'first/output.5'), 'utf8')
     expect(first).toContain(`on leet-${guests}-g2 `)
+    expect(job.output()).toMatch(/node2 has not the image and is sent it/)
+    for (const node of lab.nodes) await lab.run(node, ['rm', '-rf', OWN])
   })
 
   // The program does without MPI_Finalize, in which MPICH 4.0 over UCX hangs now and then (a rank that still closes its

@@ -16,7 +16,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Deadline, type Scope, silentLog } from '../../../common/index.ts'
 import { serveMirrors } from '../../../launcher/job/mirrors.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
@@ -29,7 +29,6 @@ import { openScope } from '../../support/scope.ts'
 
 const limits = () => ({ deadline: Deadline.after(60_000) })
 const OLD = new Date('2020-01-02T03:04:05Z')
-const { TMPDIR } = process.env
 
 describe('a copy of the working directory', () => {
   let folder: string
@@ -45,7 +44,7 @@ describe('a copy of the working directory', () => {
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leet-mirror-'))
     work = join(folder, 'case')
-    process.env.TMPDIR = join(folder, 'tmp')
+    vi.stubEnv('TMPDIR', join(folder, 'tmp'))
     for (const path of ['tmp', 'case/0', 'case/empty']) mkdirSync(join(folder, path), { recursive: true })
     write('0/U', 'velocity')
     write('big', 'b'.repeat(3 << 20))
@@ -77,8 +76,7 @@ describe('a copy of the working directory', () => {
   afterEach(async () => {
     await scope.end()
     await journal.close()
-    if (TMPDIR === undefined) delete process.env.TMPDIR
-    else process.env.TMPDIR = TMPDIR
+    vi.unstubAllEnvs()
     rmSync(folder, { recursive: true })
   })
 

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { Deadline, LeetError, type Scope, silentLog } from '../../../common/index.ts'
 import { Journal } from '../../../launcher/journal/journal.ts'
 import { mergeResults } from '../../../launcher/node/results.ts'
@@ -23,7 +23,6 @@ import { STAGE_ALL } from '../../../mpi-bridge/osv/stage-filter.ts'
 import { describeWith } from '../../support/needs.ts'
 import { openScope } from '../../support/scope.ts'
 
-const { TMPDIR } = process.env
 const AGAIN = new LeetError({ code: 'LEET_E_CANCELLED', what: 'ended again' })
 const limits = () => ({ deadline: Deadline.after(60_000) })
 
@@ -39,16 +38,15 @@ describeWith(['mke2fs', 'debugfs', 'e2fsck'], 'a disk of working directories', (
     mkdirSync(join(directory, 'system'), { recursive: true })
     writeFileSync(join(directory, 'system/controlDict'), 'endTime 10;')
     writeFileSync(join(directory, 'é'), 'name')
-    process.env.TMPDIR = join(folder, 'tmp')
-    mkdirSync(process.env.TMPDIR)
+    mkdirSync(join(folder, 'tmp'))
+    vi.stubEnv('TMPDIR', join(folder, 'tmp'))
     journal = await Journal.open({ jobId: 'disk', root: join(folder, 'root') })
     scope = openScope()
   })
   afterEach(async () => {
     await scope.end()
     await journal.close()
-    if (TMPDIR === undefined) delete process.env.TMPDIR
-    else process.env.TMPDIR = TMPDIR
+    vi.unstubAllEnvs()
     rmSync(folder, { recursive: true })
   })
 
