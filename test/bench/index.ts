@@ -1,28 +1,24 @@
-// `npm run bench`: the ratios of SPEC.md, each with its spread, measured on this machine in this run.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { benchBoot } from './boot.ts'
-import { compareHello, compileHello, helloName, leetMpirun, MPIS } from './host-launch.ts'
-import { comparePairs, ratioLine } from './pairs.ts'
+// `npm run bench [-- NAME…]`: the rows of SPEC.md, each with its spread, measured on this machine in this run: all of them, which
+// takes most of an hour, or the benches that are named. Nothing else should run meanwhile.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 
-const work = mkdtempSync(join(tmpdir(), 'leet-bench-'))
-const RANKS = 32
+/** In the order of what they take. */
+const BENCHES = ['pmi', 'scale', 'start', 'fuzz', 'osv', 'cluster', 'launch'] as const
 
-try {
-  const version = comparePairs(
-    { argv: [leetMpirun, '--version'] },
-    { argv: [process.execPath, '-e', '0'] },
-    21,
-  )
-  console.log(ratioLine('leet-mpirun --version / node -e 0', version, 1.5))
-  for (const mpi of MPIS) {
-    const ratio = compareHello(mpi, compileHello(mpi, work), RANKS, 7)
-    console.log(ratioLine(helloName(mpi, RANKS), ratio, 1))
+const asked = process.argv.slice(2)
+const unknown = asked.find((name) => !BENCHES.some((bench) => bench === name))
+if (unknown !== undefined) {
+  console.error(`there is no bench ${unknown}, only ${BENCHES.join(', ')}`)
+  process.exit(2)
+}
+for (const bench of BENCHES.filter((name) => asked.length === 0 || asked.includes(name))) {
+  console.log(`\n== ${bench}`)
+  const program = fileURLToPath(new URL(`${bench}.ts`, import.meta.url))
+  const { status } = spawnSync(process.execPath, [program], { stdio: 'inherit' })
+  // The others are measured all the same.
+  if (status !== 0) {
+    console.error(`the bench ${bench} failed`)
+    process.exitCode = 1
   }
-  const { ready, answering } = await benchBoot(work)
-  console.log(ratioLine('two guests ready: leet-mpirun / QEMU by hand', ready, 1.1))
-  console.log(ratioLine('their starters answering / the same', answering, 1.15))
-} finally {
-  rmSync(work, { recursive: true, force: true })
 }
