@@ -10,5 +10,5 @@ mkdir -p build
 LC_ALL=C SOURCE_DATE_EPOCH=0 ${CC:-cc} -std=gnu17 -O2 -Wall -Wextra -Werror -fPIC -fno-builtin -fvisibility=default \
   -fno-stack-protector -fcf-protection=none -ffile-prefix-map="$PWD"=. -shared \
   -Wl,-soname,libleet-osv.so.1 -Wl,--build-id=none -Wl,-z,lazy -Wl,-z,noexecstack -Wl,--hash-style=both -Wl,--strip-all \
-  -o build/libleet-osv.so.1.new complex.c copies.c destructors.c environment.c exit.c input.c missing.c shared-memory.c sockets.c start.c streams.c threads.c waits.c -lm
+  -o build/libleet-osv.so.1.new complex.c copies.c destructors.c dev-shm.c environment.c exit.c input.c locale.c missing.c shared-memory.c sockets.c start.c streams.c threads.c waits.c -lm
 mv build/libleet-osv.so.1.new build/libleet-osv.so.1

@@ -22,13 +22,17 @@ const OSV = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 int fcntl(int fd, int command, ...) {
   va_list list;
   va_start(list, command);
@@ -43,6 +47,26 @@ int unlink(const char *path) { write(1, "unlink\\n", 7); return 0; }
 int pthread_mutex_destroy(pthread_mutex_t *mutex) { memset(mutex, 7, sizeof *mutex); return 0; }
 int pthread_cond_destroy(pthread_cond_t *condition) { memset(condition, 7, sizeof *condition); return 0; }
 int pthread_rwlock_destroy(pthread_rwlock_t *lock) { memset(lock, 7, sizeof *lock); return 0; }
+static int refuse(void) { errno = ENOENT; return -1; }
+int open(const char *path, int flags, ...) { return strncmp(path, "/dev/shm", 8) ? REAL(open)(path, flags) : refuse(); }
+int mkstemp(char *template) { return refuse(); }
+int fstat(int fd, struct stat *status) {
+  struct stat whole;
+  int result = REAL(fstat)(fd, &whole);
+  if (whole.st_size == 1L << 40) status->st_size = whole.st_size; else *status = whole;
+  return result;
+}
+void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+  if (fd >= 0 && flags & MAP_POPULATE) write(1, "filled\\n", 7);
+  return REAL(mmap)(address, length, protection, flags, fd, offset);
+}
+locale_t newlocale(int categories, const char *name, locale_t base) { return base ? NULL : REAL(newlocale)(categories, name, base); }
+locale_t duplocale(locale_t locale) { if (!locale || locale == LC_GLOBAL_LOCALE) abort(); return REAL(duplocale)(locale); }
+locale_t uselocale(locale_t locale) {
+  if (locale == LC_GLOBAL_LOCALE) abort();
+  locale_t before = REAL(uselocale)(locale);
+  return before == LC_GLOBAL_LOCALE ? NULL : before;
+}
 `
 
 const PROGRAM = `
@@ -50,6 +74,7 @@ const PROGRAM = `
 #include <complex.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -86,8 +111,27 @@ int main(int argc, char **argv, char **envp) {
     errno = 5;
     printf("%d %d\\n", munmap(0, 1), errno);
   } else if (!strcmp(what, "unlink")) {
-    printf("%d\\n", unlink("/dev/shm/vader_segment.osv.1")); fflush(stdout);
+    printf("%d\\n", unlink("/tmp/vader_segment.osv.1")); fflush(stdout);
     unlink("/tmp/other");
+  } else if (!strcmp(what, "shm")) {
+    char name[] = "/dev/shm/leet_test.XXXXXX", *maps[2];
+    for (int i = 0; i < 2; i++) {
+      int fd = i == 0 ? mkstemp(name) : open(name, O_RDWR);
+      maps[i] = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+      close(fd);
+    }
+    int named = strchr(name, 'X') == NULL, removed = unlink(name) == 0, gone = open(name, O_RDWR) == -1 && errno == ENOENT;
+    maps[0][9999] = 'x';
+    printf("%d %c %d %d\\n", named, maps[1][9999], removed, gone);
+  } else if (!strcmp(what, "locale")) {
+    // As json-c does around each text.
+    for (int i = 0; i < 2; i++) {
+      locale_t before = uselocale(NULL), changed = newlocale(LC_NUMERIC_MASK, "C", duplocale(before));
+      printf("%d ", changed != NULL);
+      uselocale(changed); printf("%g ", strtod("1.5", NULL)); uselocale(before);
+      freelocale(changed);
+    }
+    printf("%d\\n", newlocale(LC_ALL_MASK, "of Mars", NULL) == NULL);
   } else if (!strcmp(what, "destroy")) {
     pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER; pthread_cond_t c = PTHREAD_COND_INITIALIZER; pthread_rwlock_t l = PTHREAD_RWLOCK_INITIALIZER;
     pthread_mutex_destroy(&m); pthread_cond_destroy(&c); pthread_rwlock_destroy(&l);
@@ -185,6 +229,8 @@ describeWith(['cc'], 'the compatibility library of OSv guests', () => {
     ['statfs', 'gives ramfs the free memory', '1 1\n'],
     ['munmap', 'hides the failure of munmap', '0 5\n'],
     ['unlink', 'keeps a segment of shared memory, and removes other files', '0\nunlink\n'],
+    ['shm', 'has files below /dev/shm, whose mappings are filled and shared', 'filled\nfilled\n1 x 1 1\n'],
+    ['locale', 'has C, which can be copied and changed', '1 1.5 1 1.5 1\n'],
     ['destroy', 'clears destroyed objects', '1 1 1\n'],
     ['streams', 'leaves the standard streams of the guest open', 'flushed 0 0 0\n1 1\n'],
     ['missing', 'has what the kernel lacks', '1 1 1 0 1 1\n'],

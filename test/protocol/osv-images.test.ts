@@ -282,6 +282,20 @@ describeWith(['cc'], 'OSv images', () => {
     expect(await compose({ programs: [join(folder, 'script')] }).catch((e) => e)).toBeInstanceOf(LeetError)
   })
 
+  it('refuses an MPICH that finds no network in OSv, and takes another', async () => {
+    write('mpi.c', 'const char MPII_Version_device[] = DEVICE; int MPI_Init(void) { return 0; }')
+    write('rank.c', 'int main(void) { return MPI_Init(); }')
+    cc('-shared', '-fPIC', '-o', 'libmpi.so.12', '-DDEVICE="ch3:nemesis"', 'mpi.c')
+    cc('-o', 'rank', 'rank.c', 'libmpi.so.12', '-Wl,-rpath,$ORIGIN')
+    const programs = [join(folder, 'rank')]
+    expect((await compose({ programs })).mpi).toMatchObject({ flavour: 'mpich', device: 'ch3:nemesis' })
+    cc('-shared', '-fPIC', '-o', 'libmpi.so.12', '-DDEVICE="ch4:ucx"', 'mpi.c')
+    expect(await compose({ programs }).catch((e) => e)).toMatchObject({
+      code: 'LEET_E_LIBRARY',
+      message: expect.stringContaining('libmpi.so.12 is MPICH with the device ch4:ucx'),
+    })
+  })
+
   it('has mount points and the user’s files', async () => {
     mkdirSync(join(folder, 'data/deep ä'), { recursive: true })
     write('data/deep ä/file', 'content')

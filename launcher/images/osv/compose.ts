@@ -198,7 +198,22 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
       })
     }
     refuseMissingLibraries({ path: program.path, missing: missingOf(program) })
+    refuseUcx(program)
     return { program, ...loadPlugins(program.map, env) }
+  })
+}
+
+/** UCX lists interfaces in /sys/class/net, which OSv does not have: MPI_Init fails, also of a single rank. */
+function refuseUcx(program: OpenedProgram): void {
+  const { library, device } = factsOf(program).mpi
+  if (!device?.includes('ucx')) return
+  throw new LeetError({
+    code: 'LEET_E_LIBRARY',
+    where: program.path,
+    what: 'its MPI cannot start in OSv',
+    why: `${library} is MPICH with the device ${device}, and UCX finds neither interfaces nor shared memory there`,
+    hint: 'build the program with Open MPI or with an MPICH of the device ch3, or run it with --guest linux',
+    exitCode: 126,
   })
 }
 
@@ -321,7 +336,7 @@ function fill(
     }
     for (const object of objects.kept) addLibrary(tree, object, put(object.path))
     for (const path of data) tree.host(path)
-    warnings.push(...objects.missing, ...uselessMpi(program))
+    warnings.push(...objects.missing)
     if (compat === undefined) continue
     try {
       const bytes = addNeeded(readFileSync(program.path), COMPAT_NAME, program.path)
@@ -345,16 +360,6 @@ function fill(
     }
   })
   return { entries, warnings }
-}
-
-/** UCX looks for interfaces in /sys/class/net, which OSv does not have: MPI_Init fails. */
-function uselessMpi(program: OpenedProgram): string[] {
-  const { library, device } = factsOf(program).mpi
-  return device?.includes('ucx')
-    ? [
-        `${library} is MPICH with ${device}, whose MPI_Init fails in OSv: use MPICH with ch3, Open MPI, or --guest linux`,
-      ]
-    : []
 }
 
 function addFiles(tree: ImageTree, { files = [], directory }: OsvImageRequest): void {
