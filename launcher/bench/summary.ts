@@ -4,10 +4,14 @@ import { fieldSentences } from './fields.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
 import { missingRuns } from './plan.ts'
 import {
+  baselineOf,
   type CurveName,
   KIND_NAMES,
   KIND_PLACES,
   type Kind,
+  type Mpi,
+  mpisOf,
+  ofMpi,
   type Results,
   type Run,
   type ScalarName,
@@ -20,7 +24,7 @@ import {
   type Spread,
   spreadOf,
 } from './statistics.ts'
-import { factorText, factorWithInterval, judgement, listOf, neededText } from './wording.ts'
+import { factorText, factorWithInterval, judgement, listOf, neededText, withMpi } from './wording.ts'
 
 /** The values of one figure on one kind. */
 export interface Cell {
@@ -35,7 +39,10 @@ export interface Cell {
 
 /** One figure on all kinds that have it. */
 export interface Row {
+  /** With the MPI, where there are several. */
   readonly name: string
+  /** Where several were measured, the one that it is of. */
+  readonly mpi?: Mpi
   readonly figure: Figure
   readonly cells: readonly Cell[]
 }
@@ -43,6 +50,8 @@ export interface Row {
 /** One figure over message size. */
 export interface Curve {
   readonly name: CurveName
+  /** Where several were measured, the one that it is of. */
+  readonly mpi?: Mpi
   readonly figure: Figure
   readonly points: readonly { readonly size: number; readonly cells: readonly Cell[] }[]
 }
@@ -80,53 +89,71 @@ export interface Summary {
 export function summarise(results: Results): Summary {
   const counted = results.runs.filter(({ round, failure }) => round > 0 && failure === undefined)
   const main = results.program ? 'program' : 'micro'
-  const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) => {
-    // One image and one kind of job at a time; what no run of the program tells, others do.
-    const runs = counted.filter(
-      ({ workload }) =>
-        (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
-    )
-    const cells = cellsOf(results, runs, metric, undefined)
-    const title = metric === 'program' ? results.program?.[0]?.split('/').at(-1) : undefined
-    const figure = SCALARS[metric]
-    return cells.length > 0 ? [{ name: title ?? figure.title, figure, cells }] : []
-  })
-  const curves = (Object.keys(CURVES) as CurveName[]).flatMap((name) => {
-    const sizes = new Set(
-      counted.flatMap((run) =>
-        run.measurements.flatMap((m) => (m.metric === name ? [m.size as number] : [])),
-      ),
-    )
-    const points = [...sizes]
-      .sort((a, b) => a - b)
-      .map((size) => ({ size, cells: cellsOf(results, counted, name, size) }))
-    return points.length > 0 ? [{ name, figure: CURVES[name], points }] : []
-  })
+  const mpis = mpisOf(results).map((mpi) => ({
+    mpi,
+    runs: counted.filter((run) => mpi === undefined || run.mpi === mpi),
+  }))
+  const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) =>
+    mpis.flatMap(({ mpi, runs }): Row[] => {
+      // One image and one kind of job at a time; what no run of the program tells, others do.
+      const own = runs.filter(
+        ({ workload }) =>
+          (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
+      )
+      const cells = cellsOf(results, mpi, own, metric, undefined)
+      const figure = SCALARS[metric]
+      const name = withMpi(titleOf(results, figure), mpi)
+      return cells.length > 0 ? [{ name, ...ofMpi(mpi), figure, cells }] : []
+    }),
+  )
+  const curves = (Object.keys(CURVES) as CurveName[]).flatMap((name) =>
+    mpis.flatMap(({ mpi, runs }): Curve[] => {
+      const sizes = new Set(
+        runs.flatMap((run) => run.measurements.flatMap((m) => (m.metric === name ? [m.size as number] : []))),
+      )
+      const points = [...sizes]
+        .sort((a, b) => a - b)
+        .map((size) => ({ size, cells: cellsOf(results, mpi, runs, name, size) }))
+      return points.length > 0 ? [{ name, ...ofMpi(mpi), figure: CURVES[name], points }] : []
+    }),
+  )
   const all = headRows(rows, curves)
   const isComparable = ({ cells }: Row) => cells.length > 1
   // A figure of one kind alone answers nothing.
   const heads = [...all.filter(isComparable), ...all.filter((row) => !isComparable(row))]
+  // The same figure of each MPI.
+  const leads = heads.filter(({ figure }) => figure === heads[0]?.figure)
   const doubts = doubtsOf(results, heads)
+  const standings = leads.length > 0 ? leads.map(standingOf) : [standingOf(undefined)]
+  const versus = leads.flatMap((row) => versusOf(row, baselineOf(results, row.mpi)) ?? [])
   return {
     rows,
     curves,
     heads,
-    short: { ...standingOf(heads[0]), trust: trustOf(doubts, heads[0]) },
-    versus: heads[0] && versusOf(heads[0], results.baseline),
+    short: { ...joinStandings(standings), trust: trustOf(doubts, leads) },
+    versus: versus.length > 0 ? versus.join(' ') : undefined,
     answers: [
-      ...heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+      ...leads.flatMap((row) => answersOf(row, baselineOf(results, row.mpi))),
       ...fieldSentences(results.fields ?? [], results.baseline),
     ],
     doubts,
   }
 }
 
+/** How a figure is called; the program's time by its name. */
+export function titleOf({ program }: Results, figure: Figure): string {
+  const name = figure === SCALARS.program ? program?.[0]?.split('/').at(-1) : undefined
+  return name ?? figure.title
+}
+
 function cellsOf(
-  { kinds, baseline }: Results,
+  results: Results,
+  mpi: Mpi | undefined,
   runs: readonly Run[],
   metric: ScalarName | CurveName,
   size: number | undefined,
 ): Cell[] {
+  const baseline = baselineOf(results, mpi)
   const valuesOf = (kind: Kind) =>
     runs
       .filter((run) => run.kind === kind)
@@ -134,7 +161,7 @@ function cellsOf(
         measurements.filter((m) => m.metric === metric && m.size === size).map(({ value }) => value),
       )
   const reference = valuesOf(baseline)
-  return kinds.flatMap((kind): Cell[] => {
+  return results.kinds.flatMap((kind): Cell[] => {
     const values = valuesOf(kind)
     if (values.length === 0) return []
     const cell = { kind, values, spread: spreadOf(values) }
@@ -150,11 +177,21 @@ function cellsOf(
 function headRows(rows: readonly Row[], curves: readonly Curve[]): Row[] {
   const program = rows.filter(({ figure }) => figure === SCALARS.program || figure === SCALARS.job)
   if (program.length > 0) return program
-  const ends = curves.flatMap(({ name, figure, points }): Row[] => {
+  const ends = curves.flatMap(({ name, mpi, figure, points }): Row[] => {
     const point = name === 'bandwidth' ? points.at(-1) : points[0]
-    return point ? [{ name: `${figure.title} of ${sizeName(point.size)}`, figure, cells: point.cells }] : []
+    if (!point) return []
+    const title = withMpi(`${figure.title} of ${sizeName(point.size)}`, mpi)
+    return [{ name: title, ...ofMpi(mpi), figure, cells: point.cells }]
   })
   return [...ends, ...rows.filter(({ figure }) => figure === SCALARS.start)]
+}
+
+/** The answers of several MPIs as one. */
+export function joinStandings(standings: readonly Omit<Short, 'trust'>[]): Omit<Short, 'trust'> {
+  return {
+    which: standings.map(({ which }) => which).join(' '),
+    howMuch: standings.map(({ howMuch }) => howMuch).join(' '),
+  }
 }
 
 // The kind with the best median, those that are as good within noise, and by how much each of the others is behind.
@@ -197,9 +234,9 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
 }
 
 // What weighs most is said first; the list of doubts has the rest.
-function trustOf(doubts: readonly Doubt[], head: Row | undefined): string {
+function trustOf(doubts: readonly Doubt[], leads: readonly Row[]): string {
   const grave = doubts.filter(({ weight }) => weight === 'grave').length
-  const least = Math.min(...(head?.cells ?? []).map(({ spread }) => spread.count))
+  const least = Math.min(...leads.flatMap(({ cells }) => cells.map(({ spread }) => spread.count)))
   const runs = Number.isFinite(least) ? `${least} run${least === 1 ? '' : 's'} of each` : 'no runs that count'
   if (grave > 0)
     return `Trust it only with care: there ${grave === 1 ? 'is a grave doubt' : `are ${grave} grave doubts`}, after ${runs}.`

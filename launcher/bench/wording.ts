@@ -1,5 +1,6 @@
 // How comparisons are said. Pure.
 import { digits, type Figure } from './figures.ts'
+import { baselineOf, KIND_NAMES, MPI_NAMES, type Mpi, mpisOf, type Results } from './results.ts'
 import { CONFIDENCE, type Comparison } from './statistics.ts'
 
 /** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
@@ -36,6 +37,16 @@ export function neededText(within: readonly Comparison[]): string {
   const needed = within.flatMap((each) => each.needed ?? [])
   if (needed.length === 0) return ''
   return `; if that is no chance, about ${Math.max(...needed)} rounds would tell it`
+}
+
+/** A name with the MPI behind it, where that is not the only one. */
+export function withMpi(name: string, mpi: Mpi | undefined): string {
+  return mpi === undefined ? name : `${name} with ${MPI_NAMES[mpi]}`
+}
+
+/** What others are compared with: of several MPIs each has its own stock launcher. */
+export function baselineNames(results: Results): string {
+  return listOf([...new Set(mpisOf(results).map((mpi) => KIND_NAMES[baselineOf(results, mpi)]))])
 }
 
 /** `a, b and c`. */

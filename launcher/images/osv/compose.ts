@@ -19,7 +19,7 @@ import {
   refuseMissingLibraries,
 } from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
-import { type MpiFacts, mpiOfAll } from '../mpi.ts'
+import { failsInOsv, type MpiFacts, mpiOfAll } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
 import { ImageTree } from '../tree.ts'
@@ -347,12 +347,11 @@ function fill(
   return { entries, warnings }
 }
 
-/** UCX looks for interfaces in /sys/class/net, which OSv does not have: MPI_Init fails. */
 function uselessMpi(program: OpenedProgram): string[] {
-  const { library, device } = factsOf(program).mpi
-  return device?.includes('ucx')
+  const { mpi } = factsOf(program)
+  return failsInOsv(mpi)
     ? [
-        `${library} is MPICH with ${device}, whose MPI_Init fails in OSv: use MPICH with ch3, Open MPI, or --guest linux`,
+        `${mpi.library} is MPICH with ${mpi.device}, whose MPI_Init fails in OSv: use MPICH with ch3, Open MPI, or --guest linux`,
       ]
     : []
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { compareBenches, comparisonJson } from '../../../launcher/bench/compare.ts'
 import { comparePage } from '../../../launcher/bench/report/compare-page.ts'
 import { factorScale } from '../../../launcher/bench/report/scale.ts'
-import type { Kind, Results } from '../../../launcher/bench/results.ts'
+import type { Kind, Mpi, Results } from '../../../launcher/bench/results.ts'
 import { compareSamples } from '../../../launcher/bench/statistics.ts'
 import { comparisonLines } from '../../../launcher/bench/write-text.ts'
 import { benchResults } from '../../support/bench-results.ts'
@@ -66,6 +66,21 @@ describe('two benches', () => {
     expect(doubts.map(({ text }) => text).join('\n')).toMatch(
       /Not the same was run: .*ranks are not as many: 2 in A, 4 in B.*kvm in A, tcg in B.*B: Guests were emulated.*byte for byte.*by chance/s,
     )
+  })
+
+  it('have figures of each MPI, and of what one has alone nothing is compared with the other', () => {
+    const of = (mpis: readonly Mpi[]) => benchResults({ kinds, program: undefined, mpis })
+    const { figures, heads, only, short } = compare(of(['openmpi', 'mpich']), of(['mpich']))
+    expect(new Set(figures.map(({ mpi }) => mpi))).toEqual(new Set(['mpich']))
+    expect(figures.every(({ comparison }) => comparison.ratio === 1)).toBe(true)
+    expect(heads.map(({ name }) => name)).toEqual(Array(2).fill('latency, 1 B with MPICH'))
+    expect(only.every(({ side, name }) => side === 'A' && name.endsWith('with Open MPI'))).toBe(true)
+    expect(short.which).toMatch(/^latency, 1 B with MPICH does not differ/)
+    const split = compare(of(['openmpi', 'mpich']), of(['openmpi', 'mpich']))
+    expect(split.short.which).toMatch(/with Open MPI does not .* latency, 1 B with MPICH does not/)
+    expect(comparePage(split)).toContain('MPICH: dashed, hollow')
+    // One MPI each: they are what differs.
+    expect(compare(of(['openmpi']), of(['mpich'])).figures[0]?.comparison.ratio).toBeCloseTo(1.25, 1)
   })
 
   it('may have nothing in common', () => {

@@ -15,8 +15,16 @@ const commands = (
   variables: readonly string[] = [],
 ) => {
   const { options, ranks, program } = read(line)
-  const mpirun = { path: `mpirun.${flavour}`, flavour }
-  const parts = { leetMpirun: 'leet-mpirun', mpirun, table: OPTIONS, options, ranks, root: false, variables }
+  const launchers = new Map([[flavour, `mpirun.${flavour}`]])
+  const parts = {
+    leetMpirun: 'leet-mpirun',
+    launchers,
+    table: OPTIONS,
+    options,
+    ranks,
+    root: false,
+    variables,
+  }
   return (kind: Kind) => commandOf(parts, kind, program, 'E').join(' ')
 }
 
