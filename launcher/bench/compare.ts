@@ -13,7 +13,7 @@ import {
   type Summary,
   summarise,
 } from './summary.ts'
-import { factorText, factorWithInterval, judgement, listOf, neededText, withMpi } from './wording.ts'
+import { beginOf, factorText, factorWithInterval, judgement, listOf, neededText, withMpi } from './wording.ts'
 
 /** One of the two. */
 export interface Side {
@@ -137,7 +137,7 @@ function headsOf(figures: readonly ComparedFigure[], rows: readonly Row[]): Comp
 }
 
 function standingOf(heads: readonly ComparedFigure[]): Omit<Short, 'trust'> {
-  const standings = [...Map.groupBy(heads, ({ name }) => name)].map(([name, of]) => standingOfOne(name, of))
+  const standings = [...Map.groupBy(heads, beginOf)].map(([name, of]) => standingOfOne(name, of))
   if (standings.length > 0) return joinStandings(standings)
   return { which: 'There is nothing that both have measured.', howMuch: 'No figure can be compared.' }
 }

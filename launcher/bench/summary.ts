@@ -24,7 +24,16 @@ import {
   type Spread,
   spreadOf,
 } from './statistics.ts'
-import { factorText, factorWithInterval, judgement, listOf, neededText, withMpi } from './wording.ts'
+import {
+  beginOf,
+  factorText,
+  factorWithInterval,
+  judgement,
+  listOf,
+  neededText,
+  someOf,
+  withMpi,
+} from './wording.ts'
 
 /** The values of one figure on one kind. */
 export interface Cell {
@@ -199,7 +208,8 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const sign = row?.figure.better === 'more' ? -1 : 1
   const [best, ...others] = [...(row?.cells ?? [])].sort((a, b) => sign * (a.spread.median - b.spread.median))
   if (!row || !best) return { which: 'Nothing was measured.', howMuch: 'There are no figures to compare.' }
-  const { name, figure } = row
+  const { figure } = row
+  const name = beginOf(row)
   const median = `its median is ${formatValue(best.spread.median, figure.unit)}`
   if (others.length === 0)
     return { which: `${name} was measured only ${KIND_PLACES[best.kind]}.`, howMuch: `There ${median}.` }
@@ -215,10 +225,10 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const behind = compared.filter((each) => judgement(each, figure) === 'worse')
   const first = [best, ...equal].map(({ kind }) => kind)
   if (behind.length === 0) {
-    const told = equal.map((each) => `${KIND_PLACES[each.kind]} (${factorWithInterval(each)})`)
+    const told = equal.map((each) => `${KIND_PLACES[each.kind]} ${factorWithInterval(each)}`)
     return {
       which: `${name}: no difference beyond noise between ${listOf(first.map((kind) => KIND_NAMES[kind]))}.`,
-      howMuch: `The factor against ${KIND_NAMES[best.kind]} is next to 1 ${listOf(told)}${neededText(equal)}.`,
+      howMuch: `Factors against ${KIND_NAMES[best.kind]}: ${told.join('; ')}${neededText(equal)}.`,
     }
   }
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
@@ -244,7 +254,9 @@ function trustOf(doubts: readonly Doubt[], leads: readonly Row[]): string {
   return `It can be trusted: ${runs} were measured in turn, and nothing speaks against them.`
 }
 
-function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
+function answersOf(row: Row, baseline: Kind): string[] {
+  const { figure, cells } = row
+  const name = beginOf(row)
   const reference = cells.find(({ kind }) => kind === baseline)
   if (!reference) return [`${name} has no figure ${KIND_PLACES[baseline]} to compare with.`]
   return cells.flatMap((cell) =>
@@ -252,10 +264,11 @@ function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
   )
 }
 
-function versusOf({ name, figure, cells }: Row, baseline: Kind): string | undefined {
+function versusOf(row: Row, baseline: Kind): string | undefined {
+  const { figure, cells } = row
   const [osv, linux] = (['osv', 'linux'] as const).map((kind) => cells.find((cell) => cell.kind === kind))
   if (!osv || !linux || baseline === 'osv' || baseline === 'linux') return undefined
-  return answerOf(name, figure, osv, linux, compareSamples(osv.values, linux.values))
+  return answerOf(beginOf(row), figure, osv, linux, compareSamples(osv.values, linux.values))
 }
 
 function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, comparison: Comparison): string {
@@ -266,7 +279,7 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
   const how = `factor ${factorWithInterval(comparison)}`
   const verdict = judgement(comparison, figure)
   if (verdict === 'noise')
-    return `${name} is as fast ${here} as ${there}, within noise (${how})${neededText([comparison])}.`
+    return `${name}: ${KIND_NAMES[cell.kind]} and ${KIND_NAMES[reference.kind]} differ only within noise (${how})${neededText([comparison])}.`
   const [value, other] = [cell, reference].map(({ spread }) => formatValue(spread.median, figure.unit))
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
   return (
@@ -277,6 +290,10 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
 
 /** Spread beyond which a figure is called unsteady: the quartiles' distance in parts of the median. */
 const UNSTEADY = 0.15
+
+function widthOf({ upperQuartile, lowerQuartile, median }: Spread): number {
+  return (upperQuartile - lowerQuartile) / median
+}
 
 function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
   const { environment, plan, runs, ranks, notes } = results
@@ -312,17 +329,18 @@ function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
       text: 'Guests were emulated (TCG), not virtualised: their figures say nothing of how fast guests are under KVM, and little of guests against the bare host.',
     })
   }
-  const unsteady = heads.flatMap(({ name, cells }) =>
-    cells.flatMap(({ kind, spread }) => {
-      const width = (spread.upperQuartile - spread.lowerQuartile) / spread.median
-      if (spread.count <= 2 || width <= UNSTEADY) return []
-      return [`${name} ${KIND_PLACES[kind]} (${(100 * width).toFixed(0)} %)`]
-    }),
-  )
+  const unsteady = heads
+    .flatMap(({ name, cells }) => cells.map((cell) => ({ name, ...cell, width: widthOf(cell.spread) })))
+    .filter(({ spread, width }) => spread.count > 2 && width > UNSTEADY)
+    .sort((a, b) => b.width - a.width)
+    .map(
+      ({ name, kind, width }) =>
+        `${name} ${KIND_PLACES[kind]} (${width > 10 ? 'more than 1000' : (100 * width).toFixed(0)} %)`,
+    )
   if (unsteady.length > 0) {
     doubts.push({
       weight: 'note',
-      text: `Unsteady, with half of the runs spread over so much of the median: ${listOf(unsteady)}.`,
+      text: `Unsteady, with half of the runs spread over so much of the median: ${someOf(unsteady)}.`,
     })
   }
   const far = heads.flatMap(({ name, cells }) =>
@@ -331,7 +349,7 @@ function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
     ),
   )
   if (far.length > 0) {
-    doubts.push({ weight: 'note', text: `Runs far from the others, which count like any: ${listOf(far)}.` })
+    doubts.push({ weight: 'note', text: `Runs far from the others, which count like any: ${someOf(far)}.` })
   }
   const busy = Math.max(...environment.load)
   if (busy > environment.cpus / 2 + ranks) {

@@ -152,7 +152,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
         checked++
       }
     }
-    expect(checked).toBe(kinds.length * 9)
+    expect(checked).toBe(kinds.length * 10)
 
     const names = new Map<string, Kind>(
       Object.entries(KIND_NAMES).map(([kind, name]) => [name, kind as Kind]),
@@ -178,7 +178,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
         checked++
       }
     }
-    expect(seen.plots.filter(([title = '']) => metrics.has(title))).toHaveLength(5)
+    expect(seen.plots.filter(([title = '']) => metrics.has(title))).toHaveLength(10)
     expect(checked).toBeGreaterThan(28 + 3 * 19)
     await page.context().close()
   })
@@ -201,7 +201,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     }))`)) as Drawn[]
 
     const strips = plots.filter(({ dots }) => dots.length > 0)
-    expect(strips).toHaveLength(5)
+    expect(strips).toHaveLength(10)
     for (const { title, dots } of strips) {
       const metric = title === 'solver' ? 'program' : metricOf(title)
       for (const kind of kinds) {

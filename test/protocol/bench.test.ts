@@ -37,7 +37,7 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
       ...[...words, '--micro-time', '0.002', '--no-osu', '--mpicc', `mpicc.${mpi}`, '-n', '2', './hello'],
     ]).ended
     expect({ status, stderr }).toMatchObject({ status: 0 })
-    expect(stdout).toMatch(/^whole job: there are too few repetitions/)
+    expect(stdout).toMatch(/^Whole job: there are too few repetitions/)
     expect(stdout).toMatch(/^hello .* ms/m)
     const { runs, environment, seed } = results()
     expect(seed).toBeGreaterThanOrEqual(0)

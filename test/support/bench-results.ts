@@ -63,6 +63,22 @@ export function benchResults(shape: BenchShape): Results {
       }
     }
   }
+  for (const kind of kinds.filter((each) => each === 'linux' || each === 'osv')) {
+    for (const mpi of shape.mpis?.slice(0, program ? 1 : undefined) ?? [undefined]) {
+      runs.push({
+        number: runs.length + 1,
+        round: 1,
+        kind,
+        workload: 'image',
+        ...ofMpi(mpi),
+        command: ['leet', 'image', 'compose', '--guest', kind, ...(program ?? ['micro'])],
+        startedAt: 1.8e12,
+        seconds: 2.5,
+        measurements: [{ metric: 'compose', value: 2.5 }],
+        timeline: { job: [{ name: 'run', from: 0, to: 2.5 }], guests: [] },
+      })
+    }
+  }
   return {
     format: 1,
     begun: '2026-01-02T03:04:05.000Z',

@@ -43,9 +43,11 @@ export function reportPage(results: Results, summary: Summary): string {
 ${answerCard(results, summary)}
 ${trustCard(results, summary)}
 </div>
+${kindsSection(results)}
 ${figuresSection(results, summary)}
 ${runsSection(results, summary)}
 ${timelineSection(results)}
+${guestsSection(results, summary)}
 ${curvesSection(results, summary)}
 ${methodSection(results, summary)}`,
   )
@@ -87,6 +89,25 @@ ${versus === undefined ? undefined : html`<p>${versus}</p>`}
 </section>`
 }
 
+/** For those who see such a page for the first time. */
+const KIND_MEANINGS: Readonly<Record<Kind, string>> = {
+  linux: 'virtual machines with a small Linux that are booted for the job, which runs in them',
+  osv: 'the same with OSv, a kernel that runs a program without processes, users or a shell around it',
+  host: 'the same launcher, leet-mpirun, on this machine itself, without virtual machines',
+  mpirun: 'on this machine itself, started by what comes with Open MPI',
+  mpiexec: 'on this machine itself, started by what comes with MPICH',
+}
+
+function kindsSection(results: Results): Markup {
+  const { kinds, program } = results
+  const what = program
+    ? 'The program, and a small benchmark of the library (MPI) by which its processes, the ranks, talk to each other'
+    : 'A small benchmark of MPI, the library by which the processes of a parallel program, its ranks, talk to each other'
+  return html`<section><h2>What was compared</h2>
+<div class="card"><p>${what}, on:</p>
+<dl>${kinds.map((kind) => html`<dt>${kindLabel(kind)}</dt><dd>${KIND_MEANINGS[kind]}</dd>`)}</dl></div></section>`
+}
+
 function contest({ name, figure, cells }: Row, baseline: Kind): Markup {
   const most = Math.max(...cells.map(({ spread }) => spread.median))
   const lines = cells.map(
@@ -117,42 +138,84 @@ function trustCard(results: Results, { doubts, heads }: Summary): Markup {
 function figuresSection(results: Results, { rows }: Summary): Markup {
   if (rows.length === 0) return html``
   const head = results.kinds.map((kind) => html`<th scope="col">${kindLabel(kind)}</th>`)
-  const body = rows.map(
-    ({ name, mpi, figure, cells }) =>
-      html`<tr><th scope="row">${name}</th>${results.kinds.map((kind) => {
-        const cell = cells.find((each) => each.kind === kind)
-        return cell
-          ? html`<td>${valueText(cell.spread.median, figure.unit)} ${chip(cell, figure, baselineOf(results, mpi))}</td>`
-          : html`<td>–</td>`
-      })}</tr>`,
+  const isSplit = rows.some(({ mpi }) => mpi !== undefined)
+  // A figure has its name once, for all MPIs.
+  const body = [...Map.groupBy(rows, ({ figure }) => figure)].flatMap(([figure, of]) =>
+    of.map(({ mpi, cells }, index) => {
+      const name =
+        index > 0
+          ? undefined
+          : html`<th scope="rowgroup" rowspan="${of.length}">${titleOf(results, figure)}</th>`
+      return html`<tr>${name}${isSplit ? html`<th scope="row">${mpi && MPI_NAMES[mpi]}</th>` : undefined}${results.kinds.map(
+        (kind) => {
+          const cell = cells.find((each) => each.kind === kind)
+          return cell
+            ? html`<td>${valueText(cell.spread.median, figure.unit)} ${chip(cell, figure, baselineOf(results, mpi))}</td>`
+            : html`<td>–</td>`
+        },
+      )}</tr>`
+    }),
   )
   return html`<section><h2>All figures</h2>
-<div class="scroll card" role="region" aria-label="All figures" tabindex="0"><table><thead><tr><th scope="col">median</th>${head}</tr></thead><tbody>${body}</tbody></table></div></section>`
+<div class="scroll card" role="region" aria-label="All figures" tabindex="0"><table class="all"><thead><tr><th scope="col">median</th>${isSplit ? html`<th scope="col">MPI</th>` : undefined}${head}</tr></thead><tbody>${body}</tbody></table></div></section>`
 }
 
-/** Figures whose runs are worth looking at one by one; an image has one size. */
-const SHOWN_AS_RUNS: readonly Figure[] = [
+/** Times whose runs are worth looking at one by one. */
+const TIMES: readonly Figure[] = [
   SCALARS.program,
   SCALARS.job,
   SCALARS.boot,
   SCALARS.start,
   SCALARS['launch-last'],
-  SCALARS['memory-peak'],
 ]
 
+/** What a guest takes of the machine, whole and its share. */
+const MEMORY: readonly Figure[] = [
+  SCALARS['memory-ready'],
+  SCALARS['memory-share-ready'],
+  SCALARS['memory-peak'],
+  SCALARS['memory-share-end'],
+]
+
+const IMAGE: readonly Figure[] = [SCALARS.image, SCALARS.compose]
+
 function runsSection(results: Results, { rows }: Summary): Markup {
-  const shown = Map.groupBy(
-    rows.filter(({ figure }) => SHOWN_AS_RUNS.includes(figure)),
-    ({ figure }) => figure,
-  )
-  if (shown.size === 0) return html``
+  const plots = runPlots(results, rows, TIMES)
+  if (plots.length === 0) return html``
   return html`<section><h2>Every run</h2>
 <p class="soft">A dot is a run, the box holds the middle half of them, the line is the median. A hollow dot is far from the others; it counts like any.</p>
-<div class="plots">${[...shown].map(([figure, of]) => {
+<div class="plots">${plots}</div></section>`
+}
+
+function guestsSection(results: Results, { rows }: Summary): Markup {
+  const most = Math.max(
+    ...rows
+      .filter(({ figure }) => MEMORY.includes(figure))
+      .flatMap(({ cells }) => cells.map(({ spread }) => spread.most)),
+  )
+  const plots = [...runPlots(results, rows, MEMORY, most), ...runPlots(results, rows, IMAGE)]
+  if (plots.length === 0) return html``
+  return html`<section><h2>Memory and image of a guest</h2>
+<p class="soft">Of its resident memory a guest may have pages in common with others; a page that two guests have counts half in the share of each, so that all shares add up to what guests take of the machine together. The plots of memory have the same axis.</p>
+<div class="plots">${plots}</div></section>`
+}
+
+/** A plot of each of the figures that was measured; `most` is the end of an axis that they have in common. */
+function runPlots(
+  results: Results,
+  rows: readonly Row[],
+  figures: readonly Figure[],
+  most?: number,
+): readonly Markup[] {
+  return figures.flatMap((figure) => {
+    const of = rows.filter((row) => row.figure === figure)
+    if (of.length === 0) return []
     const title = titleOf(results, figure)
-    return html`<figure class="card"><h3>${title}</h3><p class="soft">${figure.meaning}</p>${stripPlot(title, of)}
-<details><summary>Table</summary>${spreadTable(figure, of)}</details></figure>`
-  })}</div></section>`
+    return [
+      html`<figure class="card"><h3>${title}</h3><p class="soft">${figure.meaning}</p>${stripPlot(title, of, most)}
+<details><summary>Table</summary>${spreadTable(figure, of)}</details></figure>`,
+    ]
+  })
 }
 
 function spreadTable(figure: Figure, rows: readonly Row[]): Markup {
@@ -336,7 +399,7 @@ function methodSection(results: Results, { rows, answers }: Summary): Markup {
   const meanings = new Set([...rows.map(({ figure }) => figure), ...Object.values(CURVES)])
   return html`<section class="long"><h2>How it was measured</h2>
 <div class="card">
-<p>${repetitions} round${repetitions === 1 ? '' : 's'} that count after ${warmup} of warm-up. Each round has every kind once with every program, in an order that turns and is mirrored from round to round, so that what changes on the machine over time changes for all kinds alike.</p>
+<p>${repetitions} round${repetitions === 1 ? '' : 's'} that count after ${warmup} of warm-up. In each round every kind runs every program once, one after the other. In which order is drawn at random${results.seed === undefined ? '' : ` (--seed ${results.seed} draws the same)`}, and turned and mirrored from round to round, so that the runs of all kinds are interleaved and what changes on the machine over time changes for all alike.</p>
 <p>Whether a difference is more than noise is decided by the exact test of Mann and Whitney; the factor is the median of all quotients of two runs, and its interval the one that belongs to the test (Hodges and Lehmann). It takes at least 4 runs of each kind to tell any difference at ${CONFIDENCE * 100} %. The tables below the plots also have the ratio of the medians, with its bootstrap interval (percentiles of 2,000 resamples, always the same), which decides nothing; and, for what is within noise, how many runs of each would tell a difference as large as the one measured in four of five benches.</p>
 <ul>${answers.map((answer) => html`<li>${answer}</li>`)}</ul>
 </div>

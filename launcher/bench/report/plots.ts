@@ -141,16 +141,25 @@ function curveWords(figure: Figure, series: readonly Series[]): string {
   return `Plot of ${figure.title} over message size; ${said.join('; ')}. The table below has all values.`
 }
 
-/** The runs of a figure, one row for each kind and MPI: a dot for each run, a box for the quartiles, a line for the median. */
-export function stripPlot(name: string, of: readonly Row[]): Markup {
+/**
+ * The runs of a figure, one row for each kind and MPI: a dot for each run, a box for the quartiles, a line for the median.
+ * The axis reaches to the largest value, or to `most`.
+ */
+export function stripPlot(name: string, of: readonly Row[], most?: number): Markup {
   const { figure } = of[0] as Row
-  const cells = of.flatMap(({ mpi, cells: own }) => own.map((cell) => ({ mpi, ...cell })))
+  const all = of.flatMap(({ mpi, cells: own }) => own.map((cell) => ({ mpi, ...cell })))
+  const cells = [...Map.groupBy(all, ({ kind }) => kind).values()].flat()
   const x = linearScale(
-    Math.max(...cells.map(({ spread }) => spread.most)),
+    most ?? Math.max(...cells.map(({ spread }) => spread.most)),
     figure.unit === 'bytes' ? 'binary' : 'decimal',
   )
   const rows = cells.map(
-    ({ kind, mpi, values, spread }) => html`<div class="row k-${kind}" data-kind="${kind}" data-mpi="${mpi}">
+    ({
+      kind,
+      mpi,
+      values,
+      spread,
+    }) => html`<div class="row k-${kind}${mpi ? ' split' : ''}" data-kind="${kind}" data-mpi="${mpi}">
 <span class="label">${kindLabel(kind)}${mpi && html`<br><span class="soft">${MPI_NAMES[mpi]}</span>`}</span>
 <svg class="area" aria-hidden="true">${grid(x)}
 <rect class="bar" x="0" y="38%" width="${percent(x.at(spread.median))}" height="24%"/>
