@@ -7,38 +7,33 @@ import { Deadline, LeetError, type Log, usageError } from '../../common/index.ts
 import { dashed, type OptionSpec } from '../../mpi-bridge/index.ts'
 import { shellQuote } from '../../scheduler-adapters/index.ts'
 import { findProgram, inspectProgram, type ProgramFacts } from '../images/inspect.ts'
+import { failsInOsv } from '../images/mpi.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { Journal } from '../journal/journal.ts'
 import { findQemu } from '../machines/qemu-program.ts'
 import { findAllocation } from '../plan/facts.ts'
-import type { MpiFlavour } from '../plan/plan.ts'
 import type { Settings } from '../plan/settings.ts'
 import { profileAdditions } from '../profiles/apply.ts'
-import {
-  commandOf,
-  composeCommand,
-  flavourOfVersion,
-  leftOut,
-  STOCK_KINDS,
-  STOCK_LAUNCHERS,
-  type StockLauncher,
-} from './commands.ts'
-import { environmentHere, loadNow, versionOf } from './environment.ts'
+import { commandOf, composeCommand, leftOut } from './commands.ts'
+import { environmentHere, loadNow } from './environment.ts'
 import { compareFields, readWritten } from './fields.ts'
-import { compileMicro, findOsu } from './micro.ts'
+import { type BenchProgram, findBenchmarks, findLaunchers, mpiOf } from './mpis.ts'
 import { type BenchWishes, MOST_SEED } from './options.ts'
 import { missingRuns, planImages, planRuns } from './plan.ts'
 import { reportPage } from './report/page.ts'
 import {
-  type CurveName,
   FORMAT,
-  isStock,
   KIND_NAMES,
   type Kind,
+  MPI_NAMES,
+  type Mpi,
+  ofMpi,
   type PlannedRun,
   type Results,
   type Run,
-  type Workload,
+  STOCK_KINDS,
+  type StockKind,
+  workloadName,
 } from './results.ts'
 import { RESULTS_NAME, writeResults } from './results-file.ts'
 import { digestsOf, refuseElsewhere, refuseOthers } from './resume.ts'
@@ -82,21 +77,44 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   const facts = wishes.program.length > 0 ? await programFacts(wishes, home) : undefined
   mkdirSync(runsDirectory, { recursive: true })
 
-  const micro = join(directory, 'micro')
-  if (wishes.micro && !kept)
-    await compileMicro(wishes.mpicc, micro, { deadline: Deadline.after(COMPILE_MS), signal })
-  const mpi = (wishes.micro ? await inspectProgram(micro, process.env) : facts)?.mpi
-  const mpirun = await findStock(wishes.mpirun, mpi?.flavour ?? 'none')
-  const kinds = kept?.kinds ?? (await chooseKinds(wishes, settings.image.osvBase, mpirun, note))
+  const own = ownMpi(settings, facts)
+  const benchmarks = await findBenchmarks(wishes, {
+    directory,
+    own,
+    isResumed: kept !== undefined,
+    note,
+    limits: { deadline: Deadline.after(COMPILE_MS), signal },
+  })
+  const mpis = new Set([...(own ? [own] : []), ...benchmarks.flatMap(({ mpi }) => mpi ?? [])])
+  const launchers = await findLaunchers(wishes.mpirun, mpis)
+  const [file, ...words] = wishes.program
+  // What has no MPI that anybody knows is started by the launcher that is there.
+  const programMpi = own ?? [...launchers.keys()][0]
+  const programs: readonly BenchProgram[] = [
+    ...benchmarks,
+    ...(file !== undefined && facts
+      ? [
+          {
+            workload: 'program' as const,
+            argv: [file, ...words] as const,
+            facts: facts.mpi,
+            ...ofMpi(programMpi),
+          },
+        ]
+      : []),
+  ]
+  const strange = [...launchers.keys()].find((mpi) => !programs.some((program) => program.mpi === mpi))
+  if (strange)
+    throw usageError(`is of ${MPI_NAMES[strange]}, of which nothing is measured`, undefined, '--mpirun')
+  const kinds =
+    kept?.kinds ?? (await chooseKinds(wishes, { base: settings.image.osvBase, programs, launchers, note }))
   const baseline =
     wishes.baseline ?? (['host', 'mpirun', 'mpiexec', ...kinds] as const).find((kind) => kinds.includes(kind))
   if (baseline === undefined || !kinds.includes(baseline))
     throw usageError(`${baseline} is not among the kinds`, kinds.join(', '), '--baseline')
-  const osu = wishes.micro && wishes.osu ? findOsu(process.env.PATH ?? '') : undefined
-  const programs = programsOf(wishes, micro, osu)
   const parts = {
     leetMpirun: ownPath('leet-mpirun'),
-    mpirun,
+    launchers,
     table: context.table,
     options: wishes.options,
     ranks: wishes.ranks,
@@ -110,20 +128,27 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   const allocation = await findAllocation(settings.allocation, process.env)
   const environment = await environmentHere({
     qemu: kinds.some((kind) => kind === 'linux' || kind === 'osv') ? findQemu() : undefined,
-    mpi: mpi && mpi.flavour !== 'none' ? `${mpi.flavour} ${mpi.version ?? ''}`.trim() : undefined,
+    mpi: mpiNames(programs),
     nodes: allocation.nodes.map(({ name }) => name),
     scheduler: allocation.scheduler,
   })
 
   const leet = ownPath('leet')
-  const runCommandOf = ({ kind, workload }: PlannedRun, events: string) =>
-    workload === 'image'
-      ? composeCommand(leet, settings, kind, wishes.program[0] ?? micro, storeOf(runsDirectory))
-      : commandOf(parts, kind, programs.get(workload) as readonly string[], events)
+  // Of the user's program if there is one: one image for each MPI.
+  const imaged = programs.filter(({ workload }) => (workload === 'program') === (file !== undefined))
+  const programOf = (run: PlannedRun) => programOfRun(run, run.workload === 'image' ? imaged : programs)
+  const runCommandOf = (run: PlannedRun, events: string) => {
+    const { argv } = programOf(run)
+    return run.workload === 'image'
+      ? composeCommand(leet, settings, run.kind, argv[0], storeOf(runsDirectory))
+      : commandOf(parts, run.kind, argv, events)
+  }
   const programFiles = digestsOf([
     ...(facts ? [facts.path] : []),
-    ...[...programs].flatMap(([workload, [file]]) => (workload !== 'program' && file ? [file] : [])),
-    ...(mpirun && kinds.some(isStock) ? [findProgram(mpirun.path, process.env, process.cwd())] : []),
+    ...benchmarks.map(({ argv: [benchmark] }) => benchmark),
+    ...[...launchers].flatMap(([mpi, name]) =>
+      kinds.includes(STOCK_KINDS[mpi]) ? [findProgram(name, process.env, process.cwd())] : [],
+    ),
   ])
   if (kept) {
     const now = { environment, programs: programFiles }
@@ -131,12 +156,20 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
     note(`Resumed at ${new Date().toISOString()} with ${kept.runs.length} of ${kept.plan.length} runs done.`)
   }
 
+  const isHopeless = (run: PlannedRun) => run.kind === 'osv' && failsInOsv(programOf(run).facts)
+  for (const { mpi, facts: known } of kinds.includes('osv') ? programs : []) {
+    if (mpi && failsInOsv(known))
+      note(
+        `${MPI_NAMES[mpi]} is not measured in OSv guests: MPI_Init of its device ${known.device} fails there.`,
+      )
+  }
   const seed = kept?.seed ?? wishes.seed ?? randomInt(MOST_SEED + 1)
-  const planned = kept?.plan ?? [
+  const wanted = [
     // An image that is given is not composed.
-    ...(settings.image.name === undefined ? planImages(kinds) : []),
-    ...planRuns({ ...wishes, seed, kinds, workloads: [...programs.keys()] }),
+    ...(settings.image.name === undefined ? planImages(kinds, mpisIn(imaged)) : []),
+    ...planRuns({ ...wishes, seed, kinds, programs }),
   ]
+  const planned = kept?.plan ?? wanted.filter((run) => !isHopeless(run))
   log.note(`${planned.length} runs; results go to ${directory}`)
   const loadBefore = kept?.environment.load[0] ?? loadNow()
   const writtenOf = (run: Run) => readWritten(readFileSync(writtenFile(runsDirectory, run), 'utf8'))
@@ -190,6 +223,12 @@ export async function bench(wishes: BenchWishes, context: BenchContext): Promise
   return isWhole && runs.every(({ failure }) => failure === undefined) ? 0 : 1
 }
 
+// What is asked for, or what the program is linked with; undefined: each that is here, or nobody knows.
+function ownMpi({ mpi }: Settings, facts: ProgramFacts | undefined): Mpi | undefined {
+  if (mpi === 'openmpi' || mpi === 'mpich') return mpi
+  return facts && mpiOf(facts.mpi)
+}
+
 // Found before anything is compiled or booted.
 async function programFacts({ program }: BenchWishes, home: string): Promise<ProgramFacts> {
   return inspectProgram(program[0] as string, process.env, home)
@@ -232,9 +271,17 @@ function ownPath(name: 'leet' | 'leet-mpirun'): string {
 
 async function chooseKinds(
   { kinds }: BenchWishes,
-  base: string | undefined,
-  stock: StockLauncher | undefined,
-  note: (text: string) => void,
+  {
+    base,
+    programs,
+    launchers,
+    note,
+  }: {
+    readonly base: string | undefined
+    readonly programs: readonly BenchProgram[]
+    readonly launchers: ReadonlyMap<Mpi, string>
+    readonly note: (text: string) => void
+  },
 ): Promise<readonly Kind[]> {
   const hasOsv =
     base?.includes('/') ||
@@ -242,17 +289,22 @@ async function chooseKinds(
       () => true,
       () => false,
     ))
-  const stockKind = stock && STOCK_KINDS[stock.flavour]
-  const noStock = stockKind
-    ? `the launcher of this MPI is ${stockKind}`
-    : 'there is no stock launcher of this MPI (--mpirun)'
+  const stock = [...launchers.keys()].map((mpi) => STOCK_KINDS[mpi])
+  const noStock =
+    stock.length > 0
+      ? `the launcher of this MPI is ${stock.join(' or ')}`
+      : 'there is no stock launcher of this MPI (--mpirun)'
+  const noLauncher = (kind: StockKind) => (stock.includes(kind) ? {} : { [kind]: noStock })
   const missing: Partial<Record<Kind, string>> = {
     ...(hasOsv ? {} : { osv: 'there is no OSv base (leet image import osv DIR)' }),
-    ...(stockKind === 'mpirun' ? {} : { mpirun: noStock }),
-    ...(stockKind === 'mpiexec' ? {} : { mpiexec: noStock }),
+    ...(programs.every(({ facts }) => failsInOsv(facts))
+      ? { osv: 'MPI_Init of MPICH with UCX fails there' }
+      : {}),
+    ...noLauncher('mpirun'),
+    ...noLauncher('mpiexec'),
   }
   const others: readonly Kind[] = ['linux', 'osv', 'host']
-  const wanted = kinds ?? [...others, stockKind ?? 'mpirun']
+  const wanted = kinds ?? [...others, ...(stock.length > 0 ? stock : (['mpirun'] as const))]
   for (const kind of wanted) {
     const why = missing[kind]
     if (why === undefined) continue
@@ -262,32 +314,28 @@ async function chooseKinds(
   return wanted.filter((kind) => missing[kind] === undefined)
 }
 
-/** The launcher that belongs to an MPI, by what it says itself; LEET's own under such a name says neither. */
-async function findStock(wish: string | undefined, flavour: MpiFlavour): Promise<StockLauncher | undefined> {
-  const names = wish !== undefined ? [wish] : flavour === 'none' ? [] : STOCK_LAUNCHERS[flavour]
-  for (const name of names) {
-    const found = flavourOfVersion((await versionOf(name)) ?? '')
-    if (found && (wish !== undefined || found === flavour)) return { path: name, flavour: found }
-  }
-  if (wish === undefined) return undefined
+/** The program that a run is of. */
+function programOfRun({ workload, mpi }: PlannedRun, programs: readonly BenchProgram[]): BenchProgram {
+  const found = programs.find(
+    (each) => each.mpi === mpi && (workload === 'image' || each.workload === workload),
+  )
+  if (found) return found
   throw new LeetError({
     code: 'LEET_E_BENCH',
-    what: 'is not a launcher of Open MPI or MPICH',
-    where: wish,
-    hint: '--mpirun mpirun.openmpi, or a --kinds without it',
+    what: 'what was planned can no longer be run here',
+    where: workloadName({ workload, mpi }),
+    hint: 'a bench of its own (--out DIR)',
     exitCode: 2,
   })
 }
 
-function programsOf(
-  { program, micro: wanted, sizes, microTime }: BenchWishes,
-  micro: string,
-  osu: Readonly<Record<CurveName, string>> | undefined,
-): Map<Workload, readonly string[]> {
-  const programs = new Map<Workload, readonly string[]>()
-  if (wanted && !osu) programs.set('micro', [micro, sizes.join(','), String(microTime)])
-  // Without options, which differ from version to version: their sizes are their own.
-  for (const [curve, file] of Object.entries(osu ?? {})) programs.set(`osu-${curve as CurveName}`, [file])
-  if (program.length > 0) programs.set('program', program)
-  return programs
+function mpisIn(programs: readonly BenchProgram[]): readonly (Mpi | undefined)[] {
+  return [...new Set(programs.map(({ mpi }) => mpi))]
+}
+
+function mpiNames(programs: readonly BenchProgram[]): string | undefined {
+  const names = programs.flatMap(({ mpi, facts }) =>
+    mpi ? [`${MPI_NAMES[mpi]} ${facts.version ?? ''}`.trim()] : [],
+  )
+  return names.length > 0 ? [...new Set(names)].join(', ') : undefined
 }

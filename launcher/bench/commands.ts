@@ -7,19 +7,14 @@ import { PROGRAM } from '../options/program.ts'
 import { RANKS } from '../options/ranks.ts'
 import { type Rule, ruleOfKind } from '../options/without-meaning.ts'
 import type { Settings } from '../plan/settings.ts'
-import { isStock, type Kind, type StockKind } from './results.ts'
-
-/** A stock launcher and whose it is. */
-export interface StockLauncher {
-  readonly path: string
-  readonly flavour: 'openmpi' | 'mpich'
-}
+import { isStock, type Kind, type Mpi, STOCK_KINDS, type StockKind } from './results.ts'
 
 /** What command lines are made of. */
 export interface CommandParts {
   /** Path of leet-mpirun. */
   readonly leetMpirun: string
-  readonly mpirun: StockLauncher | undefined
+  /** The launcher that comes with each MPI. */
+  readonly launchers: ReadonlyMap<Mpi, string>
   /** leet-mpirun's own options, as given. */
   readonly table: readonly OptionSpec[]
   readonly options: OptionWords
@@ -72,7 +67,7 @@ export function commandOf(
   program: readonly string[],
   events: string,
 ): [string, ...string[]] {
-  if (isStock(kind)) return stockCommand(parts, program)
+  if (isStock(kind)) return stockCommand(parts, kind, program)
   const { leetMpirun, table, options, ranks, variables } = parts
   const passed = table
     .filter((option) => !SET_BY_BENCH.includes(option) && !ruleOfKind(option, kind))
@@ -90,13 +85,15 @@ function dashes(flag: string): string {
 
 // Ranks are bound to no processor, as leet-mpirun leaves them, and may be more than there are processors.
 function stockCommand(
-  { mpirun, options, ranks, root, variables: ofProfiles }: CommandParts,
+  { launchers, options, ranks, root, variables: ofProfiles }: CommandParts,
+  kind: StockKind,
   program: readonly string[],
 ): [string, ...string[]] {
-  if (!mpirun) throw new Error('there is no stock launcher')
+  const ofOpenMpi = kind === STOCK_KINDS.openmpi
+  const launcher = launchers.get(ofOpenMpi ? 'openmpi' : 'mpich')
+  if (launcher === undefined) throw new Error(`there is no ${kind}`)
   const words = ({ key }: OptionSpec) => options.get(key) ?? []
   const first = (option: OptionSpec) => words(option).flatMap(([word]) => word ?? [])
-  const ofOpenMpi = mpirun.flavour === 'openmpi'
   const places = [
     ...first(PROGRAM.hostfile).flatMap((file) => [ofOpenMpi ? '--hostfile' : '-f', file]),
     ...first(PROGRAM.hosts).flatMap((list) => [ofOpenMpi ? '--host' : '-hosts', list]),
@@ -117,23 +114,17 @@ function stockCommand(
   const own = ofOpenMpi
     ? ['--oversubscribe', '--bind-to', 'none', ...(root ? ['--allow-run-as-root'] : [])]
     : []
-  return [mpirun.path, ...own, ...places, ...parameters, ...variables, '-n', String(ranks), ...program]
-}
-
-/** The kind that runs under the stock launcher of an MPI. */
-export const STOCK_KINDS: Readonly<Record<StockLauncher['flavour'], StockKind>> = {
-  openmpi: 'mpirun',
-  mpich: 'mpiexec',
+  return [launcher, ...own, ...places, ...parameters, ...variables, '-n', String(ranks), ...program]
 }
 
 /** Which stock launcher may belong to an MPI, best first. */
-export const STOCK_LAUNCHERS: Readonly<Record<StockLauncher['flavour'], readonly string[]>> = {
+export const STOCK_LAUNCHERS: Readonly<Record<Mpi, readonly string[]>> = {
   openmpi: ['mpirun.openmpi', 'mpirun', 'mpiexec'],
   mpich: ['mpiexec.mpich', 'mpiexec.hydra', 'mpiexec', 'mpirun'],
 }
 
 /** Whose launcher says this of its version; LEET's own, under the name of one, names both. */
-export function flavourOfVersion(text: string): StockLauncher['flavour'] | undefined {
+export function flavourOfVersion(text: string): Mpi | undefined {
   if (/LEET/.test(text)) return undefined
   if (/Open MPI|OpenRTE|PRRTE/i.test(text)) return 'openmpi'
   return /HYDRA|MPICH/.test(text) ? 'mpich' : undefined

@@ -2,10 +2,18 @@
 // as kinds are compared within one bench. Pure.
 import { type Difference, differencesOf } from './environment.ts'
 import { type Figure, formatValue, sizeName } from './figures.ts'
-import { KIND_PLACES, type Kind, type Results } from './results.ts'
+import { KIND_PLACES, type Kind, knownMpis, type Mpi, ofMpi, type Results } from './results.ts'
 import { type Comparison, compareMedians, compareSamples, type MedianRatio } from './statistics.ts'
-import { type Cell, type Doubt, type Row, type Short, type Summary, summarise } from './summary.ts'
-import { factorText, factorWithInterval, judgement, listOf, neededText } from './wording.ts'
+import {
+  type Cell,
+  type Doubt,
+  joinStandings,
+  type Row,
+  type Short,
+  type Summary,
+  summarise,
+} from './summary.ts'
+import { beginOf, factorText, factorWithInterval, judgement, listOf, neededText, withMpi } from './wording.ts'
 
 /** One of the two. */
 export interface Side {
@@ -17,6 +25,8 @@ export interface Side {
 /** A figure of one kind in both. */
 export interface ComparedFigure {
   readonly name: string
+  /** Where one of them measured several, the one that it is of. */
+  readonly mpi?: Mpi
   readonly figure: Figure
   readonly kind: Kind
   /** Bytes of a message, for the figures over message size. */
@@ -46,16 +56,23 @@ export interface BenchComparison {
 }
 
 /** A figure of one bench, with what tells it from all others of it. */
-interface OwnFigure extends Pick<ComparedFigure, 'name' | 'figure' | 'size' | 'isEnd'> {
+interface OwnFigure extends Pick<ComparedFigure, 'name' | 'mpi' | 'figure' | 'size' | 'isEnd'> {
   readonly cell: Cell
 }
 
 /** Puts two benches side by side. */
 export function compareBenches(a: Side, b: Side): BenchComparison {
   const [summaryA, summaryB] = [summarise(a.results), summarise(b.results)]
-  const [ofA, ofB] = [figuresOf(summaryA), figuresOf(summaryB)]
+  const [mpisA, mpisB] = [knownMpis(a.results), knownMpis(b.results)]
+  // The one MPI of both may well be another: that is what is compared then.
+  const isSplit = mpisA.length > 1 || mpisB.length > 1
+  const ofA = figuresOf(summaryA, isSplit ? mpisA[0] : undefined)
+  const ofB = figuresOf(summaryB, isSplit ? mpisB[0] : undefined)
   const isSame = (one: OwnFigure) => (other: OwnFigure) =>
-    one.figure === other.figure && one.size === other.size && one.cell.kind === other.cell.kind
+    one.figure === other.figure &&
+    one.mpi === other.mpi &&
+    one.size === other.size &&
+    one.cell.kind === other.cell.kind
   const figures = ofA.flatMap((own): ComparedFigure[] => {
     const other = ofB.find(isSame(own))
     if (!other) return []
@@ -90,15 +107,18 @@ export function compareBenches(a: Side, b: Side): BenchComparison {
   }
 }
 
-function figuresOf({ rows, curves }: Summary): OwnFigure[] {
-  const scalars = rows.flatMap(({ name, figure, cells }) =>
-    cells.map((cell) => ({ name, figure, isEnd: true, cell })),
-  )
-  const sized = curves.flatMap(({ figure, points }) => {
+/** All figures; `only` is the MPI of those that do not tell theirs. */
+function figuresOf({ rows, curves }: Summary, only: Mpi | undefined): OwnFigure[] {
+  const scalars = rows.flatMap(({ name, mpi, figure, cells }) => {
+    const own = mpi === undefined ? { name: withMpi(name, only), ...ofMpi(only) } : { name, mpi }
+    return cells.map((cell) => ({ ...own, figure, isEnd: true, cell }))
+  })
+  const sized = curves.flatMap(({ mpi = only, figure, points }) => {
     const ends = new Set([points[0], points[points.length >> 1], points.at(-1)])
     return points.flatMap((point) =>
       point.cells.map((cell) => ({
-        name: `${figure.title}, ${sizeName(point.size)}`,
+        name: withMpi(`${figure.title}, ${sizeName(point.size)}`, mpi),
+        ...ofMpi(mpi),
         figure,
         size: point.size,
         isEnd: ends.has(point),
@@ -109,20 +129,21 @@ function figuresOf({ rows, curves }: Summary): OwnFigure[] {
   return [...scalars, ...sized]
 }
 
-// The first figure of the answer that both have.
+// The first figure of the answer that both have, of each MPI.
 function headsOf(figures: readonly ComparedFigure[], rows: readonly Row[]): ComparedFigure[] {
-  for (const { figure, cells } of rows) {
-    const heads = figures.filter((each) => each.figure === figure && cells.includes(each.a))
-    if (heads.length > 0) return heads
-  }
-  return []
+  const both = rows.filter(({ cells }) => figures.some(({ a }) => cells.includes(a)))
+  const leads = both.filter(({ figure }) => figure === both[0]?.figure)
+  return figures.filter(({ a }) => leads.some(({ cells }) => cells.includes(a)))
 }
 
 function standingOf(heads: readonly ComparedFigure[]): Omit<Short, 'trust'> {
-  const [head] = heads
-  if (!head)
-    return { which: 'There is nothing that both have measured.', howMuch: 'No figure can be compared.' }
-  const { name, figure } = head
+  const standings = [...Map.groupBy(heads, beginOf)].map(([name, of]) => standingOfOne(name, of))
+  if (standings.length > 0) return joinStandings(standings)
+  return { which: 'There is nothing that both have measured.', howMuch: 'No figure can be compared.' }
+}
+
+function standingOfOne(name: string, heads: readonly ComparedFigure[]): Omit<Short, 'trust'> {
+  const { figure } = heads[0] as ComparedFigure
   const of = (wanted: ReturnType<typeof judgement>) =>
     heads.filter(({ comparison }) => judgement(comparison, figure) === wanted)
   const placesOf = (some: readonly ComparedFigure[]) => listOf(some.map(({ kind }) => KIND_PLACES[kind]))

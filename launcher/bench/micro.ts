@@ -51,10 +51,7 @@ const OSU_PROGRAMS: Readonly<Record<CurveName, string>> = {
 
 /** OSU's programs when all are on PATH. */
 export function findOsu(path: string): Readonly<Record<CurveName, string>> | undefined {
-  const folders = path.split(delimiter).filter(Boolean)
-  const found = Object.entries(OSU_PROGRAMS).map(([curve, name]) => {
-    return [curve, folders.map((folder) => join(folder, name)).find(isExecutable)] as const
-  })
+  const found = Object.entries(OSU_PROGRAMS).map(([curve, name]) => [curve, onPath(name, path)] as const)
   return found.every(([, file]) => file !== undefined)
     ? (Object.fromEntries(found) as Record<CurveName, string>)
     : undefined
@@ -70,6 +67,16 @@ export function parseOsu(curve: CurveName, output: string): Measurement[] | unde
     .map(([, size, value]) => ({ metric: curve, size: Number(size), value: Number(value) * scale }))
     .filter(({ size, value }) => size > 0 && value > 0)
   return found.length > 0 ? found : undefined
+}
+
+/** Whether a command is there. */
+export function isOnPath(name: string): boolean {
+  return onPath(name, process.env.PATH ?? '') !== undefined
+}
+
+function onPath(name: string, path: string): string | undefined {
+  const folders = path.split(delimiter).filter(Boolean)
+  return folders.map((folder) => join(folder, name)).find(isExecutable)
 }
 
 function isExecutable(file: string): boolean {

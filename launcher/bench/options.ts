@@ -115,12 +115,12 @@ const BENCH = {
     help: 'a shell command before each run of the program, such as one that removes its results',
     parse: nonEmpty,
   }),
-  mpicc: value({
+  mpicc: wish({
     key: 'bench.mpicc',
     flags: 'mpicc',
     takes: 'COMPILER',
-    help: 'compiles the MPI benchmark',
-    default: { word: 'mpicc' },
+    help: 'compiles the MPI benchmark: only its MPI is measured',
+    default: { found: 'that of the program’s MPI; without a program those of all MPIs' },
     parse: nonEmpty,
   }),
   mpirun: wish({
@@ -128,7 +128,7 @@ const BENCH = {
     flags: 'mpirun mpiexec',
     takes: 'LAUNCHER',
     help: 'the stock launcher',
-    default: { found: 'the one that belongs to mpicc’s MPI' },
+    default: { found: 'the one that belongs to each MPI' },
     parse: nonEmpty,
   }),
 }
@@ -156,7 +156,8 @@ export interface BenchWishes {
   readonly osu: boolean
   readonly case: string | undefined
   readonly prepare: string | undefined
-  readonly mpicc: string
+  /** undefined: that of the program's MPI, or of each MPI. */
+  readonly mpicc: string | undefined
   readonly mpirun: string | undefined
   readonly ranks: number
   /** leet-mpirun's options, to be passed on. */

@@ -1,35 +1,42 @@
 // In which order the runs of a bench are done, and which are still to do. Pure.
-import type { Kind, PlannedRun, Run, Workload } from './results.ts'
+import { canRun, type Kind, type Mpi, ofMpi, type PlannedRun, type Run } from './results.ts'
 import { seededRandom } from './statistics.ts'
 
+/** What is run on each kind that can: the user's program, or a benchmark of an MPI. */
+export type PlannedProgram = Pick<PlannedRun, 'workload' | 'mpi'>
+
 /**
- * All runs, in rounds: each round has every kind once with every workload, so that whatever changes on the machine over
+ * All runs, in rounds: each round has every kind once with every program, so that whatever changes on the machine over
  * time changes for all kinds alike. The order of the kinds turns by one from round to round and is then mirrored
  * (AB BA; ABC BCA CAB CBA …), so that none of them always comes first, or always after the same other; which of them is
  * A, B and C is drawn anew for each such block of rounds, so that nothing on the machine keeps step with it.
  */
 export function planRuns(order: {
   readonly kinds: readonly Kind[]
-  readonly workloads: readonly Workload[]
+  readonly programs: readonly PlannedProgram[]
   readonly repetitions: number
   readonly warmup: number
   /** The same seed draws the same order. */
   readonly seed: number
 }): PlannedRun[] {
-  const { kinds, workloads, repetitions, warmup, seed } = order
+  const { kinds, programs, repetitions, warmup, seed } = order
   const random = seededRandom(seed)
   const rounds = Array.from({ length: warmup + repetitions }, (_, index) => index + 1 - warmup)
   let drawn = kinds
   return rounds.flatMap((round, turn) => {
     if (turn % (2 * kinds.length) === 0) drawn = shuffled(kinds, random)
-    return workloads.flatMap((workload) => orderOf(drawn, turn).map((kind) => ({ round, kind, workload })))
+    return programs.flatMap(({ workload, mpi }) =>
+      orderOf(drawn, turn)
+        .filter((kind) => canRun(kind, mpi))
+        .map((kind) => ({ round, kind, workload, ...ofMpi(mpi) })),
+    )
   })
 }
 
-/** The runs that compose the image of each kind of guests, once: they come before the rounds. */
-export function planImages(kinds: readonly Kind[]): PlannedRun[] {
+/** The runs that compose the image of each kind of guests for each MPI, once: they come before the rounds. */
+export function planImages(kinds: readonly Kind[], mpis: readonly (Mpi | undefined)[]): PlannedRun[] {
   const guests = kinds.filter((kind) => kind === 'linux' || kind === 'osv')
-  return guests.map((kind) => ({ round: 1, kind, workload: 'image' }))
+  return mpis.flatMap((mpi) => guests.map((kind) => ({ round: 1, kind, workload: 'image', ...ofMpi(mpi) })))
 }
 
 function orderOf<T>(items: readonly T[], turn: number): T[] {
@@ -48,8 +55,8 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
 const FAILURES = 2
 
 /** Runs of the same program on the same kind. */
-export function sameRuns({ kind, workload }: PlannedRun, done: readonly Run[]): Run[] {
-  return done.filter((run) => run.kind === kind && run.workload === workload)
+export function sameRuns({ kind, workload, mpi }: PlannedRun, done: readonly Run[]): Run[] {
+  return done.filter((run) => run.kind === kind && run.workload === workload && run.mpi === mpi)
 }
 
 /** Planned runs with their numbers that were not done, without those that only fail. */

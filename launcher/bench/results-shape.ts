@@ -9,6 +9,8 @@ import {
   KIND_NAMES,
   type Kind,
   type Measurement,
+  MPI_NAMES,
+  type Mpi,
   type PlannedRun,
   type ProgramFile,
   type Results,
@@ -34,6 +36,10 @@ import type { Comparison, MedianRatio, Spread } from './statistics.ts'
 import type { Cell, Curve, Doubt, Row, Short, Summary } from './summary.ts'
 
 const kind = words(Object.keys(KIND_NAMES) as Kind[])
+const mpi = words(
+  Object.keys(MPI_NAMES) as Mpi[],
+  'missing where nobody knows it; of what was concluded, where there was only one',
+)
 const scalarNames = Object.keys(SCALARS) as ScalarName[]
 const curveNames = Object.keys(CURVES) as CurveName[]
 const workload = words<Workload>(
@@ -45,6 +51,7 @@ const plannedRun = record<PlannedRun>({
   round: number('from 1; warm-up rounds are 0 and below'),
   kind,
   workload,
+  mpi: optional(mpi),
 })
 
 const measurement = record<Measurement>({
@@ -69,6 +76,7 @@ const run = record<Run>({
   round: number('from 1; warm-up rounds are 0 and below'),
   kind,
   workload,
+  mpi: optional(mpi),
   command: list(text()),
   startedAt: number('milliseconds since 1970'),
   seconds: number('from the start of the command to its end'),
@@ -140,7 +148,7 @@ const cell = record<Cell>({
   medians: optional(medians),
 })
 
-const row = record<Row>({ name: text(), figure, cells: list(cell) })
+const row = record<Row>({ name: text(), mpi: optional(mpi), figure, cells: list(cell) })
 
 const summary = record<Summary>(
   {
@@ -148,6 +156,7 @@ const summary = record<Summary>(
     curves: list(
       record<Curve>({
         name: words(curveNames),
+        mpi: optional(mpi),
         figure,
         points: list(
           record<Curve['points'][number]>({ size: number('bytes of a message'), cells: list(cell) }),

@@ -7,9 +7,28 @@ export type Kind = 'linux' | 'osv' | 'host' | StockKind
 /** The stock launchers: Open MPI's mpirun and MPICH's mpiexec. */
 export type StockKind = 'mpirun' | 'mpiexec'
 
+/** The MPIs that are measured. */
+export type Mpi = 'openmpi' | 'mpich'
+
+/** How people read an MPI, in the order of reports. */
+export const MPI_NAMES: Readonly<Record<Mpi, string>> = { openmpi: 'Open MPI', mpich: 'MPICH' }
+
+/** The field of what is of an MPI that is known. */
+export function ofMpi(mpi: Mpi | undefined): { readonly mpi?: Mpi } {
+  return mpi === undefined ? {} : { mpi }
+}
+
+/** The kind that runs under the stock launcher of an MPI. */
+export const STOCK_KINDS: Readonly<Record<Mpi, StockKind>> = { openmpi: 'mpirun', mpich: 'mpiexec' }
+
 /** Whether nothing of leet-mpirun has a part in runs of this kind. */
 export function isStock(kind: Kind): kind is StockKind {
   return kind === 'mpirun' || kind === 'mpiexec'
+}
+
+/** Whether programs of an MPI run on a kind: a stock launcher has only its own. */
+export function canRun(kind: Kind, mpi: Mpi | undefined): boolean {
+  return !isStock(kind) || (mpi !== undefined && STOCK_KINDS[mpi] === kind)
 }
 
 /** How people read a kind. */
@@ -33,10 +52,12 @@ export const KIND_PLACES: Readonly<Record<Kind, string>> = {
 /** What is run: the user's program, the small MPI program, or one of OSU's in its place, or the making of the image. */
 export type Workload = 'program' | 'micro' | `osu-${CurveName}` | 'image'
 
-/** How people call a workload. */
-export function workloadName(workload: Workload): string {
-  if (workload === 'image') return 'image, composed anew'
-  return workload === 'program' ? workload : `MPI (${workload})`
+/** How people call what is run. */
+export function workloadName({ workload, mpi }: Pick<PlannedRun, 'workload' | 'mpi'>): string {
+  if (workload === 'program') return workload
+  const name = mpi && MPI_NAMES[mpi]
+  if (workload !== 'image') return `${name ?? 'MPI'} (${workload})`
+  return `image${name === undefined ? '' : ` with ${name}`}, composed anew`
 }
 
 /** Figures over message size. */
@@ -86,16 +107,14 @@ export interface PlannedRun {
   readonly round: number
   readonly kind: Kind
   readonly workload: Workload
+  /** The MPI of what is run; undefined where nobody knows it. */
+  readonly mpi?: Mpi
 }
 
 /** One run of one command. */
-export interface Run {
+export interface Run extends PlannedRun {
   /** From 1, in the order in which they ran. */
   readonly number: number
-  /** From 1; warm-up rounds are 0 and below. */
-  readonly round: number
-  readonly kind: Kind
-  readonly workload: Workload
   readonly command: readonly string[]
   /** Milliseconds since the epoch. */
   readonly startedAt: number
@@ -178,4 +197,24 @@ export interface Results {
   /** All runs in their order, done or not: number 1 is the first. */
   readonly plan: readonly PlannedRun[]
   readonly runs: readonly Run[]
+}
+
+/** The MPIs that are known to be measured. */
+export function knownMpis({ plan }: Pick<Results, 'plan'>): readonly Mpi[] {
+  return (Object.keys(MPI_NAMES) as Mpi[]).filter((mpi) => plan.some((run) => run.mpi === mpi))
+}
+
+/** What figures are split by: several MPIs have their own. Of a single one nobody needs to be told. */
+export function mpisOf(results: Pick<Results, 'plan'>): readonly (Mpi | undefined)[] {
+  const known = knownMpis(results)
+  return known.length > 1 ? known : [undefined]
+}
+
+/** What the figures of an MPI are compared with: where the baseline is a stock launcher, that of this MPI. */
+export function baselineOf(
+  { kinds, baseline }: Pick<Results, 'kinds' | 'baseline'>,
+  mpi: Mpi | undefined,
+): Kind {
+  const own = mpi && STOCK_KINDS[mpi]
+  return isStock(baseline) && own !== undefined && kinds.includes(own) ? own : baseline
 }

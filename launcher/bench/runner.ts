@@ -281,9 +281,10 @@ function readText(file: string): string {
   }
 }
 
-function lineOf({ number, round, kind, workload, seconds, failure }: Run, all: number): string {
+function lineOf(run: Run, all: number): string {
+  const { number, round, kind, seconds, failure } = run
   const which = round < 1 ? 'warm-up' : `round ${round}`
-  const what = workloadName(workload)
+  const what = workloadName(run)
   const end = failure === undefined ? `${seconds.toFixed(2)} s` : `failed, ${failure.split('\n')[0]}`
   return `${String(number).padStart(String(all).length)} of ${all}, ${which}: ${what} on ${KIND_NAMES[kind]}: ${end}`
 }

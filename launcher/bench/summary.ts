@@ -4,10 +4,14 @@ import { fieldSentences } from './fields.ts'
 import { CURVES, digits, type Figure, formatValue, SCALARS, sizeName } from './figures.ts'
 import { missingRuns } from './plan.ts'
 import {
+  baselineOf,
   type CurveName,
   KIND_NAMES,
   KIND_PLACES,
   type Kind,
+  type Mpi,
+  mpisOf,
+  ofMpi,
   type Results,
   type Run,
   type ScalarName,
@@ -20,7 +24,16 @@ import {
   type Spread,
   spreadOf,
 } from './statistics.ts'
-import { factorText, factorWithInterval, judgement, listOf, neededText } from './wording.ts'
+import {
+  beginOf,
+  factorText,
+  factorWithInterval,
+  judgement,
+  listOf,
+  neededText,
+  someOf,
+  withMpi,
+} from './wording.ts'
 
 /** The values of one figure on one kind. */
 export interface Cell {
@@ -35,7 +48,10 @@ export interface Cell {
 
 /** One figure on all kinds that have it. */
 export interface Row {
+  /** With the MPI, where there are several. */
   readonly name: string
+  /** Where several were measured, the one that it is of. */
+  readonly mpi?: Mpi
   readonly figure: Figure
   readonly cells: readonly Cell[]
 }
@@ -43,6 +59,8 @@ export interface Row {
 /** One figure over message size. */
 export interface Curve {
   readonly name: CurveName
+  /** Where several were measured, the one that it is of. */
+  readonly mpi?: Mpi
   readonly figure: Figure
   readonly points: readonly { readonly size: number; readonly cells: readonly Cell[] }[]
 }
@@ -80,53 +98,71 @@ export interface Summary {
 export function summarise(results: Results): Summary {
   const counted = results.runs.filter(({ round, failure }) => round > 0 && failure === undefined)
   const main = results.program ? 'program' : 'micro'
-  const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) => {
-    // One image and one kind of job at a time; what no run of the program tells, others do.
-    const runs = counted.filter(
-      ({ workload }) =>
-        (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
-    )
-    const cells = cellsOf(results, runs, metric, undefined)
-    const title = metric === 'program' ? results.program?.[0]?.split('/').at(-1) : undefined
-    const figure = SCALARS[metric]
-    return cells.length > 0 ? [{ name: title ?? figure.title, figure, cells }] : []
-  })
-  const curves = (Object.keys(CURVES) as CurveName[]).flatMap((name) => {
-    const sizes = new Set(
-      counted.flatMap((run) =>
-        run.measurements.flatMap((m) => (m.metric === name ? [m.size as number] : [])),
-      ),
-    )
-    const points = [...sizes]
-      .sort((a, b) => a - b)
-      .map((size) => ({ size, cells: cellsOf(results, counted, name, size) }))
-    return points.length > 0 ? [{ name, figure: CURVES[name], points }] : []
-  })
+  const mpis = mpisOf(results).map((mpi) => ({
+    mpi,
+    runs: counted.filter((run) => mpi === undefined || run.mpi === mpi),
+  }))
+  const rows = (Object.keys(SCALARS) as ScalarName[]).flatMap((metric) =>
+    mpis.flatMap(({ mpi, runs }): Row[] => {
+      // One image and one kind of job at a time; what no run of the program tells, others do.
+      const own = runs.filter(
+        ({ workload }) =>
+          (workload === 'program') === (main === 'program' && metric !== 'start' && metric !== 'compose'),
+      )
+      const cells = cellsOf(results, mpi, own, metric, undefined)
+      const figure = SCALARS[metric]
+      const name = withMpi(titleOf(results, figure), mpi)
+      return cells.length > 0 ? [{ name, ...ofMpi(mpi), figure, cells }] : []
+    }),
+  )
+  const curves = (Object.keys(CURVES) as CurveName[]).flatMap((name) =>
+    mpis.flatMap(({ mpi, runs }): Curve[] => {
+      const sizes = new Set(
+        runs.flatMap((run) => run.measurements.flatMap((m) => (m.metric === name ? [m.size as number] : []))),
+      )
+      const points = [...sizes]
+        .sort((a, b) => a - b)
+        .map((size) => ({ size, cells: cellsOf(results, mpi, runs, name, size) }))
+      return points.length > 0 ? [{ name, ...ofMpi(mpi), figure: CURVES[name], points }] : []
+    }),
+  )
   const all = headRows(rows, curves)
   const isComparable = ({ cells }: Row) => cells.length > 1
   // A figure of one kind alone answers nothing.
   const heads = [...all.filter(isComparable), ...all.filter((row) => !isComparable(row))]
+  // The same figure of each MPI.
+  const leads = heads.filter(({ figure }) => figure === heads[0]?.figure)
   const doubts = doubtsOf(results, heads)
+  const standings = leads.length > 0 ? leads.map(standingOf) : [standingOf(undefined)]
+  const versus = leads.flatMap((row) => versusOf(row, baselineOf(results, row.mpi)) ?? [])
   return {
     rows,
     curves,
     heads,
-    short: { ...standingOf(heads[0]), trust: trustOf(doubts, heads[0]) },
-    versus: heads[0] && versusOf(heads[0], results.baseline),
+    short: { ...joinStandings(standings), trust: trustOf(doubts, leads) },
+    versus: versus.length > 0 ? versus.join(' ') : undefined,
     answers: [
-      ...heads.slice(0, 1).flatMap((row) => answersOf(row, results.baseline)),
+      ...leads.flatMap((row) => answersOf(row, baselineOf(results, row.mpi))),
       ...fieldSentences(results.fields ?? [], results.baseline),
     ],
     doubts,
   }
 }
 
+/** How a figure is called; the program's time by its name. */
+export function titleOf({ program }: Results, figure: Figure): string {
+  const name = figure === SCALARS.program ? program?.[0]?.split('/').at(-1) : undefined
+  return name ?? figure.title
+}
+
 function cellsOf(
-  { kinds, baseline }: Results,
+  results: Results,
+  mpi: Mpi | undefined,
   runs: readonly Run[],
   metric: ScalarName | CurveName,
   size: number | undefined,
 ): Cell[] {
+  const baseline = baselineOf(results, mpi)
   const valuesOf = (kind: Kind) =>
     runs
       .filter((run) => run.kind === kind)
@@ -134,7 +170,7 @@ function cellsOf(
         measurements.filter((m) => m.metric === metric && m.size === size).map(({ value }) => value),
       )
   const reference = valuesOf(baseline)
-  return kinds.flatMap((kind): Cell[] => {
+  return results.kinds.flatMap((kind): Cell[] => {
     const values = valuesOf(kind)
     if (values.length === 0) return []
     const cell = { kind, values, spread: spreadOf(values) }
@@ -150,11 +186,21 @@ function cellsOf(
 function headRows(rows: readonly Row[], curves: readonly Curve[]): Row[] {
   const program = rows.filter(({ figure }) => figure === SCALARS.program || figure === SCALARS.job)
   if (program.length > 0) return program
-  const ends = curves.flatMap(({ name, figure, points }): Row[] => {
+  const ends = curves.flatMap(({ name, mpi, figure, points }): Row[] => {
     const point = name === 'bandwidth' ? points.at(-1) : points[0]
-    return point ? [{ name: `${figure.title} of ${sizeName(point.size)}`, figure, cells: point.cells }] : []
+    if (!point) return []
+    const title = withMpi(`${figure.title} of ${sizeName(point.size)}`, mpi)
+    return [{ name: title, ...ofMpi(mpi), figure, cells: point.cells }]
   })
   return [...ends, ...rows.filter(({ figure }) => figure === SCALARS.start)]
+}
+
+/** The answers of several MPIs as one. */
+export function joinStandings(standings: readonly Omit<Short, 'trust'>[]): Omit<Short, 'trust'> {
+  return {
+    which: standings.map(({ which }) => which).join(' '),
+    howMuch: standings.map(({ howMuch }) => howMuch).join(' '),
+  }
 }
 
 // The kind with the best median, those that are as good within noise, and by how much each of the others is behind.
@@ -162,7 +208,8 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const sign = row?.figure.better === 'more' ? -1 : 1
   const [best, ...others] = [...(row?.cells ?? [])].sort((a, b) => sign * (a.spread.median - b.spread.median))
   if (!row || !best) return { which: 'Nothing was measured.', howMuch: 'There are no figures to compare.' }
-  const { name, figure } = row
+  const { figure } = row
+  const name = beginOf(row)
   const median = `its median is ${formatValue(best.spread.median, figure.unit)}`
   if (others.length === 0)
     return { which: `${name} was measured only ${KIND_PLACES[best.kind]}.`, howMuch: `There ${median}.` }
@@ -178,10 +225,10 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
   const behind = compared.filter((each) => judgement(each, figure) === 'worse')
   const first = [best, ...equal].map(({ kind }) => kind)
   if (behind.length === 0) {
-    const told = equal.map((each) => `${KIND_PLACES[each.kind]} (${factorWithInterval(each)})`)
+    const told = equal.map((each) => `${KIND_PLACES[each.kind]} ${factorWithInterval(each)}`)
     return {
       which: `${name}: no difference beyond noise between ${listOf(first.map((kind) => KIND_NAMES[kind]))}.`,
-      howMuch: `The factor against ${KIND_NAMES[best.kind]} is next to 1 ${listOf(told)}${neededText(equal)}.`,
+      howMuch: `Factors against ${KIND_NAMES[best.kind]}: ${told.join('; ')}${neededText(equal)}.`,
     }
   }
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
@@ -197,9 +244,9 @@ function standingOf(row: Row | undefined): Omit<Short, 'trust'> {
 }
 
 // What weighs most is said first; the list of doubts has the rest.
-function trustOf(doubts: readonly Doubt[], head: Row | undefined): string {
+function trustOf(doubts: readonly Doubt[], leads: readonly Row[]): string {
   const grave = doubts.filter(({ weight }) => weight === 'grave').length
-  const least = Math.min(...(head?.cells ?? []).map(({ spread }) => spread.count))
+  const least = Math.min(...leads.flatMap(({ cells }) => cells.map(({ spread }) => spread.count)))
   const runs = Number.isFinite(least) ? `${least} run${least === 1 ? '' : 's'} of each` : 'no runs that count'
   if (grave > 0)
     return `Trust it only with care: there ${grave === 1 ? 'is a grave doubt' : `are ${grave} grave doubts`}, after ${runs}.`
@@ -207,7 +254,9 @@ function trustOf(doubts: readonly Doubt[], head: Row | undefined): string {
   return `It can be trusted: ${runs} were measured in turn, and nothing speaks against them.`
 }
 
-function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
+function answersOf(row: Row, baseline: Kind): string[] {
+  const { figure, cells } = row
+  const name = beginOf(row)
   const reference = cells.find(({ kind }) => kind === baseline)
   if (!reference) return [`${name} has no figure ${KIND_PLACES[baseline]} to compare with.`]
   return cells.flatMap((cell) =>
@@ -215,10 +264,11 @@ function answersOf({ name, figure, cells }: Row, baseline: Kind): string[] {
   )
 }
 
-function versusOf({ name, figure, cells }: Row, baseline: Kind): string | undefined {
+function versusOf(row: Row, baseline: Kind): string | undefined {
+  const { figure, cells } = row
   const [osv, linux] = (['osv', 'linux'] as const).map((kind) => cells.find((cell) => cell.kind === kind))
   if (!osv || !linux || baseline === 'osv' || baseline === 'linux') return undefined
-  return answerOf(name, figure, osv, linux, compareSamples(osv.values, linux.values))
+  return answerOf(beginOf(row), figure, osv, linux, compareSamples(osv.values, linux.values))
 }
 
 function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, comparison: Comparison): string {
@@ -229,7 +279,7 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
   const how = `factor ${factorWithInterval(comparison)}`
   const verdict = judgement(comparison, figure)
   if (verdict === 'noise')
-    return `${name} is as fast ${here} as ${there}, within noise (${how})${neededText([comparison])}.`
+    return `${name}: ${KIND_NAMES[cell.kind]} and ${KIND_NAMES[reference.kind]} differ only within noise (${how})${neededText([comparison])}.`
   const [value, other] = [cell, reference].map(({ spread }) => formatValue(spread.median, figure.unit))
   const verb = figure.unit === 'seconds' ? 'takes' : 'has'
   return (
@@ -240,6 +290,10 @@ function answerOf(name: string, figure: Figure, cell: Cell, reference: Cell, com
 
 /** Spread beyond which a figure is called unsteady: the quartiles' distance in parts of the median. */
 const UNSTEADY = 0.15
+
+function widthOf({ upperQuartile, lowerQuartile, median }: Spread): number {
+  return (upperQuartile - lowerQuartile) / median
+}
 
 function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
   const { environment, plan, runs, ranks, notes } = results
@@ -275,17 +329,18 @@ function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
       text: 'Guests were emulated (TCG), not virtualised: their figures say nothing of how fast guests are under KVM, and little of guests against the bare host.',
     })
   }
-  const unsteady = heads.flatMap(({ name, cells }) =>
-    cells.flatMap(({ kind, spread }) => {
-      const width = (spread.upperQuartile - spread.lowerQuartile) / spread.median
-      if (spread.count <= 2 || width <= UNSTEADY) return []
-      return [`${name} ${KIND_PLACES[kind]} (${(100 * width).toFixed(0)} %)`]
-    }),
-  )
+  const unsteady = heads
+    .flatMap(({ name, cells }) => cells.map((cell) => ({ name, ...cell, width: widthOf(cell.spread) })))
+    .filter(({ spread, width }) => spread.count > 2 && width > UNSTEADY)
+    .sort((a, b) => b.width - a.width)
+    .map(
+      ({ name, kind, width }) =>
+        `${name} ${KIND_PLACES[kind]} (${width > 10 ? 'more than 1000' : (100 * width).toFixed(0)} %)`,
+    )
   if (unsteady.length > 0) {
     doubts.push({
       weight: 'note',
-      text: `Unsteady, with half of the runs spread over so much of the median: ${listOf(unsteady)}.`,
+      text: `Unsteady, with half of the runs spread over so much of the median: ${someOf(unsteady)}.`,
     })
   }
   const far = heads.flatMap(({ name, cells }) =>
@@ -294,7 +349,7 @@ function doubtsOf(results: Results, heads: readonly Row[]): Doubt[] {
     ),
   )
   if (far.length > 0) {
-    doubts.push({ weight: 'note', text: `Runs far from the others, which count like any: ${listOf(far)}.` })
+    doubts.push({ weight: 'note', text: `Runs far from the others, which count like any: ${someOf(far)}.` })
   }
   const busy = Math.max(...environment.load)
   if (busy > environment.cpus / 2 + ranks) {

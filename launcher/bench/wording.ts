@@ -1,5 +1,6 @@
 // How comparisons are said. Pure.
-import { digits, type Figure } from './figures.ts'
+import { digits, type Figure, SCALARS } from './figures.ts'
+import { baselineOf, KIND_NAMES, MPI_NAMES, type Mpi, mpisOf, type Results } from './results.ts'
 import { CONFIDENCE, type Comparison } from './statistics.ts'
 
 /** A factor as people say it, for figures of which less is better: `2.31 times as long`, `12.0 % longer`. */
@@ -35,7 +36,35 @@ export function factorWithInterval({ ratio, interval }: Pick<Comparison, 'ratio'
 export function neededText(within: readonly Comparison[]): string {
   const needed = within.flatMap((each) => each.needed ?? [])
   if (needed.length === 0) return ''
-  return `; if that is no chance, about ${Math.max(...needed)} rounds would tell it`
+  const most = Math.max(...needed)
+  return `; if that is no chance, ${most > MOST_ROUNDS ? `more than ${MOST_ROUNDS}` : `about ${most}`} rounds would tell it`
+}
+
+/** What nobody waits for is not told exactly. */
+const MOST_ROUNDS = 1000
+
+/** The begin of a sentence about a figure; a program keeps its name. */
+export function beginOf({ name, figure }: { readonly name: string; readonly figure: Figure }): string {
+  return figure === SCALARS.program ? name : `${name.charAt(0).toUpperCase()}${name.slice(1)}`
+}
+
+/** The first few of many in words, and how many more there are. */
+export function someOf(words: readonly string[]): string {
+  const more = words.length - SHOWN
+  return more > 1 ? `${words.slice(0, SHOWN).join(', ')} and ${more} more` : listOf(words)
+}
+
+/** So many of a list are read. */
+const SHOWN = 4
+
+/** A name with the MPI behind it, where that is not the only one. */
+export function withMpi(name: string, mpi: Mpi | undefined): string {
+  return mpi === undefined ? name : `${name} with ${MPI_NAMES[mpi]}`
+}
+
+/** What others are compared with: of several MPIs each has its own stock launcher. */
+export function baselineNames(results: Results): string {
+  return listOf([...new Set(mpisOf(results).map((mpi) => KIND_NAMES[baselineOf(results, mpi)]))])
 }
 
 /** `a, b and c`. */

@@ -4,7 +4,7 @@ import { digits, type Figure, formatValue, sizeName } from './figures.ts'
 import { KIND_NAMES, KIND_PLACES, type Results } from './results.ts'
 import type { Comparison } from './statistics.ts'
 import type { Cell, Doubt, Row, Summary } from './summary.ts'
-import { intervalText, judgement } from './wording.ts'
+import { baselineNames, intervalText, judgement, withMpi } from './wording.ts'
 
 /** Lines for the terminal: the answer, what to doubt, and all figures. */
 export function tableLines(
@@ -20,9 +20,11 @@ export function tableLines(
       return cell ? cellText(cell, { name, figure, cells }) : '–'
     }),
   ]
-  const ends = curves.flatMap(({ figure, points }) =>
+  const ends = curves.flatMap(({ mpi, figure, points }) =>
     [...new Set([points[0], points[points.length >> 1], points.at(-1)])].flatMap((point) =>
-      point ? [{ name: `${figure.title}, ${sizeName(point.size)}`, figure, cells: point.cells }] : [],
+      point
+        ? [{ name: withMpi(`${figure.title}, ${sizeName(point.size)}`, mpi), figure, cells: point.cells }]
+        : [],
     ),
   )
   return [
@@ -34,7 +36,7 @@ export function tableLines(
     '',
     ...columnsOf([head, ...[...rows, ...ends].map(lineOf)]),
     '',
-    `Medians of the runs that count; factors against ${KIND_NAMES[results.baseline]} with their 95 % intervals.`,
+    `Medians of the runs that count; factors against ${baselineNames(results)} with their 95 % intervals.`,
   ]
 }
 
@@ -109,12 +111,12 @@ function doubtLines(doubts: readonly Doubt[]): string[] {
 
 /** Every measured number in one line; seconds, bytes and bytes per second. RFC 4180. */
 export function csvText({ runs }: Results): string {
-  const rows = runs.flatMap(({ number, round, kind, workload, failure, measurements }) => {
-    const run = [number, round, kind, workload, failure === undefined ? 'ok' : 'failed']
+  const rows = runs.flatMap(({ number, round, kind, workload, mpi, failure, measurements }) => {
+    const run = [number, round, kind, workload, mpi ?? '', failure === undefined ? 'ok' : 'failed']
     return measurements.length === 0
       ? [[...run, '', '', '']]
       : measurements.map(({ metric, size, value }) => [...run, metric, size ?? '', value])
   })
-  const head = ['run', 'round', 'kind', 'workload', 'state', 'metric', 'message_bytes', 'value']
+  const head = ['run', 'round', 'kind', 'workload', 'mpi', 'state', 'metric', 'message_bytes', 'value']
   return [head, ...rows].map((row) => `${row.join(',')}\r\n`).join('')
 }

@@ -16,6 +16,11 @@ export interface MpiFacts {
   readonly device?: string
 }
 
+/** Whether MPI_Init fails in OSv, also of a single rank: UCX lists interfaces in /sys/class/net, which OSv does not have. */
+export function failsInOsv({ device }: MpiFacts): boolean {
+  return device?.includes('ucx') ?? false
+}
+
 /** The MPI of what is mapped in a program's process. */
 export function findMpi(map: LinkMap): MpiFacts {
   for (const object of map.objects) {

@@ -28,6 +28,12 @@ import { describeWith } from '../support/needs.ts'
 const FAR = 2.75
 const kinds = ['linux', 'osv', 'host', 'mpirun'] as const
 const results = spoilt(benchResults({ kinds, accelerator: 'tcg', repetitions: 6 }))
+/** Without a program, of two MPIs. */
+const both = benchResults({
+  kinds: ['linux', 'osv', 'host', 'mpirun', 'mpiexec'],
+  program: undefined,
+  mpis: ['openmpi', 'mpich'],
+})
 const other = benchResults({ kinds, seconds: { linux: 1.5, host: 1.001 } })
 const SCREEN = { width: 1280, height: 800 }
 const PHONE = { width: 390, height: 844 }
@@ -37,6 +43,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
   let folder: string
   let file: string
   let compared: string
+  let split: string
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leet-report-'))
@@ -46,6 +53,8 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     writeResults(folder, { ...results, summary })
     writeFileSync(file, reportPage(results, summary))
     writeFileSync(compared, comparePage(comparison()))
+    split = join(folder, 'both.html')
+    writeFileSync(split, reportPage(both, summarise(both)))
     browser = await chromium.launch({
       executablePath: execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim(),
       args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'],
@@ -77,7 +86,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
   ] as const)(
     'is whole %s: nothing is asked for, nothing complained of, nothing sticks out',
     async (_, how) => {
-      for (const shown of [file, compared]) {
+      for (const shown of [file, compared, split]) {
         const { page, said, asked } = await open(how, shown)
         expect({ said, asked }).toEqual({ said: [], asked: [pathToFileURL(shown).href] })
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(how.viewport.width)
@@ -143,7 +152,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
         checked++
       }
     }
-    expect(checked).toBe(kinds.length * 9)
+    expect(checked).toBe(kinds.length * 10)
 
     const names = new Map<string, Kind>(
       Object.entries(KIND_NAMES).map(([kind, name]) => [name, kind as Kind]),
@@ -169,7 +178,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
         checked++
       }
     }
-    expect(seen.plots.filter(([title = '']) => metrics.has(title))).toHaveLength(5)
+    expect(seen.plots.filter(([title = '']) => metrics.has(title))).toHaveLength(10)
     expect(checked).toBeGreaterThan(28 + 3 * 19)
     await page.context().close()
   })
@@ -192,7 +201,7 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     }))`)) as Drawn[]
 
     const strips = plots.filter(({ dots }) => dots.length > 0)
-    expect(strips).toHaveLength(5)
+    expect(strips).toHaveLength(10)
     for (const { title, dots } of strips) {
       const metric = title === 'solver' ? 'program' : metricOf(title)
       for (const kind of kinds) {
@@ -229,6 +238,53 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
     for (const bar of timeline.bars) {
       expect(spans.some((span) => span.from === bar.from && span.to === bar.to)).toBe(true)
       expect(bar.x).toBeCloseTo((bar.from * width) / (to - from), 1)
+    }
+    await page.context().close()
+  })
+
+  it('tells MPIs apart: each figure is of its own, and lines and marks look otherwise', async () => {
+    const { page } = await open({ viewport: SCREEN }, split)
+    const { dots, marks, rows } = (await page.evaluate(`(() => {
+      const drawn = (selector) => [...document.querySelectorAll(selector)].map((mark) => {
+        const { kind, mpi } = mark.closest('[data-kind]').dataset
+        return { title: mark.closest('figure').querySelector('h3').textContent, kind, mpi,
+          size: Number(mark.dataset.size), value: Number(mark.dataset.value),
+          fill: getComputedStyle(mark).fill,
+          dash: getComputedStyle(mark.closest('[data-kind]').querySelector('.line') ?? mark).strokeDasharray }
+      })
+      const rows = [...document.querySelectorAll('figure:has(.plane) tbody tr')].map((row) => ({
+        title: row.closest('figure').querySelector('h3').textContent, size: row.cells[0].textContent,
+        mpi: row.cells[1].textContent, values: [...row.cells].slice(2).map((cell) => cell.querySelector('data')?.value) }))
+      return { dots: drawn('.dot'), marks: drawn('.plane .mark'), rows }
+    })()`)) as { dots: SplitMark[]; marks: SplitMark[]; rows: SplitRow[] }
+
+    const ofMpi = (mpi: string) => both.runs.filter((run) => run.mpi === mpi)
+    const pairs = both.kinds.flatMap((kind) => (['openmpi', 'mpich'] as const).map((mpi) => ({ kind, mpi })))
+    for (const { kind, mpi } of pairs) {
+      const own = dots.filter(
+        (dot) => dot.title === SCALARS.start.title && dot.kind === kind && dot.mpi === mpi,
+      )
+      expect(own.map(({ value }) => value)).toEqual(valuesOf(ofMpi(mpi), kind, 'start'))
+    }
+    for (const { title, kind, mpi, size, value } of marks)
+      expect(value).toBe(medianOf(valuesOf(ofMpi(mpi), kind, title.split(' ')[0] as string, size)))
+    expect(new Set(marks.map(({ kind, mpi }) => `${kind} ${mpi}`)).size).toBe(8)
+    // Solid and filled against dashed and hollow, whatever the kind.
+    const looks = (mpi: string) => marks.filter((each) => each.mpi === mpi)
+    expect(new Set(looks('openmpi').map(({ dash }) => dash))).toEqual(new Set(['none']))
+    expect(looks('mpich').every(({ dash }) => dash !== 'none')).toBe(true)
+    expect(new Set(looks('openmpi').map(({ fill }) => fill)).size).toBe(4)
+    expect(new Set(looks('mpich').map(({ fill }) => fill)).size).toBe(1)
+
+    expect(rows.length).toBeGreaterThan(2 * 19 * 3)
+    for (const { title, size, mpi, values } of rows) {
+      const bytes = parseSize(size.replace(/ |iB|B/g, ''), 'a table')
+      const runs = ofMpi(mpi === 'MPICH' ? 'mpich' : 'openmpi')
+      const medians = both.kinds.map((kind) => {
+        const own = valuesOf(runs, kind, title.split(' ')[0] as string, bytes)
+        return own.length > 0 ? String(medianOf(own)) : undefined
+      })
+      expect(values.map((value) => value ?? undefined)).toEqual(medians)
     }
     await page.context().close()
   })
@@ -275,6 +331,24 @@ describeWith(['chromium'], 'the report of leet bench in a browser', () => {
 
 /** Of a table: its text, and the value and text of its first figure. */
 type Cell = [string, [number, string] | null]
+
+/** A mark of a report about several MPIs. */
+interface SplitMark {
+  readonly title: string
+  readonly kind: Kind
+  readonly mpi: string
+  readonly size: number
+  readonly value: number
+  readonly fill: string
+  readonly dash: string
+}
+
+interface SplitRow {
+  readonly title: string
+  readonly size: string
+  readonly mpi: string
+  readonly values: readonly (string | null)[]
+}
 
 interface Drawn {
   readonly title: string

@@ -4,9 +4,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
+import { SCALARS } from '../../launcher/bench/figures.ts'
 import { observe, readEvents } from '../../launcher/bench/observe.ts'
 import type { Results } from '../../launcher/bench/results.ts'
 import { resultsSchema } from '../../launcher/bench/results-shape.ts'
+import { summarise } from '../../launcher/bench/summary.ts'
 import { type Playground, playground, startLeet } from '../support/leet.ts'
 import { describeWith } from '../support/needs.ts'
 
@@ -35,11 +37,11 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
       ...[...words, '--micro-time', '0.002', '--no-osu', '--mpicc', `mpicc.${mpi}`, '-n', '2', './hello'],
     ]).ended
     expect({ status, stderr }).toMatchObject({ status: 0 })
-    expect(stdout).toMatch(/^whole job: there are too few repetitions/)
+    expect(stdout).toMatch(/^Whole job: there are too few repetitions/)
     expect(stdout).toMatch(/^hello .* ms/m)
     const { runs, environment, seed } = results()
     expect(seed).toBeGreaterThanOrEqual(0)
-    expect(environment.mpi).toContain(mpi)
+    expect(environment.mpi).toMatch(mpi === 'openmpi' ? /^Open MPI \d[\d.]*$/ : /^MPICH \d[\d.]*$/)
     expect(runs.map(({ failure }) => failure)).toEqual(Array(8).fill(undefined))
     for (const kind of ['host', stock]) {
       const metrics = runs
@@ -54,9 +56,58 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     }
     expect(runs.flatMap(({ measurements }) => measurements).every(({ value }) => value > 0)).toBe(true)
     expect(readdirSync(join(place.directory, 'out')).sort()).toEqual(
-      ['micro', 'report.html', 'results.csv', 'results.json', 'runs'].sort(),
+      [`micro-${mpi}`, 'report.html', 'results.csv', 'results.json', 'runs'].sort(),
     )
     expect([place.files(), place.processes()]).toEqual([[], []])
+  })
+
+  it('measures both MPIs when there is no program, and goes on with both', async () => {
+    const words = ['--kinds', 'host,mpirun,mpiexec', '-r', '1', '--warmup', '0', '--no-osu', '-n', '2']
+    const micro = ['--sizes', '8,4K', '--micro-time', '0.002']
+    const { status, stdout, stderr } = await bench([...words, ...micro]).ended
+    expect({ status, stderr }).toMatchObject({ status: 0 })
+    const whole = results()
+    expect(whole.environment.mpi).toMatch(/^Open MPI [\d.]+, MPICH [\d.]+$/)
+    expect(whole.runs.map(({ kind, mpi }) => `${kind} ${mpi}`).sort()).toEqual([
+      'host mpich',
+      'host openmpi',
+      'mpiexec mpich',
+      'mpirun openmpi',
+    ])
+    for (const { kind, mpi, command, measurements } of whole.runs) {
+      expect(command.join(' ')).toContain(`/micro-${mpi} 8,4096 0.002`)
+      expect(measurements.filter(({ size }) => size !== undefined)).toHaveLength(6)
+      const { rows } = summarise(whole)
+      const start = rows.find((row) => row.mpi === mpi && row.figure === SCALARS.start)
+      expect(start?.cells.find((cell) => cell.kind === kind)?.values).toEqual(
+        measurements.filter(({ metric }) => metric === 'start').map(({ value }) => value),
+      )
+    }
+    expect(stdout).toMatch(/^latency, 8 B with MPICH /m)
+    expect(readFileSync(join(place.directory, 'out/report.html'), 'utf8')).toContain('MPICH: dashed, hollow')
+
+    // As if it had been killed before its last run.
+    writeFileSync(
+      join(place.directory, 'out/results.json'),
+      JSON.stringify({ ...whole, runs: whole.runs.slice(0, 3) }),
+    )
+    const resume = ['bench', '--resume', 'out']
+    const again = await startLeet(resume, { cwd: place.directory, env: place.env }, 'leet').ended
+    expect({ status: again.status, stderr: again.stderr }).toMatchObject({ status: 0 })
+    expect(results().runs[3]).toMatchObject({ ...whole.plan[3], command: whole.runs[3]?.command })
+  })
+
+  it('measures the MPI of the program, of --mpicc or of --mpi alone', async () => {
+    compile('mpich')
+    const words = ['--kinds', 'host', '-r', '1', '--warmup', '0', '--no-osu', '--sizes', '8', '-n', '2']
+    const mpisOf = async (more: readonly string[]) => {
+      rmSync(join(place.directory, 'out'), { recursive: true, force: true })
+      expect(await bench([...words, '--micro-time', '0.002', ...more]).ended).toMatchObject({ status: 0 })
+      return results().plan.map(({ workload, mpi }) => `${workload} ${mpi}`)
+    }
+    expect(await mpisOf(['./hello'])).toEqual(['micro mpich', 'program mpich'])
+    expect(await mpisOf(['--mpicc', 'mpicc.mpich'])).toEqual(['micro mpich'])
+    expect(await mpisOf(['--mpi', 'openmpi'])).toEqual(['micro openmpi'])
   })
 
   it('has the figures that the same command gives by hand', async () => {
@@ -237,6 +288,8 @@ describeWith(['mpicc.openmpi', 'mpicc.mpich', 'mpirun.openmpi', 'mpiexec.mpich']
     const stock = await bench(['--kinds', 'mpiexec', '--no-micro', './hello']).ended
     expect(stock).toMatchObject({ status: 2 })
     expect(stock.stderr).toContain('mpiexec cannot be measured: the launcher of this MPI is mpirun')
+    const strange = await bench(['--mpirun', 'mpiexec.mpich', '--no-micro', './hello']).ended
+    expect(strange).toMatchObject({ status: 2, stderr: /mpirun is of MPICH, of which nothing is measured/ })
   })
 })
 

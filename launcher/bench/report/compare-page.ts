@@ -4,6 +4,7 @@ import type { BenchComparison, ComparedFigure, Side } from '../compare.ts'
 import { CURVES, sizeName } from '../figures.ts'
 import { KIND_NAMES, KIND_PLACES } from '../results.ts'
 import { CONFIDENCE } from '../statistics.ts'
+import { withMpi } from '../wording.ts'
 import { html, type Markup } from './markup.ts'
 import { documentPage, factorCell, factorChip, tableOf, trustPart } from './parts.ts'
 import { factorCurve, factorPlot, legend, valueText } from './plots.ts'
@@ -69,13 +70,21 @@ function curvesSection(figures: readonly ComparedFigure[]): Markup {
   const curves = Object.values(CURVES).flatMap((figure) => {
     const own = figures.filter((each) => each.figure === figure)
     if (own.length === 0) return []
-    const kinds = [...Map.groupBy(own, ({ kind }) => kind)].map(([kind, of]) => ({
-      kind,
-      points: of.flatMap(({ size, comparison }) => (size === undefined ? [] : [{ size, comparison }])),
-    }))
+    const mpis = [...new Set(own.map(({ mpi }) => mpi))]
+    const kinds = [...new Set(own.map(({ kind }) => kind))]
+    const lines = mpis.flatMap((mpi) =>
+      kinds.flatMap((kind) => {
+        const points = own.flatMap((each) =>
+          each.kind === kind && each.mpi === mpi && each.size !== undefined
+            ? [{ ...each, size: each.size }]
+            : [],
+        )
+        return points.length > 0 ? [{ kind, mpi, points }] : []
+      }),
+    )
     return [
       html`<figure class="card"><h3>${figure.title}</h3><p class="soft">B over A; ${figure.better === 'more' ? 'more' : 'less'} is better for B.</p>
-${legend(kinds.map(({ kind }) => kind))}${factorCurve(figure.title, kinds)}
+${legend(kinds, mpis)}${factorCurve(figure.title, lines)}
 <details><summary>Table</summary>${curveTable(own)}</details></figure>`,
     ]
   })
@@ -88,8 +97,8 @@ ${legend(kinds.map(({ kind }) => kind))}${factorCurve(figure.title, kinds)}
 function curveTable(figures: readonly ComparedFigure[]): Markup {
   return tableOf(
     ['message', 'kind', 'A', 'B', 'B over A'],
-    figures.map(({ figure, size = 0, kind, a, b, comparison }) => [
-      sizeName(size),
+    figures.map(({ figure, mpi, size = 0, kind, a, b, comparison }) => [
+      withMpi(sizeName(size), mpi),
       KIND_NAMES[kind],
       valueText(a.spread.median, figure.unit),
       valueText(b.spread.median, figure.unit),

@@ -2,10 +2,10 @@
 // is HTML, keeps its size: the same page serves a phone, a screen and paper. Each plot has its figures in words for those
 // who do not see it; the caller puts a table below.
 import { digits, type Figure, formatValue, sizeName, type Unit } from '../figures.ts'
-import { KIND_NAMES, type Kind, type Span } from '../results.ts'
+import { KIND_NAMES, type Kind, MPI_NAMES, type Mpi, type Span } from '../results.ts'
 import type { Comparison } from '../statistics.ts'
 import type { Cell, Curve, Row } from '../summary.ts'
-import { intervalText } from '../wording.ts'
+import { intervalText, withMpi } from '../wording.ts'
 import { html, type Markup } from './markup.ts'
 import { factorScale, linearScale, logScale, type Scale } from './scale.ts'
 
@@ -38,14 +38,26 @@ export function kindLabel(kind: Kind): Markup {
   return html`<span class="kind k-${kind}"><svg class="key" viewBox="-6 -6 12 12" aria-hidden="true">${mark(kind)}</svg>${KIND_NAMES[kind]}</span>`
 }
 
-/** What the marks mean. */
-export function legend(kinds: readonly Kind[]): Markup {
-  return html`<p class="legend">${kinds.map(kindLabel)}</p>`
+/** What colours and marks mean, and where there are several MPIs what lines mean. */
+export function legend(kinds: readonly Kind[], mpis: readonly (Mpi | undefined)[]): Markup {
+  const lines = mpis.flatMap((mpi) => (mpi === undefined ? [] : [lineLabel(mpi)]))
+  return html`<p class="legend">${kinds.map(kindLabel)}</p>${lines.length > 0 ? html`<p class="legend">${lines}</p>` : undefined}`
 }
 
-/** A figure over message size, both on logarithmic axes: medians with a band from the least to the most. */
-export function curvePlot({ figure, points }: Curve, kinds: readonly Kind[]): Markup {
+function lineLabel(mpi: Mpi): Markup {
+  return html`<span class="kind ${classOf(mpi)}"><svg class="key wide" viewBox="-18 -6 36 12" aria-hidden="true"><path class="line" d="M-18 0H18"/><circle class="mark" r="4"/></svg>${MPI_NAMES[mpi]}: ${mpi === 'openmpi' ? 'solid, filled' : 'dashed, hollow'}</span>`
+}
+
+// How lines and marks of an MPI look, beside others.
+function classOf(mpi: Mpi | undefined): string {
+  return mpi === undefined ? '' : `m-${mpi}`
+}
+
+/** A figure over message size, of each MPI, on logarithmic axes: medians with a band from the least to the most. */
+export function curvePlot(curves: readonly Curve[], kinds: readonly Kind[]): Markup {
+  const points = curves.flatMap((each) => each.points)
   const cells = points.flatMap((each) => each.cells)
+  const { figure } = curves[0] as Curve
   const x = logScale(
     points.map(({ size }) => size),
     2,
@@ -56,26 +68,25 @@ export function curvePlot({ figure, points }: Curve, kinds: readonly Kind[]): Ma
     10,
     7,
   )
-  const shown = kinds.filter((kind) => cells.some((cell) => cell.kind === kind))
-  const series = shown.map((kind) => ({
-    kind,
-    points: points.flatMap(({ size, cells: all }) => {
-      const cell = all.find((each) => each.kind === kind)
-      if (!cell) return []
-      const { least, median, most } = cell.spread
-      const [said, from, to] = [median, least, most].map((value) => formatValue(value, figure.unit))
-      return [{ size, low: least, middle: median, high: most, words: `${said} (${from} to ${to})` }]
+  const series = curves.flatMap(({ mpi, points: own }) =>
+    kinds.flatMap((kind): Series[] => {
+      const of = own.flatMap(({ size, cells: all }) => {
+        const cell = all.find((each) => each.kind === kind)
+        if (!cell) return []
+        const { least, median, most } = cell.spread
+        const [said, from, to] = [median, least, most].map((value) => formatValue(value, figure.unit))
+        return [{ size, low: least, middle: median, high: most, words: `${said} (${from} to ${to})` }]
+      })
+      return of.length > 0 ? [{ kind, mpi, points: of }] : []
     }),
-  }))
-  return plane(
-    { x, y, series, say: (value) => roundValue(value, figure.unit) },
-    curveWords(figure, points, shown),
   )
+  return plane({ x, y, series, say: (value) => roundValue(value, figure.unit) }, curveWords(figure, series))
 }
 
-/** What a plot over message size shows of a kind: lines with a band around. */
+/** What a plot over message size shows of a kind, with one MPI of several: lines with a band around. */
 interface Series {
   readonly kind: Kind
+  readonly mpi: Mpi | undefined
   readonly points: readonly {
     readonly size: number
     readonly low: number
@@ -99,7 +110,7 @@ function plane({ x, y, series, say }: Plane, words: string): Markup {
     values
       .map(([size, value], index) => `${index === 0 ? 'M' : 'L'}${point(x.at(size))} ${top(value)}`)
       .join('')
-  const lines = series.map(({ kind, points }) => {
+  const lines = series.map(({ kind, mpi, points }) => {
     const band = [
       ...points.map(({ size, high }) => [size, high] as const),
       ...points.map(({ size, low }) => [size, low] as const).reverse(),
@@ -107,9 +118,9 @@ function plane({ x, y, series, say }: Plane, words: string): Markup {
     const line = points.map(({ size, middle }) => [size, middle] as const)
     const marks = points.map(
       ({ size, middle, words: own }) =>
-        html`<svg class="mark" data-size="${size}" data-value="${middle}" x="${percent(x.at(size))}" y="${percent(top(middle))}">${mark(kind)}<title>${KIND_NAMES[kind]}, ${sizeName(size)}: ${own}</title></svg>`,
+        html`<svg class="mark" data-size="${size}" data-value="${middle}" x="${percent(x.at(size))}" y="${percent(top(middle))}">${mark(kind)}<title>${withMpi(KIND_NAMES[kind], mpi)}, ${sizeName(size)}: ${own}</title></svg>`,
     )
-    return html`<g class="k-${kind}" data-kind="${kind}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(line)}"/></svg>${marks}</g>`
+    return html`<g class="k-${kind} ${classOf(mpi)}" data-kind="${kind}" data-mpi="${mpi}"><svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="band" d="${path(band)}Z"/><path class="line" d="${path(line)}"/></svg>${marks}</g>`
   })
   return html`<div class="plane curve" role="img" aria-label="${words}">
 ${yAxis(y, say)}
@@ -118,27 +129,38 @@ ${xAxis(x, sizeName)}
 </div>`
 }
 
-function curveWords(figure: Figure, points: Curve['points'], kinds: readonly Kind[]): string {
-  const ends = points.length > 1 ? [points[0], points.at(-1)] : points
-  const said = ends.map((end) => {
-    const values = kinds.flatMap((kind) => {
-      const cell = end?.cells.find((each) => each.kind === kind)
-      return cell ? [`${KIND_NAMES[kind]} ${formatValue(cell.spread.median, figure.unit)}`] : []
+function curveWords(figure: Figure, series: readonly Series[]): string {
+  const sizes = series.flatMap(({ points }) => points.map(({ size }) => size))
+  const said = [...new Set([Math.min(...sizes), Math.max(...sizes)])].map((end) => {
+    const values = series.flatMap(({ kind, mpi, points }) => {
+      const found = points.find(({ size }) => size === end)
+      return found ? [`${withMpi(KIND_NAMES[kind], mpi)} ${formatValue(found.middle, figure.unit)}`] : []
     })
-    return `at ${sizeName(end?.size ?? 0)}: ${values.join(', ')}`
+    return `at ${sizeName(end)}: ${values.join(', ')}`
   })
   return `Plot of ${figure.title} over message size; ${said.join('; ')}. The table below has all values.`
 }
 
-/** The runs of a figure, one row for each kind: a dot for each run, a box for the quartiles, a line for the median. */
-export function stripPlot({ name, figure, cells }: Row): Markup {
+/**
+ * The runs of a figure, one row for each kind and MPI: a dot for each run, a box for the quartiles, a line for the median.
+ * The axis reaches to the largest value, or to `most`.
+ */
+export function stripPlot(name: string, of: readonly Row[], most?: number): Markup {
+  const { figure } = of[0] as Row
+  const all = of.flatMap(({ mpi, cells: own }) => own.map((cell) => ({ mpi, ...cell })))
+  const cells = [...Map.groupBy(all, ({ kind }) => kind).values()].flat()
   const x = linearScale(
-    Math.max(...cells.map(({ spread }) => spread.most)),
+    most ?? Math.max(...cells.map(({ spread }) => spread.most)),
     figure.unit === 'bytes' ? 'binary' : 'decimal',
   )
   const rows = cells.map(
-    ({ kind, values, spread }) => html`<div class="row k-${kind}" data-kind="${kind}">
-<span class="label">${kindLabel(kind)}</span>
+    ({
+      kind,
+      mpi,
+      values,
+      spread,
+    }) => html`<div class="row k-${kind}${mpi ? ' split' : ''}" data-kind="${kind}" data-mpi="${mpi}">
+<span class="label">${kindLabel(kind)}${mpi && html`<br><span class="soft">${MPI_NAMES[mpi]}</span>`}</span>
 <svg class="area" aria-hidden="true">${grid(x)}
 <rect class="bar" x="0" y="38%" width="${percent(x.at(spread.median))}" height="24%"/>
 <rect class="box" x="${percent(x.at(spread.lowerQuartile))}" y="20%" width="${percent(x.at(spread.upperQuartile) - x.at(spread.lowerQuartile))}" height="60%"/>
@@ -148,8 +170,8 @@ ${valueText(spread.median, figure.unit)}
 </div>`,
   )
   const words = cells.map(
-    ({ kind, spread }) =>
-      `${KIND_NAMES[kind]} median ${formatValue(spread.median, figure.unit)}, from ${formatValue(spread.least, figure.unit)} to ${formatValue(spread.most, figure.unit)}`,
+    ({ kind, mpi, spread }) =>
+      `${withMpi(KIND_NAMES[kind], mpi)} median ${formatValue(spread.median, figure.unit)}, from ${formatValue(spread.least, figure.unit)} to ${formatValue(spread.most, figure.unit)}`,
   )
   return html`<div class="strips" role="img" aria-label="Runs of ${name}: ${words.join('; ')}.">${rows}
 <div class="row"><span></span>${xAxis(x, (value) => formatValueOrZero(value, figure.unit))}<span></span></div></div>`
@@ -184,25 +206,30 @@ export function factorPlot(rows: readonly FactorRow[]): Markup {
 /** Factors over message size with their intervals; the points of each kind by ascending size. */
 export function factorCurve(
   name: string,
-  kinds: readonly { readonly kind: Kind; readonly points: readonly SizedFactor[] }[],
+  lines: readonly {
+    readonly kind: Kind
+    readonly mpi: Mpi | undefined
+    readonly points: readonly SizedFactor[]
+  }[],
 ): Markup {
-  const all = kinds.flatMap(({ points }) => points)
+  const all = lines.flatMap(({ points }) => points)
   const x = logScale(
     all.map(({ size }) => size),
     2,
     5,
   )
   const y = factorScale(all.flatMap(({ comparison }) => endsOf(comparison)))
-  const series = kinds.map(({ kind, points }) => ({
+  const series = lines.map(({ kind, mpi, points }) => ({
     kind,
+    mpi,
     points: points.map(({ size, comparison }) => {
       const [low, high] = endsOf(comparison)
       return { size, low, middle: comparison.ratio, high, words: factorWords(comparison) }
     }),
   }))
-  const words = kinds.map(
-    ({ kind, points }) =>
-      `${KIND_NAMES[kind]} ${points.map(({ size, comparison }) => `${sizeName(size)} ${factorWords(comparison)}`).join(', ')}`,
+  const words = lines.map(
+    ({ kind, mpi, points }) =>
+      `${withMpi(KIND_NAMES[kind], mpi)} ${points.map(({ size, comparison }) => `${sizeName(size)} ${factorWords(comparison)}`).join(', ')}`,
   )
   return plane({ x, y, series, say: sayFactor }, `Factors of B over A of ${name}: ${words.join('; ')}.`)
 }

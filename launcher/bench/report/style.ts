@@ -59,11 +59,14 @@ p { margin: 0.3rem 0; }
 .kind { display: inline-flex; align-items: center; gap: 0.4rem; white-space: nowrap; }
 .key { width: 0.8rem; height: 0.8rem; fill: var(--k); flex: none; }
 .k-linux { --k: var(--linux); } .k-osv { --k: var(--osv); } .k-host { --k: var(--host); } .k-mpirun { --k: var(--mpirun); } .k-mpiexec { --k: var(--mpiexec); }
+.kind.m-openmpi, .kind.m-mpich { --k: var(--ink); } .key.wide { width: 2.4rem; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; font-size: 0.9rem; margin: 0.4rem 0; }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: 0.9rem; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.38rem 0.7rem 0.38rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
+table.all th[scope=rowgroup] { min-width: 8.5rem; } table.all th[scope=row] { white-space: nowrap; }
+table.all .chip { white-space: normal; border-radius: 0.7rem; }
 td .value { font-weight: 600; white-space: nowrap; } td .chip { margin-top: 0.1rem; }
 .environment td { overflow-wrap: anywhere; width: 40%; }
 td.number, th.number { text-align: right; white-space: nowrap; }
@@ -82,12 +85,16 @@ svg.area { display: block; width: 100%; overflow: visible; }
 .y-axis span { position: absolute; right: 0.5rem; transform: translateY(-50%); white-space: nowrap; }
 .line { fill: none; stroke: var(--k); stroke-width: 2; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 .k-mpirun .line, .k-mpiexec .line { stroke-dasharray: 5 3; }
+.m-openmpi .line { stroke-dasharray: none; } .m-mpich .line { stroke-dasharray: 5 3; }
+.m-openmpi .band, .m-mpich .band { opacity: 0.09; }
+.m-mpich .mark { fill: var(--card); stroke: var(--k); stroke-width: 1.6; }
 .band { fill: var(--k); opacity: 0.17; } .mark { fill: var(--k); overflow: visible; }
 .strips { margin-top: 0.6rem; }
 .strips .row { display: grid; grid-template-columns: 7.6rem minmax(0, 1fr) 5rem; align-items: stretch; column-gap: 0.6rem; }
-.strips .label { align-self: center; font-size: 0.88rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.strips .label { align-self: center; font-size: 0.88rem; line-height: 1.2; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .strips .value { align-self: center; font-size: 0.88rem; font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .strips svg.area { height: 2.3rem; }
+.strips .label .soft { font-size: 0.78rem; } .strips .split svg.area { height: 2.8rem; }
 .timeline .row { grid-template-columns: 7.6rem minmax(0, 1fr); margin-right: 1.2rem; } .timeline svg.area { height: 1.7rem; overflow: hidden; }
 .timeline .group { padding-top: 0.2rem; }
 .bar { fill: var(--k); opacity: 0.16; } .box { fill: var(--k); opacity: 0.28; } .dot { fill: var(--k); opacity: 0.75; }

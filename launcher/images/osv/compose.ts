@@ -19,7 +19,7 @@ import {
   refuseMissingLibraries,
 } from '../inspect.ts'
 import { hostLoaderSettings, type LoadedObject } from '../loader.ts'
-import { type MpiFacts, mpiOfAll } from '../mpi.ts'
+import { failsInOsv, type MpiFacts, mpiOfAll } from '../mpi.ts'
 import { loadPlugins } from '../plugins.ts'
 import { type ImageStore, writeDurably } from '../store.ts'
 import { ImageTree } from '../tree.ts'
@@ -203,15 +203,14 @@ function openParts({ programs, env, directory }: OsvImageRequest): Part[] {
   })
 }
 
-/** UCX lists interfaces in /sys/class/net, which OSv does not have: MPI_Init fails, also of a single rank. */
 function refuseUcx(program: OpenedProgram): void {
-  const { library, device } = factsOf(program).mpi
-  if (!device?.includes('ucx')) return
+  const { mpi } = factsOf(program)
+  if (!failsInOsv(mpi)) return
   throw new LeetError({
     code: 'LEET_E_LIBRARY',
     where: program.path,
     what: 'its MPI cannot start in OSv',
-    why: `${library} is MPICH with the device ${device}, and UCX finds neither interfaces nor shared memory there`,
+    why: `${mpi.library} is MPICH with the device ${mpi.device}, and UCX finds neither interfaces nor shared memory there`,
     hint: 'build the program with Open MPI or with an MPICH of the device ch3, or run it with --guest linux',
     exitCode: 126,
   })

@@ -1,9 +1,10 @@
 // Two benches side by side: what differs beyond noise, in both directions, and what makes a comparison doubtful.
 import { describe, expect, it } from 'vitest'
 import { compareBenches, comparisonJson } from '../../../launcher/bench/compare.ts'
+import { SCALARS } from '../../../launcher/bench/figures.ts'
 import { comparePage } from '../../../launcher/bench/report/compare-page.ts'
 import { factorScale } from '../../../launcher/bench/report/scale.ts'
-import type { Kind, Results } from '../../../launcher/bench/results.ts'
+import type { Kind, Mpi, Results } from '../../../launcher/bench/results.ts'
 import { compareSamples } from '../../../launcher/bench/statistics.ts'
 import { comparisonLines } from '../../../launcher/bench/write-text.ts'
 import { benchResults } from '../../support/bench-results.ts'
@@ -68,6 +69,21 @@ describe('two benches', () => {
     )
   })
 
+  it('have figures of each MPI, and of what one has alone nothing is compared with the other', () => {
+    const of = (mpis: readonly Mpi[]) => benchResults({ kinds, program: undefined, mpis })
+    const { figures, heads, only, short } = compare(of(['openmpi', 'mpich']), of(['mpich']))
+    expect(new Set(figures.map(({ mpi }) => mpi))).toEqual(new Set(['mpich']))
+    expect(figures.every(({ comparison }) => comparison.ratio === 1)).toBe(true)
+    expect(heads.map(({ name }) => name)).toEqual(Array(2).fill('latency, 1 B with MPICH'))
+    expect(only.every(({ side, name }) => side === 'A' && name.endsWith('with Open MPI'))).toBe(true)
+    expect(short.which).toMatch(/^Latency, 1 B with MPICH does not differ/)
+    const split = compare(of(['openmpi', 'mpich']), of(['openmpi', 'mpich']))
+    expect(split.short.which).toMatch(/with Open MPI does not .* Latency, 1 B with MPICH does not/)
+    expect(comparePage(split)).toContain('MPICH: dashed, hollow')
+    // One MPI each: they are what differs.
+    expect(compare(of(['openmpi']), of(['mpich'])).figures[0]?.comparison.ratio).toBeCloseTo(1.25, 1)
+  })
+
   it('may have nothing in common', () => {
     const { short, figures } = compare(before, { ...after, runs: [] })
     expect(figures).toEqual([])
@@ -77,7 +93,9 @@ describe('two benches', () => {
   it('do not differ from themselves', () => {
     const { figures, environment, short } = compare(before, before)
     expect(environment).toEqual([])
-    expect(figures.every(({ comparison }) => comparison.verdict === 'noise')).toBe(true)
+    // An image is composed once.
+    for (const { figure, comparison } of figures)
+      expect(comparison.verdict).toBe(figure === SCALARS.compose ? 'unknown' : 'noise')
     expect(short.trust).toMatch(/^It can be trusted as far as both can: 0 of \d+ figures differ/)
   })
 

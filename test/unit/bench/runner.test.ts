@@ -20,7 +20,7 @@ async function run(scripts: Partial<Record<Kind, string>>, repetitions: number, 
   const said: string[] = []
   const planned = planRuns({
     kinds: Object.keys(scripts) as Kind[],
-    workloads: ['program'],
+    programs: [{ workload: 'program', mpi: 'openmpi' }],
     repetitions,
     warmup: 0,
     seed: 1,
@@ -80,7 +80,13 @@ it('tells how long the rest takes when each kind of run was done', async () => {
   const { runs } = await run({ host: 'true' }, 1)
   const done = runs.map((each) => ({ ...each, seconds: 100 }))
   const rest = (kinds: readonly Kind[]) =>
-    planRuns({ kinds, workloads: ['program'], repetitions: 3, warmup: 0, seed: 1 })
+    planRuns({
+      kinds,
+      programs: [{ workload: 'program', mpi: 'openmpi' }],
+      repetitions: 3,
+      warmup: 0,
+      seed: 1,
+    })
   expect(restText(rest(['host']), done)).toBe('; about 5 min to go')
   expect(restText(rest(['host', 'linux']), done)).toBe('')
   expect(restText([], done)).toBe('')

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { SCALARS } from '../../../launcher/bench/figures.ts'
 import { reportPage } from '../../../launcher/bench/report/page.ts'
 import { linearScale, logScale } from '../../../launcher/bench/report/scale.ts'
 import type { Results } from '../../../launcher/bench/results.ts'
@@ -45,12 +46,12 @@ describe('the answer', () => {
   it('is about a figure that more than one kind has', () => {
     const { short, heads } = summarise(benchResults({ kinds: ['host', 'mpirun'] }))
     expect(heads.map(({ name }) => name)).toEqual(['whole job', 'solver'])
-    expect(short.which).toMatch(/^whole job/)
+    expect(short.which).toMatch(/^Whole job/)
   })
 
   it('is about MPI when there was no program', () => {
     const { short, heads } = summarise(benchResults({ kinds: ['linux', 'host'], program: undefined }))
-    expect(short.which).toBe('latency of 1 B is fastest on the bare host.')
+    expect(short.which).toBe('Latency of 1 B is fastest on the bare host.')
     expect(heads.map(({ name }) => name)).toEqual([
       'latency of 1 B',
       'bandwidth of 1 MiB',
@@ -76,7 +77,44 @@ describe('the answer', () => {
       [5, true],
       [4, true],
     ])
-    expect(doubtsOf(spoilt)).toContainEqual(expect.stringMatching(/^1 of 24 runs failed \(bare host\)/))
+    expect(doubtsOf(spoilt)).toContainEqual(expect.stringMatching(/^1 of 25 runs failed \(bare host\)/))
+  })
+})
+
+describe('two MPIs', () => {
+  const kinds = ['linux', 'host', 'mpirun', 'mpiexec'] as const
+  const both = benchResults({ kinds, program: undefined, mpis: ['openmpi', 'mpich'] })
+  const { short, heads, curves, rows, answers } = summarise(both)
+
+  it('have figures of their own, each with its own launcher', () => {
+    expect(heads.slice(0, 2).map(({ name, mpi }) => [name, mpi])).toEqual([
+      ['latency of 1 B with Open MPI', 'openmpi'],
+      ['latency of 1 B with MPICH', 'mpich'],
+    ])
+    for (const { mpi, cells } of [
+      ...rows.filter(({ figure }) => figure === SCALARS.start),
+      ...curves.flatMap(({ mpi, points }) => points.map((p) => ({ mpi, ...p }))),
+    ])
+      expect(cells.map(({ kind }) => kind)).toEqual(['linux', 'host', mpi === 'mpich' ? 'mpiexec' : 'mpirun'])
+    expect(short.which).toMatch(/^Latency of 1 B with Open MPI is .*\. Latency of 1 B with MPICH is /)
+    expect(answers).toHaveLength(4)
+    expect(csvText(both)).toMatch(/^\d+,1,linux,micro,mpich,ok,latency,8,/m)
+    expect(tableLines(both, summarise(both)).join('\n')).toMatch(/^start to MPI_Init with MPICH +3\.5/m)
+  })
+
+  it('are not compared with the launcher of the other', () => {
+    const stock = summarise({ ...both, kinds: ['linux', 'mpirun', 'mpiexec'], baseline: 'mpirun' })
+    for (const { mpi, cells } of stock.heads) {
+      expect(cells.map(({ kind, comparison }) => [kind, comparison !== undefined])).toEqual([
+        ['linux', true],
+        [mpi === 'mpich' ? 'mpiexec' : 'mpirun', false],
+      ])
+    }
+  })
+
+  it('are nothing to tell when there is one', () => {
+    const one = summarise(benchResults({ kinds, program: undefined, mpis: ['mpich'] }))
+    expect(one.heads[0]?.name).toBe('latency of 1 B')
   })
 })
 
@@ -103,7 +141,7 @@ describe('doubts', () => {
     })
     expect(doubts).toHaveLength(1)
     expect(doubts[0]).toMatch(
-      /^Unsteady.*: solver in Linux guests \(\d+ %\), solver on the bare host \(\d+ %\).* and whole job/,
+      /^Unsteady.*: (solver|whole job) \D+ \(\d+ %\), .* and (solver|whole job) \D+ \(\d+ %\)\.$/,
     )
   })
 })
@@ -116,8 +154,8 @@ describe('what is written', () => {
     const lines = csvText(results).trimEnd().split('\r\n')
     const measured = results.runs.flatMap(({ measurements }) => measurements)
     expect(lines).toHaveLength(1 + measured.length)
-    expect(lines[1]).toMatch(/^1,0,linux,micro,ok,start,,2\.\d+$/)
-    expect(lines.every((line) => line.split(',').length === 8)).toBe(true)
+    expect(lines[1]).toMatch(/^1,0,linux,micro,,ok,start,,2\.\d+$/)
+    expect(lines.every((line) => line.split(',').length === 9)).toBe(true)
   })
 
   it('is a table with a column for each kind', () => {
@@ -133,6 +171,13 @@ describe('what is written', () => {
     expect(page).not.toMatch(/<script/i)
     expect(page).not.toMatch(/\b(?:https?:)?\/\//)
     expect(page).toContain('&quot;&amp;&#39;')
+    expect(page).not.toMatch(/NaN|undefined|\[object/)
+  })
+
+  it('tells MPIs apart in a page', () => {
+    const both = benchResults({ kinds: ['linux', 'host'], program: undefined, mpis: ['openmpi', 'mpich'] })
+    const page = reportPage(both, summarise(both))
+    expect(page).toContain('MPICH: dashed, hollow')
     expect(page).not.toMatch(/NaN|undefined|\[object/)
   })
 

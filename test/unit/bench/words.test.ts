@@ -6,6 +6,7 @@ import { digits, formatValue } from '../../../launcher/bench/figures.ts'
 import { parseMicro, parseOsu, saysBegin } from '../../../launcher/bench/micro.ts'
 import { parseSizes, readBenchWords } from '../../../launcher/bench/options.ts'
 import type { Kind } from '../../../launcher/bench/results.ts'
+import { neededText, someOf } from '../../../launcher/bench/wording.ts'
 import { OPTIONS } from '../../../launcher/cli/options.ts'
 
 const read = (line: string) => readBenchWords(OPTIONS, line.split(' '))
@@ -15,8 +16,16 @@ const commands = (
   variables: readonly string[] = [],
 ) => {
   const { options, ranks, program } = read(line)
-  const mpirun = { path: `mpirun.${flavour}`, flavour }
-  const parts = { leetMpirun: 'leet-mpirun', mpirun, table: OPTIONS, options, ranks, root: false, variables }
+  const launchers = new Map([[flavour, `mpirun.${flavour}`]])
+  const parts = {
+    leetMpirun: 'leet-mpirun',
+    launchers,
+    table: OPTIONS,
+    options,
+    ranks,
+    root: false,
+    variables,
+  }
   return (kind: Kind) => commandOf(parts, kind, program, 'E').join(' ')
 }
 
@@ -149,6 +158,19 @@ describe('figures as people read them', () => {
         expect(Math.abs(Number(digits(value)) / value - 1)).toBeLessThan(0.006)
       }),
     )
+  })
+})
+
+describe('words', () => {
+  const within = (needed: number) => [
+    { ratio: 1, interval: [0.5, 2] as const, p: 0.5, verdict: 'noise' as const, needed },
+  ]
+
+  it('tell the first of many, and no number of rounds that nobody waits for', () => {
+    expect(someOf(['a', 'b', 'c', 'd', 'e'])).toBe('a, b, c, d and e')
+    expect(someOf([...'abcdef'])).toBe('a, b, c, d and 2 more')
+    expect(neededText(within(40))).toContain('about 40 rounds')
+    expect(neededText(within(24_620_392))).toContain('more than 1000 rounds')
   })
 })
 
