@@ -19,7 +19,9 @@ export { shellQuote } from './shell-quote.ts'
 export {
   type BatchScheduler,
   type JobBody,
+  type JobFiles,
   type JobRequest,
   type JobScript,
   jobScript,
 } from './submit.ts'
+export { findBatchSystem, JOB_ENDS, type JobEnd } from './submitted.ts'

@@ -23,6 +23,8 @@ export interface JobRequest {
   /** Files for the job's output, with the scheduler's own patterns. */
   readonly output?: string
   readonly error?: string
+  /** Address that is told when the job ends or fails. */
+  readonly mail?: string
   /** Grid Engine's parallel environment; there it must be named for more than one slot. */
   readonly parallelEnvironment?: string
 }
@@ -31,6 +33,12 @@ export interface JobRequest {
 export type JobBody =
   | { readonly kind: 'command'; readonly argv: readonly string[]; readonly workDir: string }
   | { readonly kind: 'script'; readonly text: string; readonly file: string }
+
+/** Absolute paths that the job itself sends its output and errors to. */
+export interface JobFiles {
+  readonly output: string
+  readonly error: string
+}
 
 /** A job script and the command that submits it, to which the text is given on standard input. */
 export interface JobScript {
@@ -55,14 +63,20 @@ interface Dialect {
  * The script of a job. `LEET_E_USAGE` for what the scheduler cannot be asked, values that would break a line, and a
  * user's script that asks for the same thing itself.
  */
-export function jobScript(scheduler: BatchScheduler, request: JobRequest, body: JobBody): JobScript {
+export function jobScript(
+  scheduler: BatchScheduler,
+  request: JobRequest,
+  body: JobBody,
+  files?: JobFiles,
+): JobScript {
   checkRequest(request)
   const { prefix, submit, directives } = DIALECTS[scheduler]
   const { shebang, lines } = bodyLines(body)
+  const sent = files ? [redirection(interpreterOf(shebang), files)] : []
   const asked = directives(request, interpreterOf(shebang)).filter((directive) => directive !== undefined)
   if (body.kind === 'script') refuseRepeats(body, asked, prefix)
   const header = asked.map(({ text }) => `${prefix} ${text}`)
-  return { text: `${[shebang, ...header, ...lines].join('\n')}\n`, submit }
+  return { text: `${[shebang, ...header, ...sent, ...lines].join('\n')}\n`, submit }
 }
 
 function bodyLines(body: JobBody): { shebang: string; lines: string[] } {
@@ -80,6 +94,17 @@ function bodyLines(body: JobBody): { shebang: string; lines: string[] } {
 function interpreterOf(shebang: string): string {
   const [program = '/bin/sh'] = shebang.slice(2).trim().split(/\s+/)
   return program.endsWith('/env') ? '/bin/sh' : program
+}
+
+function redirection(interpreter: string, { output, error }: JobFiles): string {
+  if (!/\/(ba|da|k|z)?sh$/.test(interpreter)) {
+    throw usageError(
+      `a script of ${interpreter} cannot be told where to write`,
+      'give --output and --error, or a script of sh',
+      '--wait',
+    )
+  }
+  return `exec >${shellQuote(output)} 2>${shellQuote(error)}`
 }
 
 function refuseRepeats(
@@ -127,6 +152,9 @@ function checkRequest(request: JobRequest): void {
       )
     }
   }
+  if (request.mail !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._+-]*(@[A-Za-z0-9.-]+)?$/.test(request.mail)) {
+    throw usageError(`${JSON.stringify(request.mail.slice(0, 80))} is not an address for mail`)
+  }
   for (const path of [request.output, request.error]) {
     if (path !== undefined && !/^[!-~]{1,1024}$/.test(path)) {
       throw usageError(
@@ -162,6 +190,12 @@ function oneCpuPerTask({ cpusPerTask = 1 }: JobRequest, title: string): void {
   if (cpusPerTask > 1) refuse('CPUs per task', title, 'ask for more tasks per node and start fewer ranks')
 }
 
+/** At its end, and when it is aborted: alike in Torque, OpenPBS and Grid Engine. */
+const mailAtEnd = ({ mail }: JobRequest) => [
+  given(mail, () => '-m ae', /^-m/),
+  given(mail, (address) => `-M ${address}`, /^-M/),
+]
+
 const pbsNames = (request: JobRequest) => [
   given(request.name, (name) => `-N ${name}`, /^-N/),
   given(request.queue, (queue) => `-q ${queue}`, /^-q/),
@@ -169,6 +203,7 @@ const pbsNames = (request: JobRequest) => [
   given(request.output, (path) => `-o ${path}`, /^-o/),
   given(request.error, (path) => `-e ${path}`, /^-e/),
   given(request.timeLimit, (ms) => `-l walltime=${clock(ms)}`, /^-l.*\bwalltime=/),
+  ...mailAtEnd(request),
 ]
 
 const DIALECTS: Readonly<Record<BatchScheduler, Dialect>> = {
@@ -190,6 +225,8 @@ const DIALECTS: Readonly<Record<BatchScheduler, Dialect>> = {
       given(request.account, (account) => `--account=${account}`, /^(--account|-A)/),
       given(request.output, (path) => `--output=${path}`, /^(--output|-o)/),
       given(request.error, (path) => `--error=${path}`, /^(--error|-e)/),
+      given(request.mail, () => '--mail-type=END,FAIL', /^--mail-type/),
+      given(request.mail, (address) => `--mail-user=${address}`, /^--mail-user/),
     ],
   },
   torque: {
@@ -250,6 +287,7 @@ const DIALECTS: Readonly<Record<BatchScheduler, Dialect>> = {
         given(request.account, (account) => `-P ${account}`, /^-P/),
         given(request.output, (path) => `-o ${path}`, /^-o/),
         given(request.error, (path) => `-e ${path}`, /^-e/),
+        ...mailAtEnd(request),
       ]
     },
   },
@@ -270,6 +308,8 @@ const DIALECTS: Readonly<Record<BatchScheduler, Dialect>> = {
         given(request.account, (account) => `-P ${account}`, /^-P/),
         given(request.output, (path) => `-o ${path}`, /^-oo?\b/),
         given(request.error, (path) => `-e ${path}`, /^-eo?\b/),
+        // With -N the report comes by mail although there is a file for the output.
+        given(request.mail, (address) => `-N -u ${address}`, /^-(u|N)\b/),
       ]
     },
   },
@@ -279,6 +319,7 @@ const DIALECTS: Readonly<Record<BatchScheduler, Dialect>> = {
     directives: (request) => {
       const { nodes, tasksPerNode } = request
       if (request.memoryPerNode !== undefined) refuse('memory', 'Flux', 'leave it out: nodes come whole')
+      if (request.mail !== undefined) refuse('mail', 'Flux', 'leave it out, or use --wait')
       return [
         given(request.name, (name) => `--job-name=${name}`, /^--job-name/),
         { text: `--nodes=${nodes}`, repeats: /^(--nodes|-N)/ },

@@ -15,7 +15,7 @@ import {
 } from '../../common/index.ts'
 import { type Allocation, adapterOf } from '../../scheduler-adapters/index.ts'
 import { TOOL_DIRECTORIES } from '../images/guest-root.ts'
-import { findProgram } from '../images/inspect.ts'
+import { findProgram, isOnPath } from '../images/inspect.ts'
 import { findKernel } from '../images/kernel.ts'
 import { openOsvBase, osvStore } from '../images/osv/base.ts'
 import { cacheDirectory } from '../images/store.ts'
@@ -282,15 +282,6 @@ function onPath(name: string, env: NodeJS.ProcessEnv, hint: string): string {
     return findTool(name, env)
   } catch (cause) {
     throw new LeetError({ code: 'LEET_E_COMMAND_MISSING', what: `${name} is not on PATH`, hint, cause })
-  }
-}
-
-function isOnPath(name: string, env: NodeJS.ProcessEnv): boolean {
-  try {
-    findTool(name, env)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -105,6 +105,16 @@ export function findProgram(program: string, env: Environment, directory: string
   )
 }
 
+/** Whether PATH leads to a program. */
+export function isOnPath(program: string, env: Environment): boolean {
+  try {
+    findProgram(program, env, '/')
+    return true
+  } catch {
+    return false
+  }
+}
+
 // It may be executed and not read; but its libraries are named in it.
 function headOf(path: string): Buffer {
   try {

@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { LeetError } from '../../../common/index.ts'
 import {
   type BatchScheduler,
+  findBatchSystem,
+  JOB_ENDS,
   type JobBody,
   type JobRequest,
   jobScript,
@@ -29,10 +31,11 @@ const request: JobRequest = {
   account: 'cfd',
   output: 'out.txt',
   error: 'err.txt',
+  mail: 'user@example.org',
   parallelEnvironment: 'mpi',
 }
-const { memoryPerNode: _, ...withoutMemory } = request
-const requestFor = (system: BatchScheduler) => (system === 'flux' ? withoutMemory : request)
+const { memoryPerNode: _, mail: __, ...plain } = request
+const requestFor = (system: BatchScheduler) => (system === 'flux' ? plain : request)
 
 describe('jobScript', () => {
   it.each(SYSTEMS)('writes the directives of %s', async (system) => {
@@ -154,5 +157,41 @@ describeWith(['sh'], 'the shell', () => {
   it.each(SYSTEMS)('takes the script for %s', (system) => {
     const { text } = jobScript(system, requestFor(system), command)
     execFileSync('sh', ['-n'], { input: text })
+  })
+})
+
+describe('findBatchSystem', () => {
+  const find = (commands: readonly string[], version = '', env = {}) =>
+    findBatchSystem(
+      env,
+      (command) => commands.includes(command),
+      async () => version,
+    )
+  it.each([
+    { commands: ['sbatch', 'qsub'], found: 'slurm' },
+    { commands: ['qsub'], version: 'Version: 6.1.3\nCommit: 5a1\n', found: 'torque' },
+    { commands: ['qsub'], version: 'pbs_version = 23.06.06\n', found: 'openpbs' },
+    { commands: ['qsub'], version: 'SGE 8.1.9\nusage: qsub [options]\n', found: 'gridengine' },
+    { commands: ['qsub'], env: { SGE_ROOT: '/opt/sge' }, found: 'gridengine' },
+    { commands: ['qsub'], version: 'something else', found: undefined },
+    { commands: ['bsub'], found: 'lsf' },
+    { commands: ['flux'], found: 'flux' },
+    { commands: ['sbatch', 'flux'], env: { FLUX_URI: 'local:///x' }, found: 'flux' },
+    { commands: [], found: undefined },
+  ])('takes $commands for $found', async ({ commands, version, env, found }) => {
+    expect(await find(commands, version, env)).toBe(found)
+  })
+})
+
+describe('the end of a job of Torque', () => {
+  const statusOf = (stdout: string, status = 0) =>
+    JOB_ENDS.torque.ask?.statusOf({ status, stdout, stderr: '' })
+  const answer = (exit: number) => `Job Id: 7.head\n    job_state = C\n    exit_status = ${exit}\n`
+  it('is its exit status, or that of a shell for a signal', () => {
+    expect(statusOf('Job Id: 7.head\n    job_state = R\n')).toBeUndefined()
+    expect(statusOf(answer(5))).toBe(5)
+    expect(statusOf(answer(271))).toBe(143)
+    expect(statusOf(answer(-11))).toBe(255)
+    expect(statusOf('', 153)).toBe(255)
   })
 })

@@ -10,6 +10,8 @@
 #$ -P cfd
 #$ -o out.txt
 #$ -e err.txt
+#$ -m ae
+#$ -M user@example.org
 cd '/home/user/my case' || exit 1
 exec leet-mpirun -n 8 simpleFoam -parallel 'with blank' 'it'\''s'
 

@@ -8,6 +8,7 @@
 #BSUB -P cfd
 #BSUB -o out.txt
 #BSUB -e err.txt
+#BSUB -N -u user@example.org
 cd '/home/user/my case' || exit 1
 exec leet-mpirun -n 8 simpleFoam -parallel 'with blank' 'it'\''s'
 

@@ -8,6 +8,8 @@
 #SBATCH --account=cfd
 #SBATCH --output=out.txt
 #SBATCH --error=err.txt
+#SBATCH --mail-type=END,FAIL
+#SBATCH --mail-user=user@example.org
 cd '/home/user/my case' || exit 1
 exec leet-mpirun -n 8 simpleFoam -parallel 'with blank' 'it'\''s'
 

@@ -5,6 +5,8 @@
 #PBS -o out.txt
 #PBS -e err.txt
 #PBS -l walltime=01:30:30
+#PBS -m ae
+#PBS -M user@example.org
 #PBS -l nodes=2:ppn=4
 #PBS -l mem=16384mb
 cd '/home/user/my case' || exit 1
