@@ -2,10 +2,13 @@
 // More of what can befall a job in Linux guests on all nodes of a real Slurm, and the rest of the users and MPIs: those that
 // take long, or are like others that allocation.test.ts has.
 import { expect, it } from 'vitest'
-import { Deadline } from '../../common/index.ts'
+import { Deadline, pause } from '../../common/index.ts'
 import { NO_END, useAllocations } from './allocations.ts'
-import { GUESTS, submit } from './jobs.ts'
+import { BARE, GUESTS, LEET_MPIRUN, submit, submitScript } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
+
+/** Seconds. */
+const SILENCE_S = 2
 
 describeLab('a whole allocation of guests', () => {
   const site = useAllocations()
@@ -51,6 +54,37 @@ describeLab('a whole allocation of guests', () => {
     const job = await startJob(GUESTS, 'alice', ['--time=1'])
     expect((await site.lab.waitJob(job.id, { deadline: Deadline.after(200_000) })).state).toBe('TIMEOUT')
     expect(job.output()).toMatch(/the time limit of the job is reached/)
+  })
+
+  it.each([
+    { where: 'on the bare nodes', options: BARE },
+    { where: 'in guests', options: GUESTS },
+  ])('goes on $where when it was suspended for longer than it bears silence', async ({ options }) => {
+    const words = [...options, '--controller-timeout', `${SILENCE_S}`, './share.openmpi', '15', '3']
+    const job = await submit(site.lab, words, { user: site.lab.users.alice, directory: cases.alice })
+    await job.says(/all ranks are at work/)
+    await site.lab.must(['scontrol', 'suspend', `${job.id}`])
+    // The time that a job is suspended for is what is tried here.
+    await pause(3 * SILENCE_S * 1000)
+    await site.lab.must(['scontrol', 'resume', `${job.id}`])
+    const end = await site.lab.waitJob(job.id)
+    expect({ ...end, output: job.output() }).toMatchObject({ state: 'FAILED', exitStatus: 3 })
+  })
+
+  it('runs again from the start when it is requeued', async () => {
+    const seconds = `\${SLURM_RESTART_COUNT:-${NO_END}}`
+    const script = `#!/bin/sh\nexec ${LEET_MPIRUN} ${GUESTS.join(' ')} ./share.mpich ${seconds} 3\n`
+    const job = await submitScript(site.lab, script, {
+      user: site.lab.users.alice,
+      directory: cases.alice,
+      options: ['-N3', '--ntasks-per-node=2', '--requeue', '--open-mode=append'],
+    })
+    await job.says(/all ranks are at work/)
+    await site.lab.must(['scontrol', 'requeue', `${job.id}`])
+    // Slurm starts it again after two minutes.
+    const end = await site.lab.waitJob(job.id)
+    expect({ ...end, output: job.output() }).toMatchObject({ state: 'FAILED', exitStatus: 3 })
+    expect(job.output().match(/all ranks are at work/g)).toHaveLength(2)
   })
 
   it('says that its NFS server is dead, and can be cancelled meanwhile', async () => {

@@ -9,8 +9,8 @@ import type { Results } from '../../launcher/bench/results.ts'
 import { buildCheckout } from './jobs.ts'
 import type { Cluster } from './lab/cluster.ts'
 import { describeLab } from './lab/describe.ts'
+import { startFake } from './lab/fakes.ts'
 import { type Lab, startLab } from './lab/lab.ts'
-import { startPbs } from './lab/pbs.ts'
 
 const EXAMPLE = new URL('../../examples/openfoam/', import.meta.url)
 /** What a site says once: its bridge and its directories. Guests are small, since all nodes are one machine here. */
@@ -137,10 +137,10 @@ describeLab('the OpenFOAM example in a batch job', () => {
   })
 
   it('has the fields of a run on the nodes under Torque', async () => {
-    using lab = await startPbs('torque', { nodes: 2, nfs: true, slots: 1 })
+    using lab = await startFake('torque', { nodes: 2, nfs: true, slots: 1 })
     await setUp(lab)
     const submit = (script: string) => async (cwd: string) => {
-      const job = await lab.qsub(script, { user: lab.users.alice, cwd })
+      const job = await lab.submit(script, { user: lab.users.alice, cwd })
       const status = await job.ended
       expect(status, job.output()).toBe(0)
     }

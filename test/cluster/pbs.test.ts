@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { BARE, buildCheckout, GUESTS, LEET_MPIRUN, makeCase } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
-import { type PbsLab, startPbs } from './lab/pbs.ts'
+import { type FakeLab, startFake } from './lab/fakes.ts'
 
 /** For guests on all nodes, on a busy machine. */
 const PATIENCE_MS = 180_000
@@ -14,19 +14,19 @@ const PATIENCE_MS = 180_000
 describeLab('an allocation of a PBS', () => {
   beforeAll(() => buildCheckout())
   describe.each(['torque', 'openpbs'] as const)('%s', (flavour) => {
-    let lab: PbsLab
+    let lab: FakeLab
     let directory: string
     // Their tasks differ, but not the guests that are started by them.
     const tags = flavour === 'openpbs' ? ['long'] : []
     beforeAll(async () => {
-      lab = await startPbs(flavour, { nodes: 3, nfs: true })
+      lab = await startFake(flavour, { nodes: 3, nfs: true })
       directory = await makeCase(lab, 'alice', lab.users.alice)
     })
     afterEach(() => lab.waitClean({ deadline: Deadline.after(30_000) }))
     afterAll(() => lab?.stop())
 
     const start = (words: string) =>
-      lab.qsub(`cd ${directory} && exec ${words}\n`, { user: lab.users.alice, cwd: directory })
+      lab.submit(`cd ${directory} && exec ${words}\n`, { user: lab.users.alice, cwd: directory })
     const hosts = () =>
       [0, 1, 2, 3, 4, 5].map((rank) => {
         const line = readFileSync(join(lab.path(directory), `output.${rank}`), 'utf8')
@@ -41,7 +41,7 @@ describeLab('an allocation of a PBS', () => {
     }
     it('runs ranks on the bare nodes, in the order of the node file', async () => {
       const job = await runShare(BARE)
-      expect(hosts()).toEqual(job.nodeFile)
+      expect(hosts()).toEqual(job.slots)
     })
     it('runs ranks in Linux guests on all nodes', { tags }, async () => {
       await runShare(GUESTS)
@@ -58,7 +58,7 @@ describeLab('an allocation of a PBS', () => {
         'for guest in g0 g1 g2; do leet logs $guest | grep -c "init: ready" || exit 7; done',
         'exec leet-mpirun -n 6 ./share.mpich 600',
       ]
-      const job = await lab.qsub(script.join('\n'), { user: lab.users.alice, cwd: directory })
+      const job = await lab.submit(script.join('\n'), { user: lab.users.alice, cwd: directory })
       const limits = { deadline: Deadline.after(PATIENCE_MS) }
       const over = job.ended.then((status) => Promise.reject(new Error(`${status}: ${job.output()}`)))
       // When it is deleted nobody waits for that any more.

@@ -11,6 +11,9 @@ import { createInterface } from 'node:readline'
 /** Where MOMs listen; PBS_MOMPORT of the recorded environments. */
 export const MOM_PORT = 15_003
 
+/** What a job that is deleted is told. */
+export type JobSignal = 'SIGINT' | 'SIGTERM' | 'SIGKILL'
+
 /** Start a task and reply when it has ended, or signal all tasks of a job on this host. */
 export type MomRequest =
   | {
@@ -24,7 +27,7 @@ export type MomRequest =
       /** File of the job's output. */
       readonly output: string
     }
-  | { readonly kind: 'signal'; readonly job: string; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  | { readonly kind: 'signal'; readonly job: string; readonly signal: JobSignal }
 
 /** Exit status of a task (256+N for signal N, as PBS counts); 0 for a signal that was sent. */
 export interface MomReply {

@@ -51,7 +51,7 @@ await Promise.all(
       cwd: env.HOME as string,
       uid: process.getuid?.() as number,
       gid: process.getgid?.() as number,
-      output: env.PBS_FAKE_OUTPUT as string,
+      output: env.FAKE_OUTPUT as string,
     })
     if (status !== 0) tellStatus(task, status)
   }),
