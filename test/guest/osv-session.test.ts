@@ -51,7 +51,8 @@ describeOsv(['qemu-system-x86_64', 'vde_switch', 'mpicc.openmpi'], 'a session of
     })
     // 12 starts in the first guest so far.
     for (let run = 0; run < 9; run++) {
-      expect(await leetMpirun(['-n', '2', programs.path('work')], here())).toMatchObject({ status: 0 })
+      const { status, stderr } = await leetMpirun(['-n', '2', programs.path('work')], here())
+      expect({ run, status }, stderr).toEqual({ run, status: 0 })
     }
     expect(await leetMpirun(['-n', '2', programs.path('work')], here())).toMatchObject({
       stderr: expect.stringMatching(/LEET_E_OSV_STARTS/),
