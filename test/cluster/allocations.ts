@@ -4,8 +4,9 @@ import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import {
   buildCheckout,
   hostsOfRanks,
+  killOne,
   type LabJob,
-  leetProcesses,
+  type leetProcesses,
   type Mpi,
   makeCase,
   reapAll,
@@ -73,10 +74,6 @@ export function useAllocations(): Allocations {
       expectTwoOnEach(hostsOfRanks(lab, cases[name], name, 6))
     },
     reap: (name) => reapAll(lab, lab.users[name]),
-    kill(host, what, name = 'alice') {
-      const victims = leetProcesses(lab, host, what).filter(({ uid }) => uid === lab.users[name].uid)
-      expect(victims.map(({ argv }) => argv.slice(0, 3))).toHaveLength(1)
-      process.kill(victims[0]?.pid as number, 'SIGKILL')
-    },
+    kill: (host, what, name = 'alice') => killOne(lab, lab.users[name], host, what),
   }
 }

@@ -1,12 +1,12 @@
 /** @module-tag long */
 // Every fault in every phase of a job on all nodes of a real Slurm: what is killed, stopped for a moment or told to end, on the
 // bare nodes and in Linux guests. The job ends or goes on as it should, and leaves nothing.
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Deadline, poll } from '../../common/index.ts'
 import { useAllocations } from './allocations.ts'
-import { BARE, GUESTS, leetProcesses, submit } from './jobs.ts'
+import { BARE, beginOf, GUESTS, leetProcesses, submit, waitEvent } from './jobs.ts'
 import { describeLab } from './lab/describe.ts'
 
 /** Phases of a job, by the event that begins them. In `boot` guests are on their way. */
@@ -86,7 +86,8 @@ describeLab('faults of a whole allocation', () => {
         rmSync(lab.path(events), { force: true })
         const words = [...options, '--events', events, '-n', '6', './share.mpich', '1', String(OWN)]
         const job = await submit(lab, words, { user: lab.users.alice, directory: site.cases.alice })
-        await begins(lab.path(events), phase, victim)
+        const boots = phase === 'boot' && victim === 'qemu'
+        await waitEvent(lab.path(events), boots ? /-g1","state":"booting"/ : beginOf(phase))
         const began = performance.now()
         if (blow === 'scancel') await lab.scancel(job.id)
         else await strike(victim, blow)
@@ -110,22 +111,6 @@ describeLab('faults of a whole allocation', () => {
         await site.reap('alice')
       })
     })
-  }
-
-  async function begins(file: string, phase: Phase, victim: Victim): Promise<void> {
-    const read = () => {
-      try {
-        return readFileSync(file, 'utf8')
-      } catch {
-        return ''
-      }
-    }
-    const sign =
-      phase === 'boot' && victim === 'qemu'
-        ? /-g1","state":"booting"/
-        : new RegExp(`"phase":"${phase}","state":"begin"`)
-    const limits = { deadline: Deadline.after(120_000) }
-    await poll(() => sign.test(read()) || undefined, 5, limits, { what: `phase ${phase}` })
   }
 
   async function strike(victim: Victim, blow: Exclude<Blow, 'scancel'>): Promise<void> {

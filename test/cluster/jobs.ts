@@ -30,6 +30,7 @@ export const BARE = ['--guest', 'host']
 export type Mpi = 'mpich' | 'openmpi'
 
 const TEN_MINUTES = 600_000
+const EVENT_MS = 120_000
 const limits = () => ({ deadline: Deadline.after(TEN_MINUTES) })
 
 /** A submitted job. */
@@ -92,20 +93,22 @@ export async function submitScript(
     options: ['-o', `${directory}/job.%j`, ...options],
     ...(env ? { env } : {}),
   })
-  const output = () => {
-    try {
-      return readFileSync(lab.path(`${directory}/job.${id}`), 'utf8')
-    } catch {
-      return ''
-    }
-  }
+  const ends = ['COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT']
+  return jobThatWrites(id, lab.path(`${directory}/job.${id}`), async () =>
+    ends.includes((await lab.job(id)).state),
+  )
+}
+
+/** A job by its number, the machine's path of its output, and how to ask whether it is over. */
+export function jobThatWrites(id: number, file: string, isOver: () => Promise<boolean>): LabJob {
+  const output = () => textOf(file)
   return {
     id,
     output,
     says: async (pattern) => {
       // A job that is over says nothing more.
       const probe = async () => {
-        const over = ['COMPLETED', 'FAILED', 'CANCELLED', 'TIMEOUT'].includes((await lab.job(id)).state)
+        const over = await isOver()
         if (pattern.test(output())) return true
         if (over) throw new Error(`job ${id} ended without ${pattern}:\n${output()}`)
         return undefined
@@ -114,6 +117,24 @@ export async function submitScript(
     },
   }
 }
+
+/** What is in a file that may not be there yet. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** Waits until a job with `--events FILE` has written an event that matches; `file` is the machine's path. */
+export async function waitEvent(file: string, sign: RegExp): Promise<void> {
+  const began = () => sign.test(textOf(file)) || undefined
+  await poll(began, 5, { deadline: Deadline.after(EVENT_MS) }, { what: `${sign} among the events` })
+}
+
+/** The event with which a phase of a job begins. */
+export const beginOf = (phase: string) => new RegExp(`"phase":"${phase}","state":"begin"`)
 
 /** Where each of `size` ranks of `share` ran, from the files that they wrote in `directory`; all that is in one that is not as it should be. */
 export function hostsOfRanks(lab: Cluster, directory: string, name: string, size: number): string[] {
@@ -143,4 +164,16 @@ export function leetProcesses(
   return lab
     .processes(host)
     .filter((one) => (kind === 'qemu' ? one.argv[0]?.includes('qemu-system') : commandOf(one) === kind))
+}
+
+/** Kills the one process of its kind that a user has on a host. */
+export function killOne(
+  lab: Cluster,
+  user: LabUser,
+  host: string,
+  what: Parameters<typeof leetProcesses>[2],
+): void {
+  const victims = leetProcesses(lab, host, what).filter(({ uid }) => uid === user.uid)
+  expect(victims.map(({ argv }) => argv.slice(0, 3))).toHaveLength(1)
+  process.kill(victims[0]?.pid as number, 'SIGKILL')
 }

@@ -1,5 +1,6 @@
 // A lab with a real Grid Engine (Debian's Son of Grid Engine 8.1.9): sge_qmaster on the head, sge_execd on the nodes, one
-// queue `all.q` and a parallel environment `mpi` that deals slots out in turn and lets a job start tasks by `qrsh -inherit`.
+// queue `all.q` and a parallel environment `mpi` that deals slots out in turn and lets a job start tasks by `qrsh -inherit`; `mpi-tasks` is the same, but
+// accounts each of these tasks by itself.
 import { Deadline, poll, type WaitLimits } from '../../../common/index.ts'
 import {
   type Cluster,
@@ -21,6 +22,19 @@ export interface GridEngineLab extends Cluster {
   /** Waits until a job is over; resolves with its exit status from the accounting. */
   waitJob(id: number, limits?: Partial<WaitLimits>): Promise<number>
   qdel(id: number): Promise<void>
+  /** The records of a job: one when it is over, or with the parallel environment `mpi-tasks` one more for each of its tasks. */
+  accounting(id: number): Promise<readonly JobRecord[]>
+}
+
+/** What Grid Engine has accounted to a job, or to one of its tasks. */
+export interface JobRecord {
+  readonly job: number
+  /** Names a task of the job on one of its nodes, which `qrsh -inherit` started; the job itself has none. */
+  readonly task?: string
+  readonly host: string
+  readonly status: number
+  /** Seconds of processor time. */
+  readonly cpu: number
 }
 
 /** Slots of each node. */
@@ -75,6 +89,11 @@ export async function startGridEngine(options: LabOptions): Promise<GridEngineLa
       .find((one) => Number(one.trim().split(/\s+/)[0]) === id)
     return line?.trim().split(/\s+/)[4]
   }
+  const accounting: GridEngineLab['accounting'] = async (id) => {
+    // There is no file before the first job has ended.
+    const { stdout } = await run('head', ['cat', `${ROOT_DIR}/default/common/accounting`])
+    return recordsIn(stdout).filter(({ job }) => job === id)
+  }
   return {
     ...cluster,
     state,
@@ -87,17 +106,29 @@ export async function startGridEngine(options: LabOptions): Promise<GridEngineLa
       const subject = { what: `job ${id}` }
       await poll(async () => ((await state(id)) === undefined ? true : undefined), 200, limits, subject)
       // The accounting is written a moment later.
-      const status = async () => {
-        const { stdout } = await run('head', ['qacct', '-j', `${id}`])
-        const match = /^exit_status +(\d+)/m.exec(stdout)
-        return match ? Number(match[1]) : undefined
-      }
+      const status = async () => (await accounting(id)).find(({ task }) => task === undefined)?.status
       return poll(status, 200, limits, { what: `the accounting of job ${id}` })
     },
     qdel: async (id) => {
       await must(['qdel', `${id}`])
     },
+    accounting,
   }
+}
+
+/** Records as in accounting(5), which also tells those of tasks from the job's, as qacct(1) does not. */
+function recordsIn(text: string): JobRecord[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.split(':'))
+    .map((fields) => ({
+      job: Number(fields[5]),
+      host: fields[1] ?? '',
+      status: Number(fields[12]),
+      cpu: Number(fields[36]),
+      ...(fields[41] === 'NONE' ? {} : { task: fields[41] ?? '' }),
+    }))
 }
 
 /** A shell script that tells the queue master of the nodes, a queue and a parallel environment. */
@@ -113,8 +144,7 @@ function configuration(nodes: readonly string[]): string {
     ...nodes.flatMap((node) => [file(node, { hostname: node, ...EXECUTION_HOST }), `qconf -Ae "$d/${node}"`]),
     file('hosts', { group_name: '@allhosts', hostlist: nodes.join(' ') }),
     'qconf -Ahgrp "$d/hosts"',
-    file('mpi', PARALLEL_ENVIRONMENT),
-    'qconf -Ap "$d/mpi"',
+    ...PARALLEL_ENVIRONMENTS.flatMap((one) => [file(one.pe_name, one), `qconf -Ap "$d/${one.pe_name}"`]),
     file('queue', QUEUE),
     'qconf -Aq "$d/queue"',
     // A configuration is named by its file. Root and system users may run jobs; accounting is written at once.
@@ -136,17 +166,20 @@ const EXECUTION_HOST = none(
 )
 
 const PARALLEL_ENVIRONMENT = {
-  pe_name: 'mpi',
   slots: '999',
   ...none('user_lists', 'xuser_lists', 'start_proc_args', 'stop_proc_args'),
   allocation_rule: '$round_robin',
   control_slaves: 'TRUE',
   job_is_first_task: 'FALSE',
   urgency_slots: 'min',
-  // One record for a job, not one more for each task on another node.
-  accounting_summary: 'TRUE',
   ...none('qsort_args'),
 }
+
+const PARALLEL_ENVIRONMENTS = [
+  // One record for a job, in which those of its tasks on other nodes are summed up.
+  { pe_name: 'mpi', ...PARALLEL_ENVIRONMENT, accounting_summary: 'TRUE' },
+  { pe_name: 'mpi-tasks', ...PARALLEL_ENVIRONMENT, accounting_summary: 'FALSE' },
+]
 
 const QUEUE = {
   qname: 'all.q',
@@ -160,7 +193,7 @@ const QUEUE = {
   processors: 'UNDEFINED',
   qtype: 'BATCH INTERACTIVE',
   ...none('ckpt_list'),
-  pe_list: 'mpi',
+  pe_list: 'mpi mpi-tasks',
   rerun: 'FALSE',
   slots: `${NODE_SLOTS}`,
   tmpdir: '/tmp',
@@ -168,7 +201,8 @@ const QUEUE = {
   ...none('prolog', 'epilog'),
   shell_start_mode: 'unix_behavior',
   ...none('starter_method', 'suspend_method', 'resume_method', 'terminate_method'),
-  notify: '00:00:03',
+  // How long after its USR2 a job is killed.
+  notify: '00:01:00',
   ...none('owner_list', 'user_lists', 'xuser_lists', 'subordinate_list', 'complex_values'),
   ...none('projects', 'xprojects', 'calendar'),
   initial_state: 'default',
