@@ -392,7 +392,9 @@ describe('output', () => {
   })
 
   it('of a process that outlives its rank by little comes before the end', async () => {
-    const { output, events } = await run(shell(0, '(sleep 0.05; echo late) & echo first'))
+    // It waits for the last that holds the other end open, and that is the rank.
+    const script = `mkfifo ${folder}/end; (cat ${folder}/end; echo late) & exec 3>${folder}/end; echo first`
+    const { output, events } = await run(shell(0, script))
     expect(output(0).toString()).toBe('first\nlate\n')
     expect(events.at(-1)?.kind).toBe('ended')
   })
