@@ -11,9 +11,13 @@ import {
 import { type TrialOptions, tryKvm } from './accel-trial.ts'
 import type { Accelerator } from './spec.ts'
 
+const KVM = '/dev/kvm'
+
 /** What `chooseAccelerator` needs. */
 export interface AcceleratorOptions extends TrialOptions, FindingPlace {
   readonly log: Log
+  /** KVM's device; /dev/kvm unless told. */
+  readonly device?: string
 }
 
 /** What runs the guests; `why` tells why they are emulated. */
@@ -33,16 +37,15 @@ export function emulatedText(who: string, why: string): string {
  */
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<AcceleratorChoice> {
   const why =
-    whyNoAccess('/dev/kvm') ?? whyFailed(recallFinding(options, Date.now()) ?? (await findOut(options)))
+    whyNoAccess(options.device ?? KVM) ??
+    whyFailed(recallFinding(options, Date.now()) ?? (await findOut(options)))
   options.log.detail(why === undefined ? 'guests run under KVM' : `guests are emulated (TCG): ${why}`)
   return why === undefined ? { accelerator: 'kvm' } : { accelerator: 'tcg', why }
 }
 
 /** What `chooseAccelerator` would most likely say, without a trial: KVM where it was not found wanting. */
 export function expectAccelerator(place: FindingPlace): Accelerator {
-  return whyNoAccess('/dev/kvm') === undefined && recallFinding(place, Date.now())?.works !== false
-    ? 'kvm'
-    : 'tcg'
+  return whyNoAccess(KVM) === undefined && recallFinding(place, Date.now())?.works !== false ? 'kvm' : 'tcg'
 }
 
 function whyNoAccess(device: string): string | undefined {

@@ -96,7 +96,7 @@ describeLab(
     })
 
     for (const mpi of ['openmpi', 'mpich'] as const) {
-      it(`runs ${mpi} in Linux guests on all nodes`, { tags: mpi === 'mpich' ? ['long'] : [] }, async () => {
+      it(`runs ${mpi} in Linux guests on all nodes`, { tags: ['long'] }, async () => {
         await runShare(GUESTS, mpi)
       })
     }
